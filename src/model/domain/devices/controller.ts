@@ -1,0 +1,5 @@
+/** `<controller>`. */
+import { type Infer, struct } from '../../schema/schema.ts';
+
+export const controller = struct({});
+export interface Controller extends Infer<typeof controller> {}
