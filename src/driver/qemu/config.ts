@@ -1,0 +1,86 @@
+/** Settings of the QEMU driver, named as in libvirt's qemu.conf. Reading such a file is not done here. */
+
+export interface QemuConfig {
+  vncListen: string;
+  vncTls: boolean;
+  vncTlsX509CertDir: string;
+  vncTlsX509Verify: boolean;
+  vncTlsX509SecretUuid: string | undefined;
+  vncPassword: string | undefined;
+  vncSasl: boolean;
+  vncSaslDir: string | undefined;
+  vncAllowHostAudio: boolean;
+  spiceListen: string;
+  spiceTls: boolean;
+  spiceTlsX509CertDir: string;
+  spicePassword: string | undefined;
+  spiceSasl: boolean;
+  spiceSaslDir: string | undefined;
+  spiceAutoUnixSocket: boolean;
+  chardevTls: boolean;
+  chardevTlsX509CertDir: string;
+  chardevTlsX509Verify: boolean;
+  chardevTlsX509SecretUuid: string | undefined;
+  vxhsTls: boolean;
+  vxhsTlsX509CertDir: string;
+  nbdTls: boolean;
+  nbdTlsX509CertDir: string;
+  /** Mount points of hugetlbfs with their page size in KiB. */
+  hugetlbfsMounts: { path: string; sizeKiB: number; default: boolean }[];
+  memoryBackingDir: string;
+  /** `logd` writes guests' output through a log process, `file` lets QEMU write the file itself. */
+  stdioHandler: 'file' | 'logd';
+  setProcessName: boolean;
+  dumpGuestCore: boolean;
+  relaxedAcs: boolean;
+  allowDiskFormatProbing: boolean;
+  bridgeHelper: string;
+  slirpHelper: string;
+  seccompSandbox: 0 | 1 | -1;
+  remotePortMin: number;
+  remotePortMax: number;
+  user: string | undefined;
+  group: string | undefined;
+}
+
+/** libvirt's defaults. */
+export const DEFAULT_CONFIG: QemuConfig = {
+  vncListen: '127.0.0.1',
+  vncTls: false,
+  vncTlsX509CertDir: '/etc/pki/qemu',
+  vncTlsX509Verify: false,
+  vncTlsX509SecretUuid: undefined,
+  vncPassword: undefined,
+  vncSasl: false,
+  vncSaslDir: undefined,
+  vncAllowHostAudio: false,
+  spiceListen: '127.0.0.1',
+  spiceTls: false,
+  spiceTlsX509CertDir: '/etc/pki/qemu',
+  spicePassword: undefined,
+  spiceSasl: false,
+  spiceSaslDir: undefined,
+  spiceAutoUnixSocket: false,
+  chardevTls: false,
+  chardevTlsX509CertDir: '/etc/pki/qemu',
+  chardevTlsX509Verify: false,
+  chardevTlsX509SecretUuid: undefined,
+  vxhsTls: false,
+  vxhsTlsX509CertDir: '/etc/pki/qemu',
+  nbdTls: false,
+  nbdTlsX509CertDir: '/etc/pki/qemu',
+  hugetlbfsMounts: [],
+  memoryBackingDir: '/var/lib/libvirt/qemu/ram',
+  stdioHandler: 'file',
+  setProcessName: false,
+  dumpGuestCore: false,
+  relaxedAcs: false,
+  allowDiskFormatProbing: false,
+  bridgeHelper: '/usr/lib/qemu/qemu-bridge-helper',
+  slirpHelper: '/usr/bin/slirp-helper',
+  seccompSandbox: -1,
+  remotePortMin: 5900,
+  remotePortMax: 65535,
+  user: undefined,
+  group: undefined,
+};

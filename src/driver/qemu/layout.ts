@@ -1,0 +1,68 @@
+/**
+ * Where a guest's files live: every on-disk name of the QEMU driver, explained in docs/state-layout.md. The
+ * tree below the roots is the one that libvirt documents, so that paths look familiar wherever the root is.
+ */
+
+/** Roots of the tree. Absolute paths without a trailing slash. */
+export interface LayoutRoots {
+  /** Kept data: nvram, saved guests, channels (`/var/lib/libvirt/qemu`). */
+  readonly lib: string;
+  /** Runtime data: sockets, pid files, status (`/run/libvirt/qemu`). */
+  readonly run: string;
+  /** Logs (`/var/log/libvirt/qemu`). */
+  readonly log: string;
+  /** Definitions (`/etc/libvirt/qemu`). */
+  readonly etc: string;
+  /** swtpm state and logs (`/var/lib/libvirt/swtpm`, `/var/log/swtpm/libvirt/qemu`). */
+  readonly swtpmLib: string;
+  readonly swtpmLog: string;
+}
+
+/** libvirt's system tree. */
+export const SYSTEM_ROOTS: LayoutRoots = {
+  lib: '/var/lib/libvirt/qemu',
+  run: '/var/run/libvirt/qemu',
+  log: '/var/log/libvirt/qemu',
+  etc: '/etc/libvirt/qemu',
+  swtpmLib: '/var/lib/libvirt/swtpm',
+  swtpmLog: '/var/log/swtpm/libvirt/qemu',
+};
+
+/** Names below the roots. A domain's own directories carry its short name. */
+export class Layout {
+  readonly roots: LayoutRoots;
+
+  constructor(roots: LayoutRoots) {
+    this.roots = roots;
+  }
+
+  /** `ID-NAME`, the name cut to 20 characters and made safe, as libvirt's short name. */
+  shortName(id: number, name: string): string {
+    return `${id}-${Array.from(name)
+      .slice(0, 20)
+      .join('')
+      .replace(/[^A-Za-z0-9_.:+-]/g, '-')}`;
+  }
+
+  /** Private directory of a running guest (sockets, keys). */
+  domainDir(id: number, name: string): string {
+    return `${this.roots.lib}/domain-${this.shortName(id, name)}`;
+  }
+
+  channelDir(id: number, name: string): string {
+    return `${this.roots.run}/channel/${this.shortName(id, name)}`;
+  }
+
+  nvramFile(name: string): string {
+    return `${this.roots.lib}/nvram/${name}_VARS.fd`;
+  }
+
+  logFile(name: string): string {
+    return `${this.roots.log}/${name}.log`;
+  }
+
+  /** Everything that the guest's first console printed, from byte 0. */
+  serialLogFile(name: string): string {
+    return `${this.roots.log}/${name}-serial0.log`;
+  }
+}
