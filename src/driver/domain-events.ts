@@ -1,0 +1,80 @@
+/** Domain events with libvirt's numbers and names (virDomainEventID, virDomainEventType and the details). */
+
+/** Lifecycle event types and, for each, its details in order of their numbers. */
+export const LIFECYCLE_DETAILS = {
+  defined: ['added', 'updated', 'renamed', 'from-snapshot'],
+  undefined: ['removed', 'renamed'],
+  started: ['booted', 'migrated', 'restored', 'from-snapshot', 'wakeup'],
+  suspended: [
+    'paused',
+    'migrated',
+    'ioerror',
+    'watchdog',
+    'restored',
+    'from-snapshot',
+    'api-error',
+    'postcopy',
+    'postcopy-failed',
+  ],
+  resumed: ['unpaused', 'migrated', 'from-snapshot', 'postcopy', 'postcopy-failed'],
+  stopped: ['shutdown', 'destroyed', 'crashed', 'migrated', 'saved', 'failed', 'from-snapshot'],
+  shutdown: ['finished', 'guest', 'host'],
+  pmsuspended: ['memory', 'disk'],
+  crashed: ['panicked', 'crashloaded'],
+} as const;
+
+export type LifecycleType = keyof typeof LIFECYCLE_DETAILS;
+export type LifecycleDetail<T extends LifecycleType = LifecycleType> = (typeof LIFECYCLE_DETAILS)[T][number];
+
+/** virDomainEventType of a lifecycle event: its place in the table. */
+export function lifecycleNumber(type: LifecycleType): number {
+  return Object.keys(LIFECYCLE_DETAILS).indexOf(type);
+}
+
+/** Number of a detail within its type. */
+export function detailNumber(type: LifecycleType, detail: string): number {
+  return (LIFECYCLE_DETAILS[type] as readonly string[]).indexOf(detail);
+}
+
+interface EventBase {
+  readonly domain: { readonly name: string; readonly uuid: string; readonly id: number };
+  /** Milliseconds since the epoch: QEMU's own time stamp where it sent one. */
+  readonly timestampMs: number;
+}
+
+/** All events a driver emits; `event` is virsh's name of the event. */
+export type DomainEvent =
+  | (EventBase & { readonly event: 'lifecycle'; readonly type: LifecycleType; readonly detail: LifecycleDetail })
+  | (EventBase & { readonly event: 'reboot' })
+  | (EventBase & { readonly event: 'rtc-change'; readonly offsetSeconds: number })
+  | (EventBase & { readonly event: 'watchdog'; readonly action: string })
+  | (EventBase & {
+      readonly event: 'io-error';
+      readonly path: string;
+      readonly device: string;
+      readonly action: string;
+      readonly reason: string;
+    })
+  | (EventBase & {
+      readonly event: 'graphics';
+      readonly phase: 'connect' | 'initialize' | 'disconnect';
+      readonly data: unknown;
+    })
+  | (EventBase & { readonly event: 'control-error' })
+  | (EventBase & {
+      readonly event: 'block-job';
+      readonly device: string;
+      readonly type: string;
+      readonly status: string;
+    })
+  | (EventBase & { readonly event: 'tray-change'; readonly device: string; readonly reason: 'open' | 'close' })
+  | (EventBase & { readonly event: 'balloon-change'; readonly actualKiB: number })
+  | (EventBase & { readonly event: 'device-removed'; readonly device: string })
+  | (EventBase & { readonly event: 'device-removal-failed'; readonly device: string })
+  | (EventBase & {
+      readonly event: 'agent-lifecycle';
+      readonly state: 'connected' | 'disconnected';
+      readonly reason: string;
+    })
+  | (EventBase & { readonly event: 'memory-failure'; readonly recipient: string; readonly action: string })
+  | (EventBase & { readonly event: 'memory-device-size-change'; readonly alias: string; readonly sizeBytes: number });

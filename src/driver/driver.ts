@@ -1,0 +1,156 @@
+/**
+ * The driver contract: what every hypervisor driver offers to the API, in process or over the wire. Objects
+ * are named by UUID; a driver holds the state, the API's classes hold a driver and a name. Optional abilities
+ * are said by `features`, not by methods that fail.
+ */
+import type { Duplex } from 'node:stream';
+import type { DomainEvent } from './domain-events.ts';
+import type { DomainState } from './domain-state.ts';
+
+/** What names a domain. `id` is -1 while it is not running. */
+export interface DomainIdentity {
+  readonly name: string;
+  readonly uuid: string;
+  readonly id: number;
+}
+
+/** virDomainInfo. Memory in KiB, CPU time in nanoseconds. */
+export interface DomainInfo {
+  readonly state: DomainState;
+  readonly maxMemoryKiB: number;
+  readonly memoryKiB: number;
+  readonly vcpus: number;
+  readonly cpuTimeNs: bigint;
+}
+
+export interface DomainStateAndReason {
+  readonly state: DomainState;
+  readonly reason: number;
+}
+
+/** Options of `listDomains`: undefined means either. */
+export interface DomainFilter {
+  readonly active?: boolean;
+  readonly persistent?: boolean;
+  readonly autostart?: boolean;
+  readonly states?: readonly DomainState[];
+}
+
+export interface CreateOptions {
+  /** Leave the guest paused before its first instruction. */
+  readonly paused?: boolean;
+  /** End the guest with the connection. Embedded guests always end with their process. */
+  readonly autodestroy?: boolean;
+  /** Which character device the program itself holds: the first serial or console, or none. Default `first`. */
+  readonly console?: 'first' | 'none';
+  /** Acceleration instead of what the XML says. */
+  readonly accel?: 'auto' | 'kvm' | 'tcg';
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface XmlOptions {
+  /** The next boot's definition rather than the running guest's. */
+  readonly inactive?: boolean;
+  /** With secrets (VIR_DOMAIN_XML_SECURE). */
+  readonly secure?: boolean;
+}
+
+export interface UndefineOptions {
+  readonly nvram?: boolean;
+  readonly keepNvram?: boolean;
+  readonly managedSave?: boolean;
+  readonly tpm?: boolean;
+  readonly keepTpm?: boolean;
+}
+
+/** What a driver can do beyond the contract, for programs that adapt themselves. */
+export interface DriverFeatures {
+  /** Guests are children of this process and end with it. */
+  readonly embedded: boolean;
+  /** `secret…` calls exist. */
+  readonly secrets: boolean;
+  /** Consoles can be opened. */
+  readonly consoles: boolean;
+}
+
+export interface DomainCapabilitiesQuery {
+  readonly emulator?: string | undefined;
+  readonly arch?: string | undefined;
+  readonly machine?: string | undefined;
+  readonly virttype?: string | undefined;
+}
+
+/** A bidirectional byte stream to a guest's console, and what it printed so far. */
+export interface ConsoleStream {
+  /** Bytes from the guest from byte 0 on, as far as kept, and bytes to the guest. */
+  open(options?: { replay?: boolean }): Duplex;
+}
+
+interface Waiting {
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Driver extends AsyncDisposable {
+  /** `QEMU`, as virConnectGetType. */
+  readonly type: string;
+  readonly uri: string;
+  readonly features: DriverFeatures;
+  /** Hypervisor version as major * 1,000,000 + minor * 1,000 + release. */
+  version(options?: Waiting): Promise<number>;
+  capabilities(options?: Waiting): Promise<string>;
+  domainCapabilities(query: DomainCapabilitiesQuery & Waiting): Promise<string>;
+  listDomains(filter: DomainFilter & Waiting): Promise<DomainIdentity[]>;
+  lookupByName(name: string, options?: Waiting): Promise<DomainIdentity>;
+  lookupByUuid(uuid: string, options?: Waiting): Promise<DomainIdentity>;
+  lookupById(id: number, options?: Waiting): Promise<DomainIdentity>;
+  defineDomain(xml: string, options?: { validate?: boolean } & Waiting): Promise<DomainIdentity>;
+  /** Starts a transient domain. */
+  createXml(xml: string, options?: CreateOptions): Promise<DomainIdentity>;
+  /** Starts a defined domain. */
+  create(uuid: string, options?: CreateOptions): Promise<DomainIdentity>;
+  destroy(uuid: string, options?: { graceful?: boolean } & Waiting): Promise<void>;
+  /** Asks the guest to power off; returns when the request is delivered. */
+  shutdown(uuid: string, options?: Waiting): Promise<void>;
+  reboot(uuid: string, options?: Waiting): Promise<void>;
+  reset(uuid: string, options?: Waiting): Promise<void>;
+  suspend(uuid: string, options?: Waiting): Promise<void>;
+  resume(uuid: string, options?: Waiting): Promise<void>;
+  undefine(uuid: string, options?: UndefineOptions & Waiting): Promise<void>;
+  rename(uuid: string, name: string, options?: Waiting): Promise<void>;
+  setAutostart(uuid: string, autostart: boolean, options?: Waiting): Promise<void>;
+  autostart(uuid: string, options?: Waiting): Promise<boolean>;
+  info(uuid: string, options?: Waiting): Promise<DomainInfo>;
+  state(uuid: string, options?: Waiting): Promise<DomainStateAndReason>;
+  isPersistent(uuid: string, options?: Waiting): Promise<boolean>;
+  xmlDesc(uuid: string, options?: XmlOptions & Waiting): Promise<string>;
+  /** Resolves when the guest is not running (any more), with the last lifecycle detail. */
+  waitForStop(uuid: string, options?: Waiting): Promise<DomainStop>;
+  console(uuid: string, device?: string): ConsoleStream;
+  monitorCommand(
+    uuid: string,
+    command: string,
+    args?: Readonly<Record<string, unknown>>,
+    options?: Waiting,
+  ): Promise<unknown>;
+  agentCommand(
+    uuid: string,
+    command: string,
+    args?: Readonly<Record<string, unknown>>,
+    options?: Waiting,
+  ): Promise<unknown>;
+  domainXmlToNative(format: string, xml: string, options?: Waiting): Promise<string>;
+  /** Events from now on. Ends when the driver closes. */
+  events(options?: Waiting): AsyncIterable<DomainEvent>;
+  defineSecret?(xml: string, options?: Waiting): Promise<string>;
+  setSecretValue?(uuid: string, value: Uint8Array, options?: Waiting): Promise<void>;
+}
+
+/** How a guest ended. */
+export interface DomainStop {
+  readonly detail: 'shutdown' | 'destroyed' | 'crashed' | 'failed';
+  /** One line: who or what ended it. */
+  readonly reason: string;
+  /** Last lines of the guest's log and of its serial console, where it failed. */
+  readonly logTail?: string | undefined;
+  readonly serialTail?: string | undefined;
+}
