@@ -1,0 +1,147 @@
+/**
+ * Writing and removing files in ways that neither a crash nor a wrong path turns into damage. Which files there are is
+ * not known here.
+ */
+
+import { randomBytes } from 'node:crypto';
+import type { Stats } from 'node:fs';
+import { lstat, mkdtemp, open, readFile, realpath, rename, rm } from 'node:fs/promises';
+import { homedir } from 'node:os';
+import { dirname, join, normalize, resolve } from 'node:path';
+
+/** `sun_path` of unix(7) is 108 bytes with its final NUL. */
+export const MAX_SOCKET_PATH_BYTES = 107;
+
+/** A path that a guard refused, and the rule behind it. */
+export class PathRefusedError extends Error {
+  override readonly name = 'PathRefusedError';
+  readonly path: string;
+  readonly rule: string;
+
+  constructor(operation: string, path: string, rule: string) {
+    super(`cannot ${operation} ${path}: ${rule}`);
+    this.path = path;
+    this.rule = rule;
+  }
+}
+
+export interface WriteFileAtomicOptions {
+  /** Permission bits, before the umask; default 0o644. */
+  mode?: number;
+  /** Default true; false for what need not outlive a power cut (caches, runtime state on tmpfs). */
+  sync?: boolean;
+}
+
+/**
+ * Replaces a file as a whole: readers see the old or the new content, also after a power cut. A symbolic link at `path`
+ * is replaced, not followed. On failure nothing is left behind.
+ */
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array,
+  { mode = 0o644, sync = true }: WriteFileAtomicOptions = {},
+): Promise<void> {
+  const folder = dirname(path);
+  const temporary = join(folder, `.nestling-${randomBytes(6).toString('hex')}.tmp`);
+  const file = await open(temporary, 'wx', mode);
+  try {
+    try {
+      await file.writeFile(data);
+      if (sync) await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw error;
+  }
+  if (sync) await syncFolder(folder);
+}
+
+/** Without it the rename itself may be lost with the power. */
+async function syncFolder(folder: string): Promise<void> {
+  const handle = await open(folder, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+export interface RemoveTreeOptions {
+  /** Only what lies strictly below is removed. */
+  root: string;
+  home?: string;
+  mountInfoPath?: string;
+}
+
+/**
+ * The one recursive delete. Does nothing when `path` is not there.
+ * @throws PathRefusedError for anything but a real directory strictly below `root`, reached without symbolic links, that holds no
+ * mount point and is neither the home directory nor above it
+ */
+export async function removeTree(path: string, options: RemoveTreeOptions): Promise<void> {
+  const { root, home = homedir(), mountInfoPath = '/proc/self/mountinfo' } = options;
+  const refuse = (rule: string): PathRefusedError => new PathRefusedError('remove the directory', path, rule);
+  if (!isPlainAbsolute(path)) throw refuse('it is not a plain absolute path');
+  if (!isPlainAbsolute(root) || root === '/') throw refuse(`${root} is no root to remove below`);
+  if (!path.startsWith(`${root}/`)) throw refuse(`it is not below ${root}`);
+  if (resolve(home) === path || resolve(home).startsWith(`${path}/`)) throw refuse('it holds the home directory');
+  const stats = await lstatOrNothing(path);
+  if (stats === undefined) return;
+  if (stats.isSymbolicLink()) throw refuse('it is a symbolic link');
+  if (!stats.isDirectory()) throw refuse('it is not a directory');
+  if ((await realpath(path)) !== path) throw refuse('a part of the path is a symbolic link');
+  const mount = findMountBelow(path, await readFile(mountInfoPath, 'utf8'));
+  if (mount !== undefined) throw refuse(`${mount} is a mount point; unmount it first`);
+  await rm(path, { recursive: true, force: true });
+}
+
+async function lstatOrNothing(path: string): Promise<Stats | undefined> {
+  try {
+    return await lstat(path);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw error;
+  }
+}
+
+function isPlainAbsolute(path: string): boolean {
+  return (
+    path.startsWith('/') && normalize(path) === path && (path === '/' || !path.endsWith('/')) && !path.includes('\0')
+  );
+}
+
+/** proc_pid_mountinfo(5): the fifth field is the mount point, with space, tab, newline and backslash in octal. */
+function findMountBelow(path: string, mountInfo: string): string | undefined {
+  for (const line of mountInfo.split('\n')) {
+    const mount = line
+      .split(' ')[4]
+      ?.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+    if (mount === path || mount?.startsWith(`${path}/`) === true) return mount;
+  }
+  return undefined;
+}
+
+/**
+ * A new private directory (0700) with a name of a few characters below `parent`, for sockets. Whoever makes it removes it.
+ */
+export async function makeShortTempDir(parent: string, prefix = ''): Promise<string> {
+  return await mkdtemp(join(parent, prefix));
+}
+
+/**
+ * The path of a socket in `folder`.
+ * @throws PathRefusedError when the kernel would not take it
+ */
+export function socketPath(folder: string, name: string): string {
+  const path = join(folder, name);
+  const bytes = Buffer.byteLength(path);
+  if (bytes <= MAX_SOCKET_PATH_BYTES) return path;
+  throw new PathRefusedError(
+    'use the socket path',
+    path,
+    `it has ${bytes} bytes, the kernel takes ${MAX_SOCKET_PATH_BYTES}; choose a shorter root`,
+  );
+}

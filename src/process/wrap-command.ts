@@ -1,0 +1,183 @@
+/**
+ * Turns what a child is to have before its program runs (parent-death signal, cgroups, limits, affinity, user) into a
+ * chain of stock commands that exec one another. Pure: data in, data out. It starts nothing.
+ *
+ * The chain, outermost first, each link only when asked for:
+ *   sh (join cgroups, oom_score_adj) → prlimit → taskset → nice → setpriv (user, parent-death signal) → sh (last check) → program
+ * Privileged links come before setpriv gives the privileges up. setpriv sets the signal after the user, because a change
+ * of credentials clears it. The last shell comes after the signal is armed: had the parent died before, no signal would
+ * ever come, but then the shell's parent is another process and it leaves. So there is no moment at which the parent's
+ * death is missed. A program that is setuid or has file capabilities clears the signal again: that is the kernel's rule.
+ */
+
+import { ProcessError } from './process-error.ts';
+
+/** Exit code of a link that could not do its part: the same convention as `env`, `nice` and `timeout`. */
+export const SETUP_FAILED_EXIT_CODE = 125;
+
+export type LimitName =
+  | 'as'
+  | 'core'
+  | 'cpu'
+  | 'data'
+  | 'fsize'
+  | 'locks'
+  | 'memlock'
+  | 'msgqueue'
+  | 'nice'
+  | 'nofile'
+  | 'nproc'
+  | 'rss'
+  | 'rtprio'
+  | 'rttime'
+  | 'sigpending'
+  | 'stack';
+/** In the kernel's units (bytes, files, seconds: see prlimit(2)). */
+export type LimitValue = number | 'unlimited';
+
+/** What the child has before its program runs. */
+export interface ChildSetup {
+  /** SIGKILL the child when this process ends, however it ends. Only from the main thread. */
+  dieWithParent?: boolean;
+  /** Host CPU numbers that the child may run on. */
+  affinity?: readonly number[];
+  /** Niceness, added to this process's own. */
+  nice?: number;
+  user?: number;
+  group?: number;
+  /** Supplementary groups, when `user` or `group` is given; default none. */
+  supplementaryGroups?: readonly number[];
+  /** Soft and hard limit alike, or each of its own. */
+  limits?: Partial<Record<LimitName, LimitValue | { soft: LimitValue; hard: LimitValue }>>;
+  /** Files that the child writes its own pid to (`cgroup.procs`), in this order. */
+  cgroupProcs?: readonly string[];
+  /** -1000 to 1000; lowering it needs CAP_SYS_RESOURCE. */
+  oomScoreAdj?: number;
+}
+
+export interface WrapFacts {
+  /** Pid of the process that spawns. */
+  parentPid: number;
+  isMainThread: boolean;
+  /** Absolute path of a tool; throws when there is none. */
+  locate: (tool: string) => string;
+  /** The child's fd (3 to 9) on which the chain reports; undefined: nothing is reported. */
+  statusFd?: number | undefined;
+  /** Before the program is executed, wait for a line on the status fd; its end means that the parent is gone. */
+  hold?: boolean;
+}
+
+export interface WrappedCommand {
+  command: string;
+  args: string[];
+}
+
+/** Whether the chain is needed at all. */
+export function needsWrapper(setup: ChildSetup): boolean {
+  return (
+    setup.dieWithParent === true ||
+    (setup.affinity?.length ?? 0) > 0 ||
+    (setup.nice ?? 0) !== 0 ||
+    setup.user !== undefined ||
+    setup.group !== undefined ||
+    Object.keys(setup.limits ?? {}).length > 0 ||
+    (setup.cgroupProcs?.length ?? 0) > 0 ||
+    setup.oomScoreAdj !== undefined
+  );
+}
+
+/**
+ * The command to spawn instead of `program`. Arguments stay array elements all the way; no text of the caller's is ever
+ * read by a shell as program text.
+ * @throws ProcessError for a parent-death signal outside the main thread, or what `locate` throws
+ */
+export function wrapCommand(program: WrappedCommand, setup: ChildSetup, facts: WrapFacts): WrappedCommand {
+  if (setup.dieWithParent === true && !facts.isMainThread) throw workerThreadError(program.command);
+  const chain = [
+    ...prepareLink(setup, facts),
+    ...limitsLink(setup, facts),
+    ...affinityLink(setup, facts),
+    ...niceLink(setup, facts),
+    ...setprivLink(setup, facts),
+    ...lastLink(setup, facts),
+    program.command,
+    ...program.args,
+  ];
+  return { command: chain[0] ?? program.command, args: chain.slice(1) };
+}
+
+function workerThreadError(command: string): ProcessError {
+  return new ProcessError(
+    `cannot start ${command} with dieWithParent from a worker thread: the kernel sends the parent-death signal when ` +
+      'the spawning thread ends, not the process; start it from the main thread',
+    { operation: 'spawn', command },
+  );
+}
+
+function prepareLink(setup: ChildSetup, facts: WrapFacts): string[] {
+  const files = setup.cgroupProcs ?? [];
+  if (files.length === 0 && setup.oomScoreAdj === undefined) return [];
+  const oom = setup.oomScoreAdj === undefined ? '' : String(setup.oomScoreAdj);
+  const script = prepareScript(facts.statusFd ?? 2);
+  return [facts.locate('sh'), '-c', script, 'nestling-prepare', oom, String(files.length), ...files];
+}
+
+/**
+ * dash's `echo` reports every failed write as "I/O error", so on failure the external printf tries again and names the errno.
+ * `$$` rather than `/proc/self`: that printf is another process.
+ */
+function prepareScript(statusFd: number): string {
+  return [
+    'put() {',
+    '  { echo "$1" >"$2"; } 2>/dev/null && return',
+    `  { printf 'cannot write %s to %s: ' "$1" "$2" >&2; env printf '%s\\n' "$1" >"$2" || exit ${SETUP_FAILED_EXIT_CODE}; } 2>&${statusFd}`,
+    '}',
+    '[ -z "$1" ] || put "$1" "/proc/$$/oom_score_adj"',
+    'count=$2; shift 2',
+    'while [ "$count" -gt 0 ]; do put "$$" "$1"; count=$((count - 1)); shift; done',
+    'exec "$@"',
+  ].join('\n');
+}
+
+function limitsLink(setup: ChildSetup, facts: WrapFacts): string[] {
+  const limits = Object.entries(setup.limits ?? {});
+  if (limits.length === 0) return [];
+  const options = limits.map(([name, value]) =>
+    typeof value === 'object' ? `--${name}=${value.soft}:${value.hard}` : `--${name}=${value}:${value}`,
+  );
+  return [facts.locate('prlimit'), ...options];
+}
+
+function affinityLink(setup: ChildSetup, facts: WrapFacts): string[] {
+  if (setup.affinity === undefined || setup.affinity.length === 0) return [];
+  return [facts.locate('taskset'), '--cpu-list', setup.affinity.join(',')];
+}
+
+function niceLink(setup: ChildSetup, facts: WrapFacts): string[] {
+  return (setup.nice ?? 0) === 0 ? [] : [facts.locate('nice'), '-n', String(setup.nice)];
+}
+
+function setprivLink(setup: ChildSetup, facts: WrapFacts): string[] {
+  const options: string[] = [];
+  if (setup.group !== undefined) options.push('--regid', String(setup.group));
+  if (setup.user !== undefined) options.push('--reuid', String(setup.user));
+  if (options.length > 0) {
+    const groups = setup.supplementaryGroups ?? [];
+    options.push(...(groups.length === 0 ? ['--clear-groups'] : ['--groups', groups.join(',')]));
+  }
+  if (setup.dieWithParent === true) options.push('--pdeathsig', 'KILL');
+  return options.length === 0 ? [] : [facts.locate('setpriv'), ...options, '--'];
+}
+
+function lastLink(setup: ChildSetup, facts: WrapFacts): string[] {
+  const parent = setup.dieWithParent === true ? String(facts.parentPid) : '';
+  const fd = facts.statusFd;
+  const script = [
+    `[ -z "$1" ] || [ "$PPID" = "$1" ] || exit ${SETUP_FAILED_EXIT_CODE}`,
+    'shift',
+    ...(fd === undefined ? [] : [`echo ready >&${fd}`]),
+    ...(fd !== undefined && facts.hold === true ? [`read -r go <&${fd} || exit ${SETUP_FAILED_EXIT_CODE}`] : []),
+    fd === undefined ? 'exec "$@"' : `exec "$@" ${fd}>&-`,
+  ].join('\n');
+  return [facts.locate('sh'), '-c', script, 'nestling-exec', parent];
+}
