@@ -4,6 +4,7 @@ import { defineConfig } from 'vitest/config';
 // `real` starts QEMU. `./dev test` runs them all; `./dev check` runs the first two.
 export default defineConfig({
   test: {
+    reporters: ['default', './tests/support/count-reporter.ts'],
     projects: [
       {
         test: {
@@ -21,6 +22,7 @@ export default defineConfig({
           hookTimeout: 180_000,
           fileParallelism: false,
           globalSetup: ['tests/support/global-setup.ts'],
+          setupFiles: ['tests/support/leak-check.ts'],
         },
       },
     ],

@@ -5,7 +5,9 @@
 
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import type { HostFacts } from '../../host/host-facts.ts';
+import type { StorageSource } from '../../model/domain/devices/storage-source.ts';
 import type { Domain } from '../../model/domain/domain.ts';
+import type { Sysinfo } from '../../model/domain/sysinfo.ts';
 import type { FaultList } from '../../model/schema/faults.ts';
 import type { QemuCapabilities } from './capabilities/capabilities.ts';
 import type { QemuConfig } from './config.ts';
@@ -20,21 +22,56 @@ export interface DriverContext {
   readonly layout: Layout;
   /** Resolves what only the host's other drivers know. Absent: such references are faults. */
   readonly lookup: Lookup;
+  /** The moment the guest starts, for clocks that are given relative to it. Absent: such clocks are faults. */
+  readonly hostClock?: HostClock | undefined;
+  /** Source of the identifiers that a definition leaves to chance. Absent: they stay unset. */
+  readonly randomBytes?: ((count: number) => Uint8Array) | undefined;
+  /** The host's own SMBIOS strings, for `<smbios mode='host'/>`. */
+  readonly hostSysinfo?: Sysinfo | undefined;
+}
+
+/** What the host's clock says. */
+export interface HostClock {
+  /** Milliseconds since 1970 in UTC. */
+  readonly nowMs: number;
+  /** How far local time is ahead of UTC. */
+  readonly utcOffsetSeconds: number;
 }
 
 /** References out of the domain XML, answered by the caller. */
 export interface Lookup {
   /** `<source pool= volume=>`: the volume's type, path and format. */
-  volume?(pool: string, volume: string): { type: string; path: string; format: string } | undefined;
+  volume?(pool: string, volume: string, mode?: string): VolumeFound | undefined;
   /** `<source network=>`: how guests of that network attach. */
   network?(name: string): NetworkAttachment | undefined;
+  /** `<hostdev type='scsi'>`: the generic device (`sg3`) of that unit on the host. */
+  scsiGeneric?(adapter: string, bus: number, target: number, unit: bigint): string | undefined;
+  /** Whether /dev/vhost-net can be opened for an interface. Absent: for KVM guests, unless driver name='qemu'. */
+  vhostNet?(request: { readonly kvm: boolean; readonly driver: string | undefined }): boolean;
+}
+
+/** A storage volume; `source` where it is reached over the network rather than by its path. */
+export interface VolumeFound {
+  readonly type: string;
+  readonly path: string;
+  readonly format: string;
+  readonly source?: StorageSource;
 }
 
 /** How an interface of a virtual network is really attached. */
 export type NetworkAttachment =
   | { readonly type: 'bridge'; readonly bridge: string; readonly macTableManager?: string }
   | { readonly type: 'direct'; readonly dev: string; readonly mode: string }
+  | { readonly type: 'hostdev'; readonly address: PciSource }
   | { readonly type: 'user' };
+
+/** A PCI device of the host. */
+export interface PciSource {
+  readonly domain: number;
+  readonly bus: number;
+  readonly slot: number;
+  readonly function: number;
+}
 
 /** One definition under work. `domain` is changed in place; faults are gathered. */
 export interface DomainContext extends DriverContext {
@@ -61,6 +98,9 @@ export class PlanContext implements DomainContext {
   readonly config: QemuConfig;
   readonly layout: Layout;
   readonly lookup: Lookup;
+  readonly hostClock: HostClock | undefined;
+  readonly randomBytes: ((count: number) => Uint8Array) | undefined;
+  readonly hostSysinfo: Sysinfo | undefined;
   /** Numeric id of the guest about to start; -1 when only a command line is asked for. */
   readonly id: number;
   readonly fds: FdRequest[] = [];
@@ -70,6 +110,15 @@ export class PlanContext implements DomainContext {
   readonly environment: Record<string, string> = {};
   /** Parts that several devices share (TLS credentials, secrets), by id, so that each is planned once. */
   readonly shared = new Map<string, Part>();
+  #fdsets = 0;
+  /**
+   * Character devices whose host end the embedding program holds itself, by the device's alias, whatever their
+   * source says: QEMU gets one end of a socket pair, named after the alias. Set it before planning.
+   */
+  chardevOverrides?: ReadonlyMap<string, { readonly kind: 'socketpair' }>;
+  /** A copy of all that the guest writes to that character device; a `<log>` of the definition wins. */
+  serialLog?: { readonly alias: string; readonly path: string; readonly append: boolean };
+  #fdSets = 0;
 
   constructor(context: DomainContext, id: number) {
     this.domain = context.domain;
@@ -79,6 +128,9 @@ export class PlanContext implements DomainContext {
     this.config = context.config;
     this.layout = context.layout;
     this.lookup = context.lookup;
+    this.hostClock = context.hostClock;
+    this.randomBytes = context.randomBytes;
+    this.hostSysinfo = context.hostSysinfo;
     this.id = id;
   }
 
@@ -90,9 +142,19 @@ export class PlanContext implements DomainContext {
     return this.layout.domainDir(this.id, this.name);
   }
 
+  /** Number of the next set of descriptors (`-add-fd set=N`, opened as /dev/fdset/N). */
+  nextFdset(): number {
+    return this.#fdsets++;
+  }
+
   /** Reserves the next inherited descriptor (3 and up) and returns its number in QEMU. */
   requestFd(request: FdRequest): number {
     this.fds.push(request);
     return 2 + this.fds.length;
+  }
+
+  /** The next free number of a descriptor set (`-add-fd set=N`), from 0. */
+  nextFdSet(): number {
+    return this.#fdSets++;
   }
 }

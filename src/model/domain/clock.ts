@@ -1,5 +1,33 @@
-/** `<clock>` and its timers. */
-import { type Infer, struct } from '../schema/schema.ts';
+/** `<clock>`: what the guest's clock starts with, and its timers. */
+import { attr, child, children, type Infer, required, struct } from '../schema/schema.ts';
+import { int, oneOf, text, uint, ulong, type ValueCodec, yesNo } from '../schema/values.ts';
 
-export const clock = struct({});
+/** Seconds, or `reset`. */
+const adjustment: ValueCodec<number | 'reset'> = {
+  describe: 'seconds | reset',
+  parse: (value) => (value === 'reset' ? 'reset' : int.parse(value)),
+  format: String,
+};
+
+const timer = struct({
+  name: required(
+    attr(oneOf('platform', 'pit', 'rtc', 'hpet', 'tsc', 'kvmclock', 'hypervclock', 'armvtimer')),
+  ),
+  present: attr(yesNo),
+  tickpolicy: attr(oneOf('delay', 'catchup', 'merge', 'discard')),
+  track: attr(oneOf('boot', 'guest', 'wall', 'realtime')),
+  frequency: attr(ulong),
+  mode: attr(oneOf('auto', 'native', 'emulate', 'paravirt', 'smpsafe')),
+  catchup: child(struct({ threshold: attr(uint), slew: attr(uint), limit: attr(uint) })),
+});
+export interface Timer extends Infer<typeof timer> {}
+
+export const clock = struct({
+  offset: required(attr(oneOf('utc', 'localtime', 'variable', 'timezone', 'absolute'))),
+  adjustment: attr(adjustment),
+  basis: attr(oneOf('utc', 'localtime')),
+  timezone: attr(text),
+  start: attr(ulong),
+  timers: children(timer, 'timer'),
+});
 export interface Clock extends Infer<typeof clock> {}

@@ -8,7 +8,7 @@ import { parseXml } from '../../xml/parse.ts';
 import { FaultList } from '../schema/faults.ts';
 import { attr, child, children, content, type Infer, NAMESPACES, ReadContext, raw, struct } from '../schema/schema.ts';
 import { sizeKiB } from '../schema/sizes.ts';
-import { int, oneOf, text, uint, uuid } from '../schema/values.ts';
+import { int, oneOf, text, uint, uuid, type ValueCodec, ValueError } from '../schema/values.ts';
 import { blkiotune } from './blkiotune.ts';
 import { clock } from './clock.ts';
 import { cpu } from './cpu.ts';
@@ -42,12 +42,28 @@ export const DOMAIN_TYPES = [
   'openvz',
 ] as const;
 
+/** Longest name whose files (`NAME.xml`, `NAME-serial0.log`) every file system takes, in bytes. */
+const NAME_MAX_BYTES = 230;
+
+/** A domain's name is also the name of its files. */
+const domainName: ValueCodec<string> = {
+  describe: 'text without / and line breaks',
+  parse: (value) => {
+    if (value.trim() === '') throw new ValueError('is empty');
+    if (/[/\n\r\0]/.test(value)) throw new ValueError("holds '/' or a line break");
+    if (value === '.' || value === '..') throw new ValueError('is no name for a file');
+    if (Buffer.byteLength(value) > NAME_MAX_BYTES) throw new ValueError(`is longer than ${NAME_MAX_BYTES} bytes`);
+    return value;
+  },
+  format: (value) => value,
+};
+
 const genid = struct({ value: content(uuid) });
 
 export const domainSchema = struct({
   type: attr(oneOf(...DOMAIN_TYPES)),
   id: attr(int),
-  name: child(text),
+  name: child(domainName),
   uuid: child(uuid),
   genid: child(genid),
   title: child(text),

@@ -1,5 +1,134 @@
-/** `<features>`. */
-import { type Infer, struct } from '../schema/schema.ts';
+/** `<features>`: what the machine and its hypervisor interfaces offer, in libvirt's order. A flag is present or not. */
+import { attr, child, flag, type Infer, required, struct } from '../schema/schema.ts';
+import { sizeBytes, sizeKiB } from '../schema/sizes.ts';
+import { integer, oneOf, onOff, text, uint, yesNo } from '../schema/values.ts';
 
-export const features = struct({});
+/** `<x state='on|off'/>` where the state may be left out and then means on. */
+const optionalState = struct({ state: attr(onOff) });
+const state = struct({ state: required(attr(onOff)) });
+
+const stimer = struct({ state: required(attr(onOff)), direct: child(state) });
+const tlbflush = struct({ state: required(attr(onOff)), direct: child(state), extended: child(state) });
+
+/** Hyper-V enlightenments. */
+const hyperv = struct({
+  mode: attr(oneOf('custom', 'passthrough')),
+  relaxed: child(state),
+  vapic: child(state),
+  spinlocks: child(struct({ state: required(attr(onOff)), retries: attr(integer({ min: 4095, max: 0xffff_ffff })) })),
+  vpindex: child(state),
+  runtime: child(state),
+  synic: child(state),
+  stimer: child(stimer),
+  reset: child(state),
+  vendorId: child(struct({ state: required(attr(onOff)), value: attr(text) }), 'vendor_id'),
+  frequencies: child(state),
+  reenlightenment: child(state),
+  tlbflush: child(tlbflush),
+  ipi: child(state),
+  evmcs: child(state),
+  avic: child(state),
+  emsrBitmap: child(state, 'emsr_bitmap'),
+  xmmInput: child(state, 'xmm_input'),
+});
+export interface Hyperv extends Infer<typeof hyperv> {}
+
+const kvm = struct({
+  hidden: child(state),
+  hintDedicated: child(state, 'hint-dedicated'),
+  pollControl: child(state, 'poll-control'),
+  pvIpi: child(state, 'pv-ipi'),
+  dirtyRing: child(struct({ state: required(attr(onOff)), size: attr(uint) }), 'dirty-ring'),
+});
+export interface KvmFeatures extends Infer<typeof kvm> {}
+
+const xen = struct({
+  e820Host: child(state, 'e820_host'),
+  passthrough: child(struct({ state: required(attr(onOff)), mode: attr(oneOf('sync_pt', 'share_pt')) })),
+});
+
+/** Linux capabilities of a container's processes. */
+const capabilities = struct({
+  policy: attr(oneOf('default', 'allow', 'deny')),
+  auditControl: child(state, 'audit_control'),
+  auditWrite: child(state, 'audit_write'),
+  blockSuspend: child(state, 'block_suspend'),
+  chown: child(state),
+  dacOverride: child(state, 'dac_override'),
+  dacReadSearch: child(state, 'dac_read_search'),
+  fowner: child(state),
+  fsetid: child(state),
+  ipcLock: child(state, 'ipc_lock'),
+  ipcOwner: child(state, 'ipc_owner'),
+  kill: child(state),
+  lease: child(state),
+  linuxImmutable: child(state, 'linux_immutable'),
+  macAdmin: child(state, 'mac_admin'),
+  macOverride: child(state, 'mac_override'),
+  mknod: child(state),
+  netAdmin: child(state, 'net_admin'),
+  netBindService: child(state, 'net_bind_service'),
+  netBroadcast: child(state, 'net_broadcast'),
+  netRaw: child(state, 'net_raw'),
+  setgid: child(state),
+  setfcap: child(state),
+  setpcap: child(state),
+  setuid: child(state),
+  sysAdmin: child(state, 'sys_admin'),
+  sysBoot: child(state, 'sys_boot'),
+  sysChroot: child(state, 'sys_chroot'),
+  sysModule: child(state, 'sys_module'),
+  sysNice: child(state, 'sys_nice'),
+  sysPacct: child(state, 'sys_pacct'),
+  sysPtrace: child(state, 'sys_ptrace'),
+  sysRawio: child(state, 'sys_rawio'),
+  sysResource: child(state, 'sys_resource'),
+  sysTime: child(state, 'sys_time'),
+  sysTtyConfig: child(state, 'sys_tty_config'),
+  syslog: child(state),
+  wakeAlarm: child(state, 'wake_alarm'),
+});
+
+/** Size of system management memory; a bare number is MiB. In bytes. */
+const smm = struct({ state: attr(onOff), tseg: child(sizeBytes('MiB', 'MiB')) });
+const hpt = struct({
+  resizing: attr(oneOf('enabled', 'disabled', 'required')),
+  maxpagesize: child(sizeKiB()),
+});
+const mitigation = oneOf('broken', 'workaround', 'fixed');
+
+export const features = struct({
+  acpi: flag(),
+  apic: child(struct({ eoi: attr(onOff) })),
+  pae: flag(),
+  hap: child(optionalState),
+  viridian: flag(),
+  privnet: flag(),
+  hyperv: child(hyperv),
+  kvm: child(kvm),
+  pvspinlock: child(optionalState),
+  capabilities: child(capabilities),
+  pmu: child(optionalState),
+  vmport: child(optionalState),
+  gic: child(struct({ version: attr(oneOf('2', '3', 'host')) })),
+  smm: child(smm),
+  ioapic: child(struct({ driver: attr(oneOf('qemu', 'kvm')) })),
+  hpt: child(hpt),
+  vmcoreinfo: child(optionalState),
+  htm: child(state),
+  nestedHv: child(state, 'nested-hv'),
+  msrs: child(struct({ unknown: required(attr(oneOf('ignore', 'fault'))) })),
+  ccfAssist: child(state, 'ccf-assist'),
+  xen: child(xen),
+  cfpc: child(struct({ value: required(attr(mitigation)) })),
+  sbbc: child(struct({ value: required(attr(mitigation)) })),
+  ibs: child(
+    struct({ value: required(attr(oneOf('broken', 'workaround', 'fixed-ibs', 'fixed-ccd', 'fixed-na'))) }),
+  ),
+  tcg: child(struct({ tbCache: child(sizeKiB(), 'tb-cache') })),
+  asyncTeardown: child(struct({ enabled: attr(yesNo) }), 'async-teardown'),
+  ras: child(state),
+  ps2: child(state),
+  aia: child(struct({ value: required(attr(oneOf('none', 'aplic', 'aplic-imsic'))) })),
+});
 export interface Features extends Infer<typeof features> {}

@@ -1,5 +1,31 @@
-/** `<launchSecurity>`. */
-import { type Infer, struct } from '../schema/schema.ts';
+/** `<launchSecurity>`: confidential computing. What each type needs is checked by the QEMU driver. */
+import { attr, child, type Infer, required, struct } from '../schema/schema.ts';
+import { oneOf, text, uint, uint64, type ValueCodec, yesNo } from '../schema/values.ts';
 
-export const launchSecurity = struct({});
+/** Four digits as SEV writes it, eight where it is longer (SNP, TDX). */
+const policy: ValueCodec<bigint> = {
+  describe: 'integer 0x0000..2^64-1',
+  parse: (value) => uint64.parse(value),
+  format: (value) => `0x${value.toString(16).padStart(value > 0xffffn ? 8 : 4, '0')}`,
+};
+
+export const launchSecurity = struct({
+  type: required(attr(oneOf('sev', 'sev-snp', 's390-pv', 'tdx'))),
+  kernelHashes: attr(yesNo),
+  authorKey: attr(yesNo),
+  vcek: attr(yesNo),
+  cbitpos: child(uint),
+  reducedPhysBits: child(uint),
+  policy: child(policy),
+  dhCert: child(text),
+  session: child(text),
+  guestVisibleWorkarounds: child(text),
+  idBlock: child(text),
+  idAuth: child(text),
+  hostData: child(text),
+  mrConfigId: child(text),
+  mrOwner: child(text),
+  mrOwnerConfig: child(text),
+  quoteGenerationService: child(struct({ path: attr(text) })),
+});
 export interface LaunchSecurity extends Infer<typeof launchSecurity> {}

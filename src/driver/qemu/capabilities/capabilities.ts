@@ -129,7 +129,7 @@ export function hasOption(capabilities: QemuCapabilities, option: string, parame
 
 /** Whether the question `name` of `features.ts` was answered with yes. */
 export function hasFeature(capabilities: QemuCapabilities, name: FeatureName): boolean {
-  return setOf<string>(capabilities.features).has(name);
+  return setOf(capabilities.features).has(name);
 }
 
 /** Whether QMP has the command. */
@@ -186,10 +186,10 @@ export function versionAtLeast({ version }: QemuCapabilities, major: number, min
 // A pure memo, not state: the lists are immutable, and a list that nobody holds takes its set with it.
 const SETS = new WeakMap<readonly string[], ReadonlySet<string>>();
 
-function setOf<T extends string>(list: readonly T[]): ReadonlySet<string> {
+function setOf(list: readonly string[]): ReadonlySet<string> {
   let set = SETS.get(list);
   if (set === undefined) {
-    set = new Set<string>(list);
+    set = new Set(list);
     SETS.set(list, set);
   }
   return set;

@@ -60,6 +60,10 @@ function toReply(command: JsonValue, reply: JsonValue, index: number): ProbeRepl
   const error = reply['error'];
   const common = { execute, ...(isJsonObject(args) && { arguments: args }) };
   if (isJsonObject(error))
-    return { ...common, result: { error: { class: String(error['class']), desc: String(error['desc']) } } };
+    return { ...common, result: { error: { class: textOf(error['class']), desc: textOf(error['desc']) } } };
   return { ...common, result: { value: reply['return'] ?? {} } };
+}
+
+function textOf(value: JsonValue | undefined): string {
+  return typeof value === 'string' ? value : '';
 }

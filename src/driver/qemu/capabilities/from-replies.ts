@@ -69,7 +69,7 @@ export function addAccelerator(
 function readSchema(book: ReplyBook): SchemaQuery {
   const schema = book.required('query-qmp-schema');
   if (!Array.isArray(schema)) throw new CapabilitiesReplyError('query-qmp-schema', 'returned no list');
-  return new SchemaQuery(schema.filter(isSchemaEntity));
+  return new SchemaQuery(schema.map((entity): unknown => entity).filter(isSchemaEntity));
 }
 
 function readMachines(book: ReplyBook): QemuMachine[] {
@@ -113,13 +113,18 @@ function readHostModel(book: ReplyBook, accelerator: AcceleratorName): QemuCpuMo
   const props = expand('static') ?? expand('full');
   if (props === undefined) return undefined;
   const free = expand('static', { migratable: false });
-  const hyperv = expand('full', { migratable: false, 'hv-passthrough': true });
+  const passthrough = expand('full', { migratable: false, 'hv-passthrough': true });
   return {
     name,
     props,
     ...(free && { nonMigratable: Object.keys(free).filter((key) => free[key] === true && props[key] !== true) }),
-    ...(hyperv && { hyperv: Object.keys(hyperv).filter((key) => key.startsWith('hv-') && hyperv[key] === true) }),
+    ...(passthrough && { hyperv: enlightenments(passthrough) }),
   };
+}
+
+/** `hv-passthrough` is the request itself, not one of them. */
+function enlightenments(props: QemuCpuModel['props']): string[] {
+  return Object.keys(props).filter((key) => key.startsWith('hv-') && key !== 'hv-passthrough' && props[key] === true);
 }
 
 function modelProps(expansion: JsonValue | undefined): Record<string, boolean | number | string> | undefined {

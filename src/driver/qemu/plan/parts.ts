@@ -15,8 +15,10 @@ export type Part =
   | { readonly kind: 'chardev'; readonly props: Props }
   /** key=value options: `implied` names the property whose key is not written when it comes first. */
   | { readonly kind: 'keyval'; readonly option: string; readonly props: Props; readonly implied?: string }
-  /** An option whose value has no commas to escape, or whose text is the user's own (qemu:commandline). */
-  | { readonly kind: 'option'; readonly option: string; readonly value?: string };
+  /** An option whose value has no commas to escape. `option` has no dash. */
+  | { readonly kind: 'option'; readonly option: string; readonly value?: string }
+  /** One word of the user's own (qemu:commandline), passed on as it is. */
+  | { readonly kind: 'argument'; readonly text: string };
 
 /** A file descriptor that QEMU inherits; its number is fixed when it is requested. */
 export type FdRequest =
@@ -24,7 +26,13 @@ export type FdRequest =
   | { readonly kind: 'socketpair'; readonly name: string }
   | { readonly kind: 'file'; readonly path: string; readonly flags: 'r' | 'r+' | 'a' | 'w' }
   /** Content written to a pipe by the caller: secrets. `secret` is never logged. */
-  | { readonly kind: 'secret'; readonly secret: SecretReference; readonly format: 'raw' | 'base64' }
+  | {
+      readonly kind: 'secret';
+      readonly secret: SecretReference;
+      readonly format: 'raw' | 'base64';
+      /** Base64: the content is encrypted with the master key (AES-256-CBC) under this vector, and written in base64. */
+      readonly iv?: string;
+    }
   | { readonly kind: 'master-key' }
   | { readonly kind: 'tap'; readonly interfaceAlias: string; readonly queue: number }
   | { readonly kind: 'vhost-net'; readonly interfaceAlias: string; readonly queue: number }
@@ -36,6 +44,8 @@ export interface SecretReference {
   readonly type: string;
   readonly uuid?: string | undefined;
   readonly usage?: string | undefined;
+  /** The secret itself, where the definition holds it (HTTP cookies). Never logged. */
+  readonly value?: string | undefined;
 }
 
 /** A file or directory to make before QEMU starts, removed with the guest unless `keep`. */

@@ -1,7 +1,7 @@
 /** Properties as QEMU's JSON and key=value options carry them, and their text. */
 
 /** A property value. Undefined entries are left out when written. */
-export type PropValue = string | number | boolean | bigint | readonly PropValue[] | Props;
+export type PropValue = string | number | boolean | bigint | null | readonly PropValue[] | Props;
 /** An ordered set of properties. */
 export interface Props {
   readonly [name: string]: PropValue | undefined;
@@ -10,6 +10,7 @@ export interface Props {
 /** JSON text of properties; 64-bit integers keep every digit. */
 export function formatJson(value: PropValue): string {
   if (typeof value === 'bigint') return value.toString();
+  if (value === null) return 'null';
   if (Array.isArray(value)) return `[${value.map((item: PropValue) => formatJson(item)).join(',')}]`;
   if (typeof value !== 'object') return JSON.stringify(value);
   const members: string[] = [];
@@ -36,12 +37,12 @@ function flatten(parts: string[], name: string, value: PropValue, bare: boolean)
     value.forEach((item: PropValue, index) =>
       flatten(parts, typeof item === 'object' ? `${name}.${index}` : name, item, false),
     );
-  } else if (typeof value === 'object') {
+  } else if (typeof value === 'object' && value !== null) {
     for (const [key, item] of Object.entries(value as Props)) {
       if (item !== undefined) flatten(parts, `${name}.${key}`, item, false);
     }
   } else {
-    const text = typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value);
+    const text = typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value ?? '');
     parts.push(`${bare ? '' : `${name}=`}${text.replaceAll(',', ',,')}`);
   }
 }

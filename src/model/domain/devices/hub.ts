@@ -1,5 +1,7 @@
-/** `<hub>`. */
-import { type Infer, struct } from '../../schema/schema.ts';
+/** `<hub>`: a USB hub. */
+import { attr, type Infer, required, struct } from '../../schema/schema.ts';
+import { oneOf } from '../../schema/values.ts';
+import { deviceInfoFields } from './address.ts';
 
-export const hub = struct({});
+export const hub = struct({ type: required(attr(oneOf('usb'))), ...deviceInfoFields });
 export interface Hub extends Infer<typeof hub> {}

@@ -1,0 +1,15 @@
+/** Serial ports. */
+import type { Serial } from '../../../../model/domain/devices/character-device.ts';
+import { deviceFamily } from '../family.ts';
+import { fillSerialDefaults } from './defaults.ts';
+import { planSerial } from './plan.ts';
+import { validateSerial } from './validate.ts';
+
+export const SERIAL = deviceFamily<Serial>({
+  name: 'serial',
+  select: (domain) => domain.devices?.serials ?? [],
+  fillDefaults: fillSerialDefaults,
+  validate: validateSerial,
+  alias: (_device, index) => `serial${index}`,
+  plan: planSerial,
+});

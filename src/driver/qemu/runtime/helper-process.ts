@@ -1,0 +1,97 @@
+/**
+ * Starts the processes that a guest needs beside QEMU (swtpm, virtiofsd, passt) and waits until they are ready. They die
+ * with this process as QEMU does. What they are and when is the plan's business.
+ */
+import { existsSync, watch } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { raceSignal, withTimeout } from '../../../core/abort.ts';
+import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import type { ChildHandle } from '../../../process/child-handle.ts';
+import { spawnChild } from '../../../process/spawn.ts';
+import type { HelperProcess } from '../plan/parts.ts';
+import { type FdSources, prepareFds } from './inherited-fds.ts';
+
+/** A helper that is not ready by then never will be. */
+const READY_TIMEOUT_MS = 20_000;
+
+export interface HelperOptions {
+  readonly fdSources: FdSources;
+  /** The guest's log: helpers' output goes there too. */
+  readonly logFd: number;
+  readonly env: NodeJS.ProcessEnv;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Starts one helper. A one-shot helper has ended when this returns.
+ * @throws VirtError naming the helper and its last words
+ */
+export async function startHelper(helper: HelperProcess, options: HelperOptions): Promise<ChildHandle> {
+  using fds = await prepareFds(helper.fds ?? [], options.fdSources);
+  using deadline = withTimeout(options.signal, READY_TIMEOUT_MS);
+  const child = await spawnChild(
+    {
+      command: helper.command,
+      args: helper.args,
+      env: options.env,
+      dieWithParent: true,
+      stdio: ['ignore', { fd: options.logFd }, 'tail', ...fds.stdio],
+    },
+    { signal: deadline },
+  );
+  fds.publish();
+  try {
+    if (helper.oneShot === true) await untilDone(helper, child, deadline);
+    else if (helper.readySocket !== undefined) await untilReady(helper, child, helper.readySocket, deadline);
+    return child;
+  } catch (error) {
+    await child[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function untilDone(helper: HelperProcess, child: ChildHandle, signal: AbortSignal): Promise<void> {
+  const result = await raceSignal(child.exited, signal);
+  if (result.exitCode !== 0)
+    throw failure(helper, `ended with ${result.signal ?? `status ${result.exitCode}`}`, result.stderrTail);
+}
+
+async function untilReady(
+  helper: HelperProcess,
+  child: ChildHandle,
+  socket: string,
+  signal: AbortSignal,
+): Promise<void> {
+  const watcher = watch(dirname(socket));
+  try {
+    const appeared = new Promise<void>((resolve) => {
+      watcher.on('change', (_event, name) => {
+        if (name === basename(socket) && existsSync(socket)) resolve();
+      });
+      // Watched first, looked second: what appears in between is seen by one of the two.
+      if (existsSync(socket)) resolve();
+    });
+    const ended = child.exited.then((result) => {
+      throw failure(
+        helper,
+        `ended with ${result.signal ?? `status ${result.exitCode}`} before it was ready`,
+        result.stderrTail,
+      );
+    });
+    await raceSignal(Promise.race([appeared, ended]), signal);
+    // The loser of the race may still reject, at the helper's ordinary end.
+    ended.catch(() => {});
+  } finally {
+    watcher.close();
+  }
+}
+
+function failure(helper: HelperProcess, what: string, stderr: string): VirtError {
+  const words = stderr.trim().split('\n').at(-1);
+  return new VirtError(
+    `${helper.name} (${helper.command}) ${what}${words === undefined || words === '' ? '' : `: ${words}`}`,
+    {
+      code: ErrorCode.INTERNAL_ERROR,
+    },
+  );
+}

@@ -1,0 +1,146 @@
+/**
+ * From domain XML to a launch plan on this host: finds the emulator and its capabilities, fetches the facts that the
+ * definition needs, settles the acceleration and lets the planner do the rest. Starts nothing.
+ */
+import { randomBytes, randomUUID } from 'node:crypto';
+import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import { hostArch } from '../../../host/cpu.ts';
+import type { HostFacts } from '../../../host/host-facts.ts';
+import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
+import { FaultList } from '../../../model/schema/faults.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
+import { lookUpProgram } from '../../../process/find-program.ts';
+import type { CapabilitiesCache } from '../capabilities/cache.ts';
+import type { QemuConfig } from '../config.ts';
+import type { DomainContext, Lookup } from '../context.ts';
+import { completeDefinition, validateDefinition } from '../definition/complete.ts';
+import type { Layout } from '../layout.ts';
+import { readSlowFacts, viewHost } from './host-view.ts';
+
+export interface PrepareOptions {
+  readonly cache: CapabilitiesCache;
+  readonly config: QemuConfig;
+  readonly layout: Layout;
+  readonly lookup: Lookup;
+  readonly accel?: 'auto' | 'kvm' | 'tcg' | undefined;
+  readonly fileName?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A definition ready to be planned. */
+export interface PreparedGuest {
+  readonly context: DomainContext;
+  /** What the user should know: unknown elements, the acceleration that was chosen, the cache's state. */
+  readonly notes: readonly string[];
+}
+
+/**
+ * Completes and validates a definition for this host.
+ * @throws XmlSyntaxError, DefinitionError (every fault at once), VirtError
+ */
+export async function prepareGuest(source: string | Domain, options: PrepareOptions): Promise<PreparedGuest> {
+  const notes: string[] = [];
+  const domain = readSource(source, options.fileName, notes);
+  domain.uuid ??= randomUUID();
+  fillMacs(domain);
+  const emulator = findEmulator(domain);
+  const wantsKvm =
+    options.accel === 'kvm' || options.accel === 'auto' || (options.accel === undefined && domain.type === 'kvm');
+  const slow = await readSlowFacts({ kvm: wantsKvm, helpers: needsHelpers(domain), qemu: emulator }, options.signal);
+  const host = viewHost(slow);
+  settleAcceleration(domain, options.accel, host, notes);
+  const found = await options.cache.get(emulator, domain.type === 'kvm' ? 'kvm' : 'tcg', { signal: options.signal });
+  notes.push(...found.notes);
+  const context: DomainContext = {
+    domain,
+    faults: new FaultList(),
+    caps: found.capabilities,
+    host,
+    config: options.config,
+    layout: options.layout,
+    lookup: options.lookup,
+  };
+  completeDefinition(context);
+  validateDefinition(context);
+  context.faults.throwIfAny('domain XML', options.fileName);
+  return { context, notes };
+}
+
+function readSource(source: string | Domain, fileName: string | undefined, notes: string[]): Domain {
+  if (typeof source !== 'string') return cloneDefinition(source);
+  const { domain, warnings } = parseDomain(source, fileName === undefined ? {} : { fileName });
+  notes.push(...warnings);
+  if (domain.type !== 'qemu' && domain.type !== 'kvm') {
+    throw new VirtError(`domain type '${domain.type ?? ''}' is not one that QEMU runs: use type='kvm' or type='qemu'`, {
+      code: ErrorCode.CONFIG_UNSUPPORTED,
+    });
+  }
+  return domain;
+}
+
+/** QEMU's own OUI prefix and three random bytes, as libvirt generates them. */
+function fillMacs(domain: Domain): void {
+  for (const netInterface of domain.devices?.interfaces ?? []) {
+    if (netInterface.mac?.address !== undefined) continue;
+    const tail = [...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
+    netInterface.mac = { ...netInterface.mac, address: `52:54:00:${tail}` };
+  }
+}
+
+/** The emulator named by the definition, else the one for its architecture. */
+function findEmulator(domain: Domain): string {
+  const given = domain.devices?.emulator;
+  const name = given ?? `qemu-system-${qemuArch(domain.os?.type?.arch ?? hostArch())}`;
+  const path = lookUpProgram(name);
+  if (path !== undefined) return path;
+  const hint = given === undefined ? `install ${debianPackage(name)}` : 'correct <emulator>, or leave it out';
+  throw new VirtError(`there is no emulator ${name}: ${hint}`, { code: ErrorCode.CONFIG_UNSUPPORTED });
+}
+
+function qemuArch(arch: string): string {
+  if (arch === 'i686') return 'i386';
+  if (arch === 'armv7l' || arch === 'armv6l') return 'arm';
+  return arch === 'ppc64le' ? 'ppc64' : arch;
+}
+
+function debianPackage(emulator: string): string {
+  if (/x86_64|i386/.test(emulator)) return 'qemu-system-x86';
+  return /aarch64|arm/.test(emulator) ? 'qemu-system-arm' : 'qemu-system-misc';
+}
+
+function needsHelpers(domain: Domain): boolean {
+  const { devices } = domain;
+  return (
+    (devices?.tpms ?? []).length > 0 ||
+    (devices?.filesystems ?? []).some(({ driver }) => driver?.type === 'virtiofs') ||
+    (devices?.interfaces ?? []).some(({ backend }) => backend?.type === 'passt')
+  );
+}
+
+/** Settles `domain.type`: what the XML or the caller demands is demanded; only `auto` chooses, and says what. */
+function settleAcceleration(domain: Domain, accel: PrepareOptions['accel'], host: HostFacts, notes: string[]): void {
+  if (accel === undefined) {
+    if (domain.type === 'kvm') requireKvm(host, "<domain type='kvm'>");
+    return;
+  }
+  if (accel === 'kvm') requireKvm(host, '--accel kvm');
+  const useKvm = accel === 'kvm' || (accel === 'auto' && host.kvm.usable);
+  if (accel === 'auto' && !host.kvm.usable) notes.push(`running under TCG (emulation): ${kvmDetail(host)}`);
+  if ((domain.type === 'kvm') !== useKvm && accel !== 'auto')
+    notes.push(`running under ${useKvm ? 'KVM' : 'TCG'}, as asked, where the definition says type='${domain.type}'`);
+  domain.type = useKvm ? 'kvm' : 'qemu';
+  // The host's own CPU model exists under KVM only; the nearest under TCG is everything TCG can do.
+  if (!useKvm && domain.cpu?.mode === 'host-passthrough') domain.cpu.mode = 'maximum';
+}
+
+function requireKvm(host: HostFacts, demander: string): void {
+  if (host.kvm.usable) return;
+  throw new VirtError(
+    `${demander} needs KVM, which is not usable here: ${kvmDetail(host)}; use type='qemu' or --accel tcg (slower), or --accel auto`,
+    { code: ErrorCode.CONFIG_UNSUPPORTED },
+  );
+}
+
+function kvmDetail({ kvm }: HostFacts): string {
+  return kvm.usable ? '' : `${kvm.reason}: ${kvm.detail}`;
+}

@@ -1,0 +1,210 @@
+/**
+ * One guest while its QEMU lives: follows the monitor's events, keeps the state, carries out requests and finds out how
+ * the guest ended. Starting is in `start-guest.ts`; persistence and locks are the driver's.
+ */
+
+import type { DisposalStack } from '../../../core/dispose.ts';
+import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
+import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
+import type { QmpClient } from '../../../qmp/client.ts';
+import type { QmpEvent } from '../../../qmp/event-hub.ts';
+import { DomainState, StateReason } from '../../domain-state.ts';
+import type { DomainStop } from '../../driver.ts';
+import type { GuestConsole } from './guest-console.ts';
+import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
+import type { GuestLog } from './guest-log.ts';
+
+export interface RunningGuestInit {
+  readonly id: number;
+  /** The live definition: with aliases and addresses. */
+  readonly domain: Domain;
+  readonly child: ChildHandle;
+  readonly qmp: QmpClient;
+  readonly log: GuestLog;
+  readonly consoles: ReadonlyMap<string, GuestConsole>;
+  /** Undoes the start: helpers, files, directories. */
+  readonly cleanup: DisposalStack;
+  readonly paused: boolean;
+  emit(event: BareEvent, timestampMs: number): void;
+}
+
+/** Lines of QEMU's and the guest's last words that go into a failure. */
+const TAIL_BYTES = 2048;
+
+export class RunningGuest implements AsyncDisposable {
+  readonly id: number;
+  readonly domain: Domain;
+  readonly qmp: QmpClient;
+  readonly consoles: ReadonlyMap<string, GuestConsole>;
+  /** Resolves once QEMU has ended and everything of the guest is removed. */
+  readonly ended: Promise<DomainStop>;
+  readonly #init: RunningGuestInit;
+  #state: DomainState;
+  #reason: number;
+  #pauseReason: number | undefined;
+  #rebooting = false;
+  #stop: { detail: DomainStop['detail']; reason: string } | undefined;
+  #balloonKiB: number | undefined;
+
+  constructor(init: RunningGuestInit) {
+    this.#init = init;
+    this.id = init.id;
+    this.domain = cloneDefinition(init.domain);
+    this.qmp = init.qmp;
+    this.consoles = init.consoles;
+    this.#state = init.paused ? DomainState.PAUSED : DomainState.RUNNING;
+    this.#reason = init.paused ? StateReason.paused.USER : StateReason.running.BOOTED;
+    this.ended = init.child.exited.then((result) => this.#finish(result));
+    this.#follow().catch((error: unknown) => {
+      // The monitor's loss is the guest's end, unless QEMU lives on without it: then it is of no use to anybody.
+      if (init.child.result === undefined) void this.destroy(`its monitor failed: ${String(error)}`);
+    });
+  }
+
+  get state(): DomainState {
+    return this.#state;
+  }
+
+  get reason(): number {
+    return this.#reason;
+  }
+
+  get pid(): number {
+    return this.#init.child.pid;
+  }
+
+  /** What the balloon was last set to, in KiB. */
+  get balloonKiB(): number | undefined {
+    return this.#balloonKiB;
+  }
+
+  /** ACPI power button. */
+  async shutdown(signal?: AbortSignal): Promise<void> {
+    this.#rebooting = false;
+    await this.#execute('system_powerdown', signal);
+  }
+
+  /** Powers down and, when the guest is off, resets: it keeps its QEMU, as with libvirt. */
+  async reboot(signal?: AbortSignal): Promise<void> {
+    this.#rebooting = true;
+    await this.#execute('system_powerdown', signal);
+  }
+
+  async reset(signal?: AbortSignal): Promise<void> {
+    await this.#execute('system_reset', signal);
+  }
+
+  async suspend(signal?: AbortSignal): Promise<void> {
+    if (this.#state === DomainState.PAUSED) return;
+    await this.#execute('stop', signal);
+  }
+
+  async resume(signal?: AbortSignal): Promise<void> {
+    if (this.#state === DomainState.RUNNING) return;
+    await this.#execute('cont', signal);
+  }
+
+  /** Ends QEMU, orderly at first. Returns when everything is removed. */
+  async destroy(
+    reason = 'destroyed',
+    options: { graceMs?: number; signal?: AbortSignal | undefined } = {},
+  ): Promise<DomainStop> {
+    this.#stop ??= { detail: 'destroyed', reason };
+    await this.#init.child.terminate({
+      ...(options.graceMs === undefined ? {} : { graceMs: options.graceMs }),
+      signal: options.signal,
+    });
+    return await this.ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.destroy();
+  }
+
+  async #execute(
+    command: 'system_powerdown' | 'system_reset' | 'stop' | 'cont',
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    try {
+      await this.qmp.execute(command, undefined, { signal });
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw new VirtError(`cannot ${command} guest ${this.domain.name}: ${String(cause)}`, {
+        code: ErrorCode.OPERATION_FAILED,
+        cause,
+      });
+    }
+  }
+
+  async #follow(): Promise<void> {
+    for await (const event of this.qmp.events()) this.#handle(event);
+  }
+
+  #handle(event: QmpEvent): void {
+    this.#pauseReason = pauseReasonOf(event.name, event.data) ?? this.#pauseReason;
+    const meaning = readGuestEvent(event.name, event.data, {
+      domain: this.domain,
+      state: this.#state,
+      pauseReason: this.#pauseReason,
+      rebooting: this.#rebooting,
+    });
+    if (meaning.state !== undefined) {
+      this.#state = meaning.state.state;
+      this.#reason = meaning.state.reason;
+      if (event.name === 'STOP') this.#pauseReason = undefined;
+    }
+    const timestampMs = event.timestampUs === undefined ? Date.now() : event.timestampUs / 1000;
+    for (const bare of meaning.events ?? []) {
+      if (bare.event === 'balloon-change') this.#balloonKiB = bare.actualKiB;
+      this.#init.emit(bare, timestampMs);
+    }
+    if (meaning.followUp !== undefined) this.#carryOut(meaning.followUp);
+  }
+
+  #carryOut(followUp: FollowUp): void {
+    if (followUp.kind === 'quit') {
+      const reason = followUp.detail === 'crashed' ? 'the guest panicked' : 'the guest powered off';
+      this.#stop ??= { detail: followUp.detail, reason };
+      // A QEMU that is gone already, or that does not want to go, is ended below either way.
+      this.qmp.execute('quit').catch(() => void this.#init.child.terminate());
+    } else {
+      this.#rebooting = false;
+      void this.qmp.executeBatch([{ command: 'system_reset' }, { command: 'cont' }]);
+    }
+  }
+
+  async #finish(result: ExitResult): Promise<DomainStop> {
+    this.#state = DomainState.SHUTOFF;
+    const stop = this.#stop ?? howItEnded(result);
+    this.#reason = {
+      shutdown: StateReason.shutoff.SHUTDOWN,
+      destroyed: StateReason.shutoff.DESTROYED,
+      crashed: StateReason.shutoff.CRASHED,
+      failed: StateReason.shutoff.FAILED,
+    }[stop.detail];
+    await this.qmp.close();
+    await Promise.all([...this.consoles.values()].map((console) => console.closed));
+    const failed = stop.detail === 'crashed' || stop.detail === 'failed';
+    const tails = failed
+      ? { logTail: this.#init.log.qemuOutput().slice(-TAIL_BYTES), serialTail: this.#serialTail() }
+      : {};
+    this.#init.log.stamp(`shutting down, reason=${stop.detail}`);
+    await this.#init.cleanup[Symbol.asyncDispose]();
+    this.#init.emit({ event: 'lifecycle', type: 'stopped', detail: stop.detail }, Date.now());
+    return { ...stop, ...tails };
+  }
+
+  #serialTail(): string {
+    const [first] = this.consoles.values();
+    return first === undefined ? '' : first.tail(TAIL_BYTES);
+  }
+}
+
+/** Reads the exit of a QEMU that nobody here ended. */
+function howItEnded(result: ExitResult): { detail: DomainStop['detail']; reason: string } {
+  if (result.exitCode === 0) return { detail: 'shutdown', reason: 'QEMU exited' };
+  const how = result.signal === undefined ? `status ${result.exitCode}` : `signal ${result.signal}`;
+  return { detail: 'crashed', reason: `QEMU ended unexpectedly with ${how}` };
+}

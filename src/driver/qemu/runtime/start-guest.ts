@@ -1,0 +1,263 @@
+/**
+ * Starts a planned guest: files, helper processes, descriptors, QEMU as our own child, the monitor over an inherited
+ * socket pair. Everything is undone when a step fails, and the error carries QEMU's own words.
+ */
+
+import { randomBytes } from 'node:crypto';
+import { copyFileSync, existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { DisposalStack } from '../../../core/dispose.ts';
+import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import type { ChildHandle } from '../../../process/child-handle.ts';
+import { spawnChild } from '../../../process/spawn.ts';
+import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
+import type { JsonObject } from '../../../qmp/json.ts';
+import type { QemuCapabilities } from '../capabilities/capabilities.ts';
+import type { LaunchPlan } from '../plan/launch-plan.ts';
+import type { DeferredCommand, FileRequest } from '../plan/parts.ts';
+import { formatCommand, renderArguments } from '../plan/render.ts';
+import type { EmbeddedRoot } from './embedded-root.ts';
+import { GuestConsole } from './guest-console.ts';
+import type { BareEvent } from './guest-events.ts';
+import { GuestLog, startLine } from './guest-log.ts';
+import { startHelper } from './helper-process.ts';
+import { type FdSources, prepareFds } from './inherited-fds.ts';
+import { RunningGuest } from './running-guest.ts';
+
+/** Moments of a start that a program may want to time. */
+export type StartMark = 'qemu-spawned' | 'monitor-ready' | 'running' | 'first-guest-byte';
+
+export interface StartRequest {
+  readonly id: number;
+  readonly domain: Domain;
+  readonly plan: LaunchPlan;
+  readonly caps: QemuCapabilities;
+  readonly root: EmbeddedRoot;
+  readonly fdSources: Omit<FdSources, 'masterKey' | 'scratchDir'>;
+  readonly version: string;
+  readonly paused: boolean;
+  readonly trace?: QmpClientOptions['trace'];
+  emit(event: BareEvent, timestampMs: number): void;
+  onMark?(mark: StartMark): void;
+}
+
+/** QEMU's fd of the monitor, by the name under which the planner asks for it. */
+const MONITOR = 'monitor';
+const MASTER_KEY_BYTES = 32;
+
+/**
+ * @returns the guest, running (or paused before its first instruction)
+ * @throws VirtError with the cause in one line, or the signal's reason
+ */
+export async function startGuest(request: StartRequest, signal?: AbortSignal): Promise<RunningGuest> {
+  const undo = new DisposalStack();
+  const name = request.domain.name ?? '';
+  try {
+    const log = undo.use(GuestLog.open(request.root.layout.logFile(name)));
+    makeFiles(request, undo);
+    const started = await launch(request, log, undo, signal);
+    const guest = await introduce(request, log, started, undo, signal);
+    return guest;
+  } catch (cause) {
+    await undo[Symbol.asyncDispose]();
+    signal?.throwIfAborted();
+    if (cause instanceof VirtError) {
+      throw new VirtError(`cannot start guest ${name}: ${cause.message}`, {
+        code: cause.code,
+        domain: cause.domain,
+        cause,
+      });
+    }
+    const message = cause instanceof Error ? cause.message : String(cause);
+    throw new VirtError(`cannot start guest ${name}: ${message}`, { code: ErrorCode.INTERNAL_ERROR, cause });
+  }
+}
+
+interface Started {
+  readonly child: ChildHandle;
+  /** Our ends of QEMU's socket pairs: its descriptor by name. */
+  readonly streams: ReadonlyMap<string, number>;
+}
+
+async function launch(
+  request: StartRequest,
+  log: GuestLog,
+  undo: DisposalStack,
+  signal: AbortSignal | undefined,
+): Promise<Started> {
+  const { plan, root } = request;
+  const scratchDir = root.layout.roots.run;
+  const fdSources: FdSources = { ...request.fdSources, scratchDir, masterKey: randomBytes(MASTER_KEY_BYTES) };
+  const env = { ...environmentOf(request), ...plan.environment };
+  log.stamp(startLine({ nestling: request.version, qemu: versionText(request.caps) }));
+  log.write(formatCommand({ ...plan, environment: env }, request.caps));
+  log.markOutput();
+  for (const helper of plan.helpers) {
+    undo.use(await startHelper(helper, { fdSources, logFd: log.fd, env, signal }));
+  }
+  using fds = await prepareFds(plan.fds, fdSources);
+  const needsStop = request.paused || plan.deferred.length > 0;
+  const child = await spawnChild(
+    {
+      command: plan.binary,
+      args: [...renderArguments(plan, request.caps), ...(needsStop ? ['-S'] : [])],
+      env,
+      dieWithParent: true,
+      stdio: ['ignore', { fd: log.fd }, { fd: log.fd }, ...fds.stdio],
+    },
+    { signal },
+  );
+  undo.use(child);
+  fds.publish();
+  request.onMark?.('qemu-spawned');
+  return { child, streams: fds.streams };
+}
+
+async function introduce(
+  request: StartRequest,
+  log: GuestLog,
+  { child, streams }: Started,
+  undo: DisposalStack,
+  signal: AbortSignal | undefined,
+): Promise<RunningGuest> {
+  const consoles = openConsoles(request, child, streams);
+  const monitorFd = streams.get(MONITOR);
+  if (monitorFd === undefined) throw new VirtError('the plan has no monitor', { code: ErrorCode.INTERNAL_ERROR });
+  const qmp = undo.use(
+    new QmpClient(child.duplex(monitorFd), {
+      negotiation: 'eager',
+      ...(request.trace === undefined ? {} : { trace: request.trace }),
+    }),
+  );
+  const { deferred } = request.plan;
+  const commands = [...deferred, ...(deferred.length > 0 && !request.paused ? [{ command: 'cont' }] : [])];
+  // Written now, answered when QEMU's main loop starts: one round trip whatever their number.
+  const done = qmp.executeBatch([{ command: 'query-status' }, ...commands.map(toBatchItem)], { signal });
+  try {
+    await qmp.ready;
+    request.onMark?.('monitor-ready');
+    requireSuccess(commands, (await done).slice(1));
+  } catch (cause) {
+    signal?.throwIfAborted();
+    throw await startFailure(cause, child, log, consoles);
+  }
+  request.onMark?.('running');
+  const { id, domain, paused, emit } = request;
+  return new RunningGuest({ id, domain, child, qmp, log, consoles, paused, emit, cleanup: undo.move() });
+}
+
+function toBatchItem({ command, arguments: args }: DeferredCommand): { command: string; args?: JsonObject } {
+  return args === undefined ? { command } : { command, args: args as JsonObject };
+}
+
+function requireSuccess(commands: readonly DeferredCommand[], results: readonly PromiseSettledResult<unknown>[]): void {
+  results.forEach((result, index) => {
+    if (result.status === 'rejected' && commands[index]?.optional !== true) throw result.reason;
+  });
+}
+
+/** QEMU's words are the cause; the monitor's end is only how we learned of it. */
+async function startFailure(
+  cause: unknown,
+  child: ChildHandle,
+  log: GuestLog,
+  consoles: ReadonlyMap<string, GuestConsole>,
+): Promise<VirtError> {
+  const result = await child.terminate({ graceMs: 0 });
+  const words = log.qemuOutput();
+  const last = lastWords(words);
+  const how =
+    result.reason === 'exited'
+      ? `QEMU exited with status ${result.exitCode}`
+      : result.reason === 'signalled'
+        ? `QEMU was ended by ${result.signal}`
+        : String(cause);
+  const serial = [...consoles.values()][0]?.tail() ?? '';
+  const message = last === '' ? `${how} without a word; see ${log.path}` : `${how}: ${last}`;
+  const details = serial === '' ? words : `${words}\n--- serial console ---\n${serial}`;
+  return new VirtError(message, { code: ErrorCode.INTERNAL_ERROR, str2: details, cause });
+}
+
+/** The line that says why: the last that is no warning, without the program's name in front. */
+function lastWords(output: string): string {
+  const lines = output.split('\n').filter((line) => line !== '' && !/: (?:warning|info): /.test(line));
+  return (lines.at(-1) ?? '').replace(/^(?:\d{4}-\d\d-\d\dT[\d:.]+Z )?\S*qemu-system-\w+: /, '');
+}
+
+function openConsoles(
+  request: StartRequest,
+  child: ChildHandle,
+  streams: Started['streams'],
+): Map<string, GuestConsole> {
+  const consoles = new Map<string, GuestConsole>();
+  for (const [name, fd] of streams) {
+    if (name === MONITOR) continue;
+    consoles.set(name, new GuestConsole(name, child.duplex(fd), () => request.onMark?.('first-guest-byte')));
+  }
+  return consoles;
+}
+
+function environmentOf({ root, id, domain }: StartRequest): Record<string, string> {
+  const home = root.layout.domainDir(id, domain.name ?? '');
+  return {
+    LC_ALL: 'C',
+    PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
+    HOME: home,
+    XDG_DATA_HOME: `${home}/.local/share`,
+    XDG_CACHE_HOME: `${home}/.cache`,
+    XDG_CONFIG_HOME: `${home}/.config`,
+  };
+}
+
+function versionText({ version, package: packageText }: QemuCapabilities): string {
+  return `${version.major}.${version.minor}.${version.micro}${packageText === '' ? '' : ` (${packageText})`}`;
+}
+
+/** Makes what the plan needs on disk. Directories of a guest are removed with it. */
+function makeFiles(request: StartRequest, undo: DisposalStack): void {
+  const { root, plan } = request;
+  mkdirSync(root.layout.roots.run, { recursive: true, mode: 0o700 });
+  for (const file of plan.files) makeFile(request, file, undo);
+}
+
+function makeFile({ root }: StartRequest, file: FileRequest, undo: DisposalStack): void {
+  // In a temporary root everything goes with the root; elsewhere each object is announced before it is made.
+  switch (file.kind) {
+    case 'directory':
+      mkdirSync(file.path, { recursive: true, mode: file.mode });
+      if (file.keep !== true) undo.defer(() => removeEmptied(file.path));
+      break;
+    case 'file': {
+      const entry = file.keep === true ? undefined : root.ledger.record('file', { path: file.path });
+      writeFileSync(file.path, file.content, { mode: file.mode });
+      if (entry !== undefined)
+        undo.defer(() => {
+          rmSync(file.path, { force: true });
+          entry.done();
+        });
+      break;
+    }
+    case 'copy':
+      if (!existsSync(file.path)) copyFileSync(file.template, file.path);
+      break;
+    case 'socket': {
+      rmSync(file.path, { force: true });
+      const entry = root.ledger.record('socket', { path: file.path });
+      undo.defer(() => {
+        rmSync(file.path, { force: true });
+        entry.done();
+      });
+      break;
+    }
+  }
+}
+
+/** A guest's own directory holds nothing but what the guest's start put there; anything else is somebody's and stays. */
+function removeEmptied(path: string): void {
+  try {
+    rmdirSync(path);
+  } catch (error) {
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
+  }
+}
