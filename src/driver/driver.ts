@@ -36,15 +36,25 @@ export interface DomainFilter {
   readonly states?: readonly DomainState[];
 }
 
+/**
+ * `auto`: where the definition leaves the host end open (pty, null, vc, stdio). `always`: whatever its type says. `none`:
+ * never.
+ */
+export type ConsoleChoice = 'auto' | 'always' | 'none';
+
 export interface CreateOptions {
   /** Leave the guest paused before its first instruction. */
   readonly paused?: boolean;
   /** End the guest with the connection. Embedded guests always end with their process. */
   readonly autodestroy?: boolean;
-  /** Which character device the program itself holds: the first serial or console, or none. Default `first`. */
-  readonly console?: 'first' | 'none';
+  /** Whether the program itself holds the host end of the first serial device or console. Default `auto`. */
+  readonly console?: ConsoleChoice;
+  /** Name instead of the definition's. */
+  readonly name?: string | undefined;
+  /** What to call the XML in errors: a path, or `-`. */
+  readonly fileName?: string | undefined;
   /** Acceleration instead of what the XML says. */
-  readonly accel?: 'auto' | 'kvm' | 'tcg';
+  readonly accel?: 'auto' | 'kvm' | 'tcg' | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -139,10 +149,29 @@ export interface Driver extends AsyncDisposable {
     options?: Waiting,
   ): Promise<unknown>;
   domainXmlToNative(format: string, xml: string, options?: Waiting): Promise<string>;
+  /** What starting a definition would do. Starts nothing. */
+  planDomain(xml: string, options?: CreateOptions): Promise<DomainPlan>;
   /** Events from now on. Ends when the driver closes. */
   events(options?: Waiting): AsyncIterable<DomainEvent>;
   defineSecret?(xml: string, options?: Waiting): Promise<string>;
   setSecretValue?(uuid: string, value: Uint8Array, options?: Waiting): Promise<void>;
+}
+
+/** What a start would do, as data. */
+export interface DomainPlan {
+  readonly binary: string;
+  readonly arguments: readonly string[];
+  readonly environment: Readonly<Record<string, string>>;
+  /** The same as text for a shell, one option a line. */
+  readonly command: string;
+  /** What the emulator inherits, from descriptor 3 on. */
+  readonly fds: readonly object[];
+  /** Files and directories made before the start. */
+  readonly files: readonly object[];
+  /** Processes started before the emulator. */
+  readonly helpers: readonly object[];
+  /** Monitor commands that run before the guest's first instruction. */
+  readonly deferred: readonly object[];
 }
 
 /** How a guest ended. */

@@ -5,10 +5,15 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 
-/** Root's guests share one cache; a user's is in `XDG_CACHE_HOME`. Undefined when the user has no home. */
+/**
+ * Root's guests share one cache; a user's is in `XDG_CACHE_HOME`. `NESTLING_CACHE_DIR` (an absolute path) replaces
+ * both, for CI jobs that carry a cache along. Undefined when the user has no home.
+ */
 export function defaultCacheDir(
   { uid, env }: { uid: number; env: NodeJS.ProcessEnv } = { uid: process.getuid?.() ?? 0, env: process.env },
 ): string | undefined {
+  const given = env['NESTLING_CACHE_DIR'];
+  if (given?.startsWith('/') === true) return given;
   if (uid === 0) return '/var/cache/nestling';
   const base = env['XDG_CACHE_HOME'] || (env['HOME'] ? join(env['HOME'], '.cache') : undefined);
   // The XDG specification has relative paths ignored.

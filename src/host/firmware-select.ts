@@ -95,7 +95,7 @@ function requirementsOf(request: FirmwareRequest): Requirement[] {
   const interfaceType = request.type === 'efi' ? 'uefi' : 'bios';
   return [
     { text: `interface ${interfaceType}`, met: ({ interfaceTypes }) => interfaceTypes.includes(interfaceType) },
-    { text: `machine ${request.arch} ${request.machine}`, met: (descriptor) => fitsMachine(descriptor, request) },
+    { text: `machine ${request.arch} ${request.machine}`, met: (descriptor) => fitsTarget(descriptor, request) },
     ...featureRequirements(request),
     ...loaderRequirements(request.loader ?? {}),
     ...nvramRequirements(request.nvram ?? {}),
@@ -176,7 +176,11 @@ function fitsType(mapping: FirmwareMapping, type: 'rom' | 'pflash' | undefined):
   return type === undefined || (mapping.device === 'flash') === (type === 'pflash');
 }
 
-function fitsMachine({ targets }: FirmwareDescriptor, { arch, machine }: FirmwareRequest): boolean {
+/** Whether the descriptor is meant for that QEMU target and canonical machine type. */
+export function fitsTarget(
+  { targets }: FirmwareDescriptor,
+  { arch, machine }: Pick<FirmwareRequest, 'arch' | 'machine'>,
+): boolean {
   return targets.some(
     (target) => target.architecture === arch && target.machines.some((pattern) => matchesGlob(machine, pattern)),
   );

@@ -14,6 +14,8 @@ export const HELPER_NAMES = [
   'passt',
   'dbus-daemon',
   'qemu-bridge-helper',
+  'vhost-user-gpu',
+  'qemu-rdp',
 ] as const;
 export type HelperName = (typeof HELPER_NAMES)[number];
 

@@ -118,6 +118,8 @@ describe('cache files', () => {
     expect(defaultCacheDir({ uid: 1, env: { HOME: '/h', XDG_CACHE_HOME: '/x' } })).toBe('/x/nestling');
     expect(defaultCacheDir({ uid: 1, env: { XDG_CACHE_HOME: 'relative' } })).toBeUndefined();
     expect(defaultCacheDir({ uid: 1, env: {} })).toBeUndefined();
+    expect(defaultCacheDir({ uid: 0, env: { NESTLING_CACHE_DIR: '/c' } })).toBe('/c');
+    expect(defaultCacheDir({ uid: 1, env: { HOME: '/h', NESTLING_CACHE_DIR: 'relative' } })).toBe('/h/.cache/nestling');
   });
 
   it('come back as they were written, and leave no temporary file', () => {

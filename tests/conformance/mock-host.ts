@@ -3,7 +3,6 @@
  * places and libvirt's system paths. The planner takes hosts as data, so no part of this machine shows through.
  */
 import type { QemuConfig } from '../../src/driver/qemu/config.ts';
-import type { Lookup } from '../../src/driver/qemu/context.ts';
 import type { FirmwareDescriptor } from '../../src/host/firmware.ts';
 import type { HostFacts } from '../../src/host/host-facts.ts';
 
@@ -37,7 +36,13 @@ export function mockHost(descriptors: readonly FirmwareDescriptor[] = []): HostF
 }
 
 /** Settings that the expectations were made with. */
-export const MOCK_CONFIG: Partial<QemuConfig> = {};
-
-/** Networks and volumes that the expectations assume. */
-export const MOCK_LOOKUP: Lookup = {};
+export const MOCK_CONFIG: Partial<QemuConfig> = {
+  chardevTlsX509CertDir: '/etc/pki/libvirt-chardev',
+  vncTlsX509CertDir: '/etc/pki/libvirt-vnc',
+  spiceTlsX509CertDir: '/etc/pki/libvirt-spice',
+  spicePassword: '123456',
+  hugetlbfsMounts: [
+    { path: '/dev/hugepages2M', sizeKiB: 2048, default: true },
+    { path: '/dev/hugepages1G', sizeKiB: 1_048_576, default: false },
+  ],
+};

@@ -10,6 +10,7 @@ export interface QemuConfig {
   vncSasl: boolean;
   vncSaslDir: string | undefined;
   vncAllowHostAudio: boolean;
+  vncAutoUnixSocket: boolean;
   spiceListen: string;
   spiceTls: boolean;
   spiceTlsX509CertDir: string;
@@ -36,7 +37,11 @@ export interface QemuConfig {
   allowDiskFormatProbing: boolean;
   bridgeHelper: string;
   slirpHelper: string;
+  /** Ours: `<portForward>` works on QEMU's own user-mode network too; libvirt has it for passt only. */
+  slirpPortForward: boolean;
   seccompSandbox: 0 | 1 | -1;
+  rdpListen: string;
+  rdpTlsX509CertDir: string;
   remotePortMin: number;
   remotePortMax: number;
   user: string | undefined;
@@ -54,6 +59,7 @@ export const DEFAULT_CONFIG: QemuConfig = {
   vncSasl: false,
   vncSaslDir: undefined,
   vncAllowHostAudio: false,
+  vncAutoUnixSocket: false,
   spiceListen: '127.0.0.1',
   spiceTls: false,
   spiceTlsX509CertDir: '/etc/pki/qemu',
@@ -78,7 +84,10 @@ export const DEFAULT_CONFIG: QemuConfig = {
   allowDiskFormatProbing: false,
   bridgeHelper: '/usr/lib/qemu/qemu-bridge-helper',
   slirpHelper: '/usr/bin/slirp-helper',
+  slirpPortForward: false,
   seccompSandbox: -1,
+  rdpListen: '127.0.0.1',
+  rdpTlsX509CertDir: '/etc/pki/libvirt-rdp',
   remotePortMin: 5900,
   remotePortMax: 65535,
   user: undefined,

@@ -11,6 +11,7 @@ import type { Sysinfo } from '../../model/domain/sysinfo.ts';
 import type { FaultList } from '../../model/schema/faults.ts';
 import type { QemuCapabilities } from './capabilities/capabilities.ts';
 import type { QemuConfig } from './config.ts';
+import type { HostCpuModel } from './cpu/host-model.ts';
 import type { Layout } from './layout.ts';
 import type { DeferredCommand, FdRequest, FileRequest, HelperProcess, Part } from './plan/parts.ts';
 
@@ -28,6 +29,8 @@ export interface DriverContext {
   readonly randomBytes?: ((count: number) => Uint8Array) | undefined;
   /** The host's own SMBIOS strings, for `<smbios mode='host'/>`. */
   readonly hostSysinfo?: Sysinfo | undefined;
+  /** The host's processor where a plan is for another host than the one that QEMU was probed on. */
+  readonly hostCpuModel?: HostCpuModel | undefined;
 }
 
 /** What the host's clock says. */
@@ -46,8 +49,25 @@ export interface Lookup {
   network?(name: string): NetworkAttachment | undefined;
   /** `<hostdev type='scsi'>`: the generic device (`sg3`) of that unit on the host. */
   scsiGeneric?(adapter: string, bus: number, target: number, unit: bigint): string | undefined;
+  /** `<listen type='network'>`: the first address that the host has on that network. Absent: the configured one. */
+  networkAddress?(name: string): string | undefined;
+  /**
+   * A free TCP port for a display that leaves the choice to us. Absent: the first that libvirt would try, which is what
+   * a mere command line shows.
+   */
+  graphicsPort?(request: GraphicsPortRequest): number;
+  /** DRM render node for OpenGL where the definition names none. Absent: QEMU's own choice. */
+  renderNode?(): string | undefined;
+  /** A vsock address that no guest of this host has, for `<cid auto='yes'/>`. Absent: the one that is written, or 3. */
+  vsockCid?(): number;
   /** Whether /dev/vhost-net can be opened for an interface. Absent: for KVM guests, unless driver name='qemu'. */
   vhostNet?(request: { readonly kvm: boolean; readonly driver: string | undefined }): boolean;
+}
+
+/** What a display needs a port for; `index` counts the definition's `<graphics>`. */
+export interface GraphicsPortRequest {
+  readonly index: number;
+  readonly use: 'vnc' | 'vnc-websocket' | 'spice' | 'spice-tls' | 'rdp';
 }
 
 /** A storage volume; `source` where it is reached over the network rather than by its path. */
@@ -101,6 +121,7 @@ export class PlanContext implements DomainContext {
   readonly hostClock: HostClock | undefined;
   readonly randomBytes: ((count: number) => Uint8Array) | undefined;
   readonly hostSysinfo: Sysinfo | undefined;
+  readonly hostCpuModel: HostCpuModel | undefined;
   /** Numeric id of the guest about to start; -1 when only a command line is asked for. */
   readonly id: number;
   readonly fds: FdRequest[] = [];
@@ -131,6 +152,7 @@ export class PlanContext implements DomainContext {
     this.hostClock = context.hostClock;
     this.randomBytes = context.randomBytes;
     this.hostSysinfo = context.hostSysinfo;
+    this.hostCpuModel = context.hostCpuModel;
     this.id = id;
   }
 

@@ -36,17 +36,23 @@ export class Layout {
     this.roots = roots;
   }
 
-  /** `ID-NAME`, the name cut to 20 characters and made safe, as libvirt's short name. */
+  /** `ID-NAME`, the name cut to 20 characters, as libvirt's short name; names have no slash. */
   shortName(id: number, name: string): string {
-    return `${id}-${Array.from(name)
-      .slice(0, 20)
-      .join('')
-      .replace(/[^A-Za-z0-9_.:+-]/g, '-')}`;
+    return `${id}-${Array.from(name).slice(0, 20).join('').replaceAll('/', '-')}`;
   }
 
   /** Private directory of a running guest (sockets, keys). */
   domainDir(id: number, name: string): string {
     return `${this.roots.lib}/domain-${this.shortName(id, name)}`;
+  }
+
+  /** Socket of a guest's own D-Bus, and the configuration of the daemon that serves it. */
+  dbusSocket(id: number, name: string): string {
+    return `${this.roots.run}/dbus/${this.shortName(id, name)}-dbus.sock`;
+  }
+
+  dbusConfig(id: number, name: string): string {
+    return `${this.roots.run}/dbus/${this.shortName(id, name)}-dbus.conf`;
   }
 
   channelDir(id: number, name: string): string {
@@ -55,6 +61,20 @@ export class Layout {
 
   nvramFile(name: string): string {
     return `${this.roots.lib}/nvram/${name}_VARS.fd`;
+  }
+
+  /** Where a guest's TPM emulator listens. */
+  tpmSocket(id: number, name: string): string {
+    return `${this.roots.run}/swtpm/${this.shortName(id, name)}-swtpm.sock`;
+  }
+
+  /** A guest's emulated TPM, kept as long as its definition. */
+  tpmStateDir(uuid: string, version: string): string {
+    return `${this.roots.swtpmLib}/${uuid}/tpm${version === '2.0' ? '2' : '1.2'}`;
+  }
+
+  tpmLogFile(name: string): string {
+    return `${this.roots.swtpmLog}/${name}-swtpm.log`;
   }
 
   logFile(name: string): string {

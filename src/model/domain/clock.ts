@@ -10,9 +10,7 @@ const adjustment: ValueCodec<number | 'reset'> = {
 };
 
 const timer = struct({
-  name: required(
-    attr(oneOf('platform', 'pit', 'rtc', 'hpet', 'tsc', 'kvmclock', 'hypervclock', 'armvtimer')),
-  ),
+  name: required(attr(oneOf('platform', 'pit', 'rtc', 'hpet', 'tsc', 'kvmclock', 'hypervclock', 'armvtimer'))),
   present: attr(yesNo),
   tickpolicy: attr(oneOf('delay', 'catchup', 'merge', 'discard')),
   track: attr(oneOf('boot', 'guest', 'wall', 'realtime')),

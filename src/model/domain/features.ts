@@ -122,9 +122,7 @@ export const features = struct({
   xen: child(xen),
   cfpc: child(struct({ value: required(attr(mitigation)) })),
   sbbc: child(struct({ value: required(attr(mitigation)) })),
-  ibs: child(
-    struct({ value: required(attr(oneOf('broken', 'workaround', 'fixed-ibs', 'fixed-ccd', 'fixed-na'))) }),
-  ),
+  ibs: child(struct({ value: required(attr(oneOf('broken', 'workaround', 'fixed-ibs', 'fixed-ccd', 'fixed-na'))) })),
   tcg: child(struct({ tbCache: child(sizeKiB(), 'tb-cache') })),
   asyncTeardown: child(struct({ enabled: attr(yesNo) }), 'async-teardown'),
   ras: child(state),

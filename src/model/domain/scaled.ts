@@ -3,23 +3,21 @@
  * in another attribute. Plain `<x unit='…'>N</x>` elements are in `../schema/sizes.ts`.
  */
 import { roundUp, unitBytes } from '../../core/units.ts';
-import { textNode } from '../../xml/node.ts';
-import { attr, type ElementCodec, type Infer, type StructCodec, struct } from '../schema/schema.ts';
+import { textNode, XmlElement } from '../../xml/node.ts';
+import type { ElementCodec, StructCodec } from '../schema/schema.ts';
 import { readSizeBytes, scaleSize } from '../schema/sizes.ts';
-import { text } from '../schema/values.ts';
-
-const unitOnly = struct({ unit: attr(text) });
 
 /** `<memory unit='KiB' …>N</memory>`: the element's own attributes, and its text in KiB as `value`. */
 export function sizedElement<T extends object>(codec: StructCodec<T>): ElementCodec<T & { value: number }> {
   return {
     readElement: (element, context) => {
       const value = readSizeBytes(element, 'KiB', context);
+      if (value === undefined) return undefined;
       // The unit is understood here and must not be kept as unknown.
-      const rest = element.clone();
-      rest.removeAttribute('unit');
-      const own = codec.readElement(rest, context);
-      return value === undefined ? undefined : Object.assign(own, { value: Number(roundUp(value, 1024n)) });
+      const { name, line, column, children } = element;
+      const attributes = element.attributes.filter((attribute) => attribute.name !== 'unit');
+      const own = codec.readElement(new XmlElement(name, { attributes, children, line, column }), context);
+      return Object.assign(own, { value: Number(roundUp(value, 1024n)) });
     },
     writeElement: (name, value) => {
       const element = codec.writeElement(name, value);
@@ -36,29 +34,29 @@ export interface ScaledAttribute {
   readonly name: string;
   /** Unit of a bare number. */
   readonly defaultUnit: string;
-  /** Unit that the value is kept and written in. */
-  readonly unit: string;
+  /** Unit that the value is kept and written in; the unit as it was given when absent. */
+  readonly keptUnit?: string;
 }
 
-/** A struct with a size in one attribute and its unit in `unit`. The key's value is in the given unit. */
-export function scaledAttribute<T extends object>(
+/**
+ * A struct with a size in one attribute (declared as `attr(ulong)`) and its unit in `unit` (`attr(text)`). The key's
+ * value is in the kept unit.
+ */
+export function scaledAttribute<T extends { unit?: string | undefined }>(
   codec: StructCodec<T>,
-  { name, defaultUnit, unit }: ScaledAttribute,
+  { name, defaultUnit, keptUnit }: ScaledAttribute,
 ): ElementCodec<T> {
-  const divisor = unitBytes(unit) ?? 1n;
   return {
     readElement: (element, context) => {
-      const written = element.attribute(name);
-      const given = unitOnly.readElement(element.clone({ attributesOnly: true }), context).unit ?? defaultUnit;
       const value = codec.readElement(element, context);
-      if (written === undefined) return value;
-      const bytes = scaleSize(written.trim(), given, element, context);
-      const scaled = bytes === undefined ? {} : { [name]: Number(roundUp(bytes, divisor)), unit };
-      return Object.assign(value, scaled);
+      const written = (value as Record<string, unknown>)[name];
+      if (typeof written !== 'number') return value;
+      const unit = value.unit ?? defaultUnit;
+      const bytes = scaleSize(String(written), unit, element, context);
+      if (bytes === undefined) return value;
+      const kept = keptUnit ?? unit;
+      return Object.assign(value, { [name]: Number(roundUp(bytes, unitBytes(kept) ?? 1n)), unit: kept });
     },
     writeElement: (tag, value) => codec.writeElement(tag, value),
   };
 }
-
-/** The struct that `codec` reads, for interfaces. */
-export type Scaled<C> = Infer<C>;

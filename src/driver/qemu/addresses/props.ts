@@ -3,8 +3,10 @@
  * before (`assign.ts`); drive addresses are not here, as each disk bus spells them differently (disk family).
  */
 import type { Address, DeviceInfo, PciAddress, UsbAddress } from '../../../model/domain/devices/address.ts';
+import type { Controller } from '../../../model/domain/devices/controller.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { DomainContext } from '../context.ts';
+import { controllerAliasName, isBuiltin } from '../devices/controller/alias.ts';
 import type { Props } from '../plan/props.ts';
 
 /** `bus`, `addr`, `port`, … of a device; empty where the device has no address or QEMU is not told of it. */
@@ -46,14 +48,18 @@ export function pciBusName(domain: Domain, bus: number): string {
   return controllerAlias(domain, 'pci', bus);
 }
 
-/** Alias of the controller of that type and index; what libvirt would call it where there is none. */
-export function controllerAlias(domain: Domain, type: string, index: number): string {
+/** QEMU's id of the controller of that type and index; what libvirt would call it where there is none. */
+export function controllerAlias(domain: Domain, type: Controller['type'], index: number): string {
   const controllers = (domain.devices?.controllers ?? []).filter(
     (controller) => controller.type === type && (controller.index ?? 0) === index,
   );
   // Companions of a USB controller share its index; the bus is that of the one without a master.
   const main = controllers.find((controller) => controller.master === undefined) ?? controllers[0];
-  return main?.alias?.name ?? (type === 'pci' ? `pci.${index}` : `${type}${index}`);
+  if (main === undefined) return controllerAliasName({ type, index }, domain);
+  // Whatever the user calls a controller of the chipset, its bus has QEMU's own name.
+  return isBuiltin(main, domain)
+    ? controllerAliasName(main, domain)
+    : (main.alias?.name ?? controllerAliasName(main, domain));
 }
 
 /** `addr` (and `multifunction`) of a PCI address, without its bus. */

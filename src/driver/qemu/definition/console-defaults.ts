@@ -2,8 +2,9 @@
  * The old tie between `<console>` and `<serial>`: of a full machine, the first console is the first serial port
  * seen again. Also numbers the ports. Runs on the whole domain, before the families complete their devices.
  */
-import type { ChardevSource } from '../../../model/domain/devices/chardev-source.ts';
+
 import type { Console, Serial } from '../../../model/domain/devices/character-device.ts';
+import type { ChardevSource } from '../../../model/domain/devices/chardev-source.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { DomainContext } from '../context.ts';
 
@@ -24,7 +25,8 @@ export function fillConsoleDefaults({ domain }: DomainContext): void {
   numberPorts(devices.serials);
   numberPorts(devices.parallels);
   devices.consoles.forEach((device, index) => {
-    device.target = { ...device.target, port: index };
+    const mirrored = index === 0 && device.target?.type === 'serial' ? devices.serials[0]?.target?.port : undefined;
+    device.target = { ...device.target, port: mirrored ?? index };
   });
 }
 
@@ -43,8 +45,8 @@ function tieConsole(serials: Serial[], consoles: Console[]): void {
 
 /** The serial port that a lone console stands for. */
 function serialOf(device: Console): Serial {
-  const { tty: _tty, target: _target, ...rest } = device;
-  return { ...rest, target: { port: 0 } };
+  const { tty: _tty, target, ...rest } = device;
+  return { ...rest, target: { port: target?.port ?? 0 } };
 }
 
 /** The console that shows a serial port; it has no address and no identity of its own. */
@@ -53,11 +55,10 @@ function mirrorOf(serial: Serial): Console {
   return { type: type ?? 'pty', sources, protocol, log, target: { type: 'serial', port: 0 } };
 }
 
+/** Ports without a number follow the highest one that any has. */
 function numberPorts(devices: { target?: { port?: number | undefined } | undefined }[]): void {
-  let highest = -1;
+  let highest = Math.max(-1, ...devices.map(({ target }) => target?.port ?? -1));
   for (const device of devices) {
-    const port = device.target?.port ?? highest + 1;
-    device.target = { ...device.target, port };
-    highest = Math.max(highest, port);
+    if (device.target?.port === undefined) device.target = { ...device.target, port: ++highest };
   }
 }

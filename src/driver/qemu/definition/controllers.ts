@@ -3,7 +3,7 @@
  * disk, channel, console, smartcard or SCSI host device sits on. PCI bridges and ports are added by `addresses/`.
  */
 import type { Address } from '../../../model/domain/devices/address.ts';
-import type { DomainContext } from '../context.ts';
+import { type DomainContext, fault } from '../context.ts';
 import { addMissingController, type ControllerType } from './controller-list.ts';
 import { devicesOf } from './devices-of.ts';
 
@@ -32,13 +32,18 @@ export function addImpliedControllers(context: DomainContext): void {
   addUpTo(context, 'scsi', Math.max(-1, ...scsi.map(({ address }) => controllerOf(address, 'drive') ?? -1)));
 }
 
-function addUpTo({ domain }: DomainContext, type: ControllerType, highest: number): void {
+/** More controllers than any machine has slots for are a slip of the pen, not a wish. */
+const MAX_CONTROLLERS = 1024;
+
+function addUpTo(context: DomainContext, type: ControllerType, highest: number): void {
+  const { domain } = context;
+  if (highest >= MAX_CONTROLLERS) {
+    fault(context, devicesOf(domain), `a device is on ${type} controller ${highest}: use lower numbers`);
+    return;
+  }
   for (let index = 0; index <= highest; index++) addMissingController(domain, type, index);
 }
 
-function controllerOf(
-  address: Address | undefined,
-  type: 'drive' | 'virtio-serial' | 'ccid',
-): number | undefined {
+function controllerOf(address: Address | undefined, type: 'drive' | 'virtio-serial' | 'ccid'): number | undefined {
   return address?.type === type ? (address.controller ?? 0) : undefined;
 }

@@ -39,7 +39,10 @@ export function addDefaultDevices(context: DomainContext): void {
     addInput(domain, 'keyboard', 'usb');
     addInput(domain, 'mouse', 'usb');
   }
-  if (machine.panic !== undefined && !devices.panics.some(({ model }) => model === undefined || model === machine.panic)) {
+  if (
+    machine.panic !== undefined &&
+    !devices.panics.some(({ model }) => model === undefined || model === machine.panic)
+  ) {
     devices.panics.push({ model: machine.panic });
   }
   if (machine.itcoWatchdog === true && hasProperty(caps, 'ICH9-LPC', 'noreboot')) addItcoWatchdog(domain);
@@ -64,7 +67,9 @@ function machineDevices(domain: Domain, caps: QemuCapabilities): MachineDevices 
       return isVirtBoard(domain) && hasDevice(caps, 'gpex-pcihost') ? { root: 'pcie-root' } : {};
     case 'riscv32':
     case 'riscv64':
-      return isVirtBoard(domain) && hasDevice(caps, 'gpex-pcihost') ? { root: 'pcie-root', balloon: true } : { balloon: true };
+      return isVirtBoard(domain) && hasDevice(caps, 'gpex-pcihost')
+        ? { root: 'pcie-root', balloon: true }
+        : { balloon: true };
     case 'loongarch64':
       return isVirtBoard(domain) ? { root: 'pcie-root', balloon: true, usb: xhciModel(caps) } : { balloon: true };
     case 'ppc64':

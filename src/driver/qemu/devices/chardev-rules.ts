@@ -3,19 +3,26 @@
  * end becomes a `-chardev` is in `chardev.ts`.
  */
 import type { ChardevSource, ChardevSourceElement, ChardevType } from '../../../model/domain/devices/chardev-source.ts';
-import type { FeatureName } from '../capabilities/features.ts';
 import { hasFeature } from '../capabilities/capabilities.ts';
+import type { FeatureName } from '../capabilities/features.ts';
 import { type DomainContext, fault } from '../context.ts';
 
 /** Fills in the type, the mode of sockets and the protocol of TCP, and drops a protocol that has no effect. */
 export function fillChardevDefaults(device: ChardevSource): void {
   device.type ??= 'pty';
+  if (device.type === 'pty') dropTerminal(device);
   for (const source of device.sources) {
     if (device.type === 'tcp' || device.type === 'udp') source.mode ??= 'connect';
     if (device.type === 'unix') source.mode ??= source.path === undefined ? 'bind' : 'connect';
   }
   if (device.type !== 'tcp') delete device.protocol;
   else if (device.protocol?.type === undefined) device.protocol = { type: 'raw' };
+}
+
+/** The path of a pseudo-terminal belongs to one run. */
+function dropTerminal(device: ChardevSource): void {
+  for (const source of device.sources) delete source.path;
+  device.sources = device.sources.filter(({ seclabels }) => seclabels.length > 0);
 }
 
 /** Refuses sources that lack what their type needs. `pathOptional`: a unix socket's path may be made up later. */
@@ -51,7 +58,7 @@ function validateSourceCount(device: ChardevSource, context: DomainContext): voi
 
 function validateSource(device: ChardevSource, type: ChardevType, context: DomainContext, pathOptional: boolean): void {
   const source = device.sources[0];
-  const need = (name: 'path' | 'host' | 'service' | 'channel', where: ChardevSourceElement | undefined = source) => {
+  const need = (name: 'path' | 'host' | 'service' | 'channel', where: ChardevSourceElement | undefined) => {
     if (where?.[name] === undefined || where[name] === '') {
       fault(context, where ?? device, `a character device of type '${type}' needs <source ${name}=…>`);
     }
@@ -60,14 +67,14 @@ function validateSource(device: ChardevSource, type: ChardevType, context: Domai
     case 'file':
     case 'dev':
     case 'pipe':
-      need('path');
+      need('path', source);
       break;
     case 'unix':
-      if (!pathOptional) need('path');
+      if (!pathOptional) need('path', source);
       break;
     case 'tcp':
-      need('host');
-      need('service');
+      need('host', source);
+      need('service', source);
       break;
     case 'udp':
       need(
@@ -77,9 +84,14 @@ function validateSource(device: ChardevSource, type: ChardevType, context: Domai
       break;
     case 'spiceport':
     case 'dbus':
-      need('channel');
+      need('channel', source);
       if (source?.channel !== undefined && !/^[A-Za-z0-9._-]+$/.test(source.channel)) {
-        fault(context, source, `channel '${source.channel}' may have letters, digits, '.', '_' and '-' only`, '@channel');
+        fault(
+          context,
+          source,
+          `channel '${source.channel}' may have letters, digits, '.', '_' and '-' only`,
+          '@channel',
+        );
       }
       break;
     default:

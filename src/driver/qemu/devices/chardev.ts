@@ -9,10 +9,11 @@
  */
 import type { ChardevSource, ChardevSourceElement } from '../../../model/domain/devices/chardev-source.ts';
 import { hasFeature, type QemuCapabilities } from '../capabilities/capabilities.ts';
+import type { FeatureName } from '../capabilities/features.ts';
 import { type PlanContext, refuse } from '../context.ts';
 import type { Part } from '../plan/parts.ts';
 import type { Props } from '../plan/props.ts';
-import { planSecret } from './secret.ts';
+import { planTlsCredentials, type TlsCredentials } from './tls-credentials.ts';
 
 /** What a device adds to its source. */
 export interface ChardevOptions {
@@ -69,11 +70,18 @@ export interface Reconnect {
   readonly timeout?: number | undefined;
 }
 
-/** `reconnect-ms`, in seconds (`reconnect`) for a QEMU older than 9.2; 0 switches it off. */
-export function reconnectProps(reconnect: Reconnect | undefined, caps: QemuCapabilities): Props {
+/**
+ * `reconnect-ms`, or `reconnect` in seconds for a QEMU older than 9.2; 0 switches it off.
+ * @param feature says whether the back end at hand takes milliseconds.
+ */
+export function reconnectProps(
+  reconnect: Reconnect | undefined,
+  caps: QemuCapabilities,
+  feature: FeatureName = 'chardev-reconnect-ms',
+): Props {
   if (reconnect?.enabled === undefined) return {};
   const seconds = reconnect.enabled ? (reconnect.timeout ?? 0) : 0;
-  return hasFeature(caps, 'chardev-reconnect-ms') ? { 'reconnect-ms': seconds * 1000 } : { reconnect: seconds };
+  return hasFeature(caps, feature) ? { 'reconnect-ms': seconds * 1000 } : { reconnect: seconds };
 }
 
 /** A descriptor that QEMU opens by a path: the `-add-fd` part and that path. */
@@ -180,21 +188,16 @@ function listenProps(listen: boolean): Props {
 function planTls({ context, alias, parts }: Work, listen: boolean): string {
   const { config } = context;
   const id = `obj${chardevId(alias)}_tls0`;
-  let passwordid: string | undefined;
-  if (config.chardevTlsX509SecretUuid !== undefined) {
-    passwordid = `${chardevId(alias)}-secret0`;
-    parts.push(planSecret(context, passwordid, { type: 'tls', uuid: config.chardevTlsX509SecretUuid }));
-  }
-  const props = {
-    'qom-type': 'tls-creds-x509',
+  const uuid = config.chardevTlsX509SecretUuid;
+  const credentials: TlsCredentials = {
     id,
     dir: config.chardevTlsX509CertDir,
     endpoint: listen ? 'server' : 'client',
     // A client always looks at the server's certificate; whether a server asks for the client's is a setting.
-    'verify-peer': listen ? config.chardevTlsX509Verify : true,
-    passwordid,
+    verifyPeer: listen ? config.chardevTlsX509Verify : true,
+    keySecret: uuid === undefined ? undefined : { id: `${chardevId(alias)}-secret0`, uuid },
   };
-  parts.push({ kind: 'object', props });
+  parts.push(...planTlsCredentials(context, credentials));
   return id;
 }
 

@@ -24,8 +24,8 @@ export function renderPart(part: Part, caps: QemuCapabilities): string[] {
       return ['-object', jsonOr(part.props, 'qom-type', hasFeature(caps, 'object-json'))];
     case 'netdev':
       return ['-netdev', jsonOr(part.props, 'type', hasFeature(caps, 'netdev-json'))];
-    case 'blockdev':
-    case 'audiodev':
+    // blockdev and audiodev
+    default:
       return [`-${part.kind}`, formatJson(part.props)];
   }
 }

@@ -2,22 +2,21 @@
  * The QEMU driver for embedded connections (`qemu:///embed`): guests are children of this process and die with it. It
  * keeps the domains and serialises what is done to each; planning, starting and following are in their own files.
  */
-import { readFileSync } from 'node:fs';
 import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
-import { type Domain, formatDomain } from '../../../model/domain/domain.ts';
-import type { QmpClientOptions } from '../../../qmp/client.ts';
+import { CORE_REMOVERS } from '../../../core/ledger-removers.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainEvent } from '../../domain-events.ts';
-import { type DomainOperation, DomainState, isLegal, STATE_NAMES, StateReason } from '../../domain-state.ts';
+import type { DomainOperation } from '../../domain-state.ts';
 import type {
   ConsoleStream,
   CreateOptions,
   DomainFilter,
   DomainIdentity,
   DomainInfo,
+  DomainPlan,
   DomainStateAndReason,
   DomainStop,
   Driver,
@@ -26,20 +25,19 @@ import type {
 } from '../../driver.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
-import { Layout, SYSTEM_ROOTS } from '../layout.ts';
-import { planLaunch } from '../plan/launch-plan.ts';
-import { formatCommand } from '../plan/render.ts';
-import { planConsole } from './console-plan.ts';
+import { formatCommand, renderArguments } from '../plan/render.ts';
+import { describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
+import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
 import { EmbeddedRoot } from './embedded-root.ts';
 import type { BareEvent } from './guest-events.ts';
-import { openNetworkDevice } from './network-device.ts';
-import { type PreparedGuest, prepareGuest } from './prepare-guest.ts';
+import { nativeCommand } from './native-command.ts';
+import { NETWORK_REMOVERS } from './network-device-ip.ts';
+import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { SecretStore } from './secret-store.ts';
-import { type StartMark, startGuest } from './start-guest.ts';
 
-export interface EmbeddedDriverOptions {
+export interface EmbeddedDriverOptions extends StartObservers {
   /** Kept root; default a temporary one. */
   readonly root?: string | undefined;
   readonly config?: Partial<QemuConfig>;
@@ -47,37 +45,36 @@ export interface EmbeddedDriverOptions {
   readonly cacheDir?: string | null | undefined;
   /** Version that the logs name. */
   readonly version: string;
-  readonly trace?: QmpClientOptions['trace'];
-  /** What the user should know and nobody asked for. */
-  readonly onNote?: (note: string) => void;
-  readonly onMark?: (mark: StartMark, domain: string) => void;
 }
 
 type Waiting = { readonly signal?: AbortSignal | undefined };
-
-/** Clock ticks of /proc/PID/stat: 100 a second on every Linux that Node runs on. */
-const TICK_NS = 10_000_000n;
 
 export class EmbeddedQemuDriver implements Driver {
   readonly type = 'QEMU';
   readonly uri: string;
   readonly features = { embedded: true, secrets: true, consoles: true };
   readonly root: EmbeddedRoot;
-  readonly #options: EmbeddedDriverOptions;
-  readonly #config: QemuConfig;
   readonly #cache: CapabilitiesCache;
   readonly #store: DomainStore;
   readonly #secrets = new SecretStore();
   readonly #events = new Broadcast<DomainEvent>();
-  #nextId = 1;
+  readonly #starter: DomainStarter;
   #closing: Promise<void> | undefined;
 
   private constructor(root: EmbeddedRoot, options: EmbeddedDriverOptions) {
     this.root = root;
-    this.#options = options;
-    this.#config = { ...DEFAULT_CONFIG, ...options.config };
     this.#cache = new CapabilitiesCache(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
     this.#store = new DomainStore(root.layout.roots.etc);
+    this.#starter = new DomainStarter({
+      root,
+      cache: this.#cache,
+      config: { ...DEFAULT_CONFIG, ...options.config },
+      secrets: this.#secrets,
+      store: this.#store,
+      version: options.version,
+      observers: options,
+      emit: (record, event, id, timestampMs) => this.#emit(record, event, id, timestampMs),
+    });
     this.uri = options.root === undefined ? 'qemu:///embed' : `qemu:///embed?root=${options.root}`;
   }
 
@@ -89,7 +86,10 @@ export class EmbeddedQemuDriver implements Driver {
     const root = EmbeddedRoot.open(options);
     const driver = new EmbeddedQemuDriver(root, options);
     try {
-      const garbage = await collectGarbage({ dir: root.ledgerDir });
+      const garbage = await collectGarbage({
+        dir: root.ledgerDir,
+        removers: { ...CORE_REMOVERS, ...NETWORK_REMOVERS },
+      });
       for (const { line } of garbage.failed) options.onNote?.(line);
       if (!root.temporary) for (const problem of driver.#store.load()) options.onNote?.(problem);
       return driver;
@@ -107,15 +107,7 @@ export class EmbeddedQemuDriver implements Driver {
   async listDomains(filter: DomainFilter & Waiting): Promise<DomainIdentity[]> {
     return this.#store
       .all()
-      .filter((record) => {
-        const { state } = stateOf(record);
-        return (
-          (filter.active === undefined || filter.active === (record.guest !== undefined)) &&
-          (filter.persistent === undefined || filter.persistent === (record.definition !== undefined)) &&
-          (filter.autostart === undefined || filter.autostart === record.autostart) &&
-          (filter.states === undefined || filter.states.includes(state))
-        );
-      })
+      .filter((record) => matchesFilter(record, filter))
       .map(identityOf);
   }
 
@@ -133,7 +125,7 @@ export class EmbeddedQemuDriver implements Driver {
 
   async defineDomain(xml: string, { signal }: Waiting = {}): Promise<DomainIdentity> {
     this.#requireOpen();
-    const { context } = await this.#prepare(xml, { signal });
+    const { context } = await this.#starter.prepare(xml, { signal });
     const { domain } = context;
     const record = this.#store.claim(domain.name ?? '', domain.uuid ?? '');
     using _job = await record.job.acquire(signal);
@@ -145,7 +137,7 @@ export class EmbeddedQemuDriver implements Driver {
 
   async createXml(xml: string, options: CreateOptions = {}): Promise<DomainIdentity> {
     this.#requireOpen();
-    const prepared = await this.#prepare(xml, options);
+    const prepared = await this.#starter.prepare(xml, options);
     const { domain } = prepared.context;
     const record = this.#store.claim(domain.name ?? '', domain.uuid ?? '');
     try {
@@ -161,10 +153,8 @@ export class EmbeddedQemuDriver implements Driver {
     this.#requireOpen();
     const record = this.#store.byUuid(uuid);
     using _job = await record.job.acquire(options.signal);
-    this.#requireLegal('create', record);
-    if (record.definition === undefined)
-      throw new VirtError(`domain '${record.name}' is not defined`, { code: ErrorCode.OPERATION_INVALID });
-    await this.#start(record, await this.#prepare(record.definition, options), options);
+    requireLegal('create', record);
+    await this.#start(record, await this.#starter.prepare(requireDefined(record, 'create'), options), options);
     return identityOf(record);
   }
 
@@ -196,12 +186,8 @@ export class EmbeddedQemuDriver implements Driver {
   async undefine(uuid: string, { signal }: UndefineOptions & Waiting = {}): Promise<void> {
     const record = this.#store.byUuid(uuid);
     using _job = await record.job.acquire(signal);
-    this.#requireLegal('undefine', record);
-    if (record.definition === undefined) {
-      throw new VirtError(`cannot undefine domain '${record.name}': it is transient`, {
-        code: ErrorCode.OPERATION_INVALID,
-      });
-    }
+    requireLegal('undefine', record);
+    requireDefined(record, 'undefine');
     this.#store.remove(record);
     this.#emit(record, { event: 'lifecycle', type: 'undefined', detail: 'removed' });
   }
@@ -209,18 +195,14 @@ export class EmbeddedQemuDriver implements Driver {
   async rename(uuid: string, name: string, { signal }: Waiting = {}): Promise<void> {
     const record = this.#store.byUuid(uuid);
     using _job = await record.job.acquire(signal);
-    this.#requireLegal('rename', record);
+    requireLegal('rename', record);
     await this.#store.rename(record, name);
     this.#emit(record, { event: 'lifecycle', type: 'defined', detail: 'renamed' });
   }
 
   async setAutostart(uuid: string, autostart: boolean): Promise<void> {
     const record = this.#store.byUuid(uuid);
-    if (record.definition === undefined) {
-      throw new VirtError(`cannot set autostart for transient domain '${record.name}'`, {
-        code: ErrorCode.OPERATION_INVALID,
-      });
-    }
+    requireDefined(record, 'set autostart of');
     this.#store.setAutostart(record, autostart);
   }
 
@@ -229,16 +211,7 @@ export class EmbeddedQemuDriver implements Driver {
   }
 
   async info(uuid: string): Promise<DomainInfo> {
-    const record = this.#store.byUuid(uuid);
-    const domain = definitionOf(record, false);
-    const maxMemoryKiB = domain.memory?.value ?? 0;
-    return {
-      state: stateOf(record).state,
-      maxMemoryKiB,
-      memoryKiB: record.guest?.balloonKiB ?? domain.currentMemory ?? maxMemoryKiB,
-      vcpus: domain.vcpu?.current ?? domain.vcpu?.value ?? 1,
-      cpuTimeNs: record.guest === undefined ? 0n : readCpuTimeNs(record.guest.pid),
-    };
+    return infoOf(this.#store.byUuid(uuid));
   }
 
   async state(uuid: string): Promise<DomainStateAndReason> {
@@ -249,10 +222,8 @@ export class EmbeddedQemuDriver implements Driver {
     return this.#store.byUuid(uuid).definition !== undefined;
   }
 
-  async xmlDesc(uuid: string, { inactive = false }: XmlOptions & Waiting = {}): Promise<string> {
-    const record = this.#store.byUuid(uuid);
-    const domain = definitionOf(record, inactive);
-    return formatDomain(record.guest !== undefined && !inactive ? { ...domain, id: record.guest.id } : domain);
+  async xmlDesc(uuid: string, options: XmlOptions & Waiting = {}): Promise<string> {
+    return describeDomain(this.#store.byUuid(uuid), options);
   }
 
   async waitForStop(uuid: string, { signal }: Waiting = {}): Promise<DomainStop> {
@@ -300,12 +271,12 @@ export class EmbeddedQemuDriver implements Driver {
   }
 
   async capabilities({ signal }: Waiting = {}): Promise<string> {
-    const { formatCapabilities } = await import('./capabilities-xml.ts');
+    const { formatCapabilities } = await import('../capabilities/capabilities-xml.ts');
     return await formatCapabilities(this.#cache, signal);
   }
 
   async domainCapabilities(query: Parameters<Driver['domainCapabilities']>[0]): Promise<string> {
-    const { formatDomainCapabilities } = await import('./domain-capabilities-xml.ts');
+    const { formatDomainCapabilities } = await import('../capabilities/domain-capabilities-xml.ts');
     return await formatDomainCapabilities(this.#cache, query);
   }
 
@@ -313,11 +284,18 @@ export class EmbeddedQemuDriver implements Driver {
     if (format !== 'qemu-argv') {
       throw new VirtError(`unsupported config type '${format}': use qemu-argv`, { code: ErrorCode.INVALID_ARG });
     }
-    const { context } = await prepareGuest(xml, {
-      ...this.#prepareOptions({ signal }),
-      layout: new Layout(SYSTEM_ROOTS),
-    });
-    return formatCommand(planLaunch(context, -1), context.caps);
+    return await nativeCommand(xml, { cache: this.#cache, signal });
+  }
+
+  async planDomain(xml: string, options: CreateOptions = {}): Promise<DomainPlan> {
+    const planned = await this.#starter.plan(await this.#starter.prepare(xml, options), options);
+    const { parts, ...plan } = planned.plan;
+    const { caps } = planned.context;
+    return {
+      ...plan,
+      arguments: renderArguments({ parts }, caps),
+      command: formatCommand({ parts, ...plan }, caps),
+    };
   }
 
   events({ signal }: Waiting = {}): AsyncIterable<DomainEvent> {
@@ -346,76 +324,23 @@ export class EmbeddedQemuDriver implements Driver {
     await this.root[Symbol.asyncDispose]();
   }
 
-  #prepareOptions(options: Pick<CreateOptions, 'accel' | 'signal'>): Parameters<typeof prepareGuest>[1] {
-    const { accel, signal } = options;
-    return { cache: this.#cache, config: this.#config, layout: this.root.layout, lookup: {}, accel, signal };
-  }
-
-  async #prepare(source: string | Domain, options: Pick<CreateOptions, 'accel' | 'signal'>): Promise<PreparedGuest> {
-    const prepared = await prepareGuest(source, this.#prepareOptions(options));
-    for (const note of prepared.notes) this.#options.onNote?.(note);
-    return prepared;
-  }
-
-  async #start(record: DomainRecord, { context }: PreparedGuest, options: CreateOptions): Promise<void> {
-    this.#requireOpen();
-    this.#requireLegal('create', record);
-    const id = this.#nextId++;
-    record.starting = true;
-    try {
-      const plan = planLaunch(context, id, planConsole(context, options.console ?? 'first', this.root.layout));
-      const guest = await startGuest(
-        {
-          id,
-          plan,
-          domain: context.domain,
-          caps: context.caps,
-          root: this.root,
-          version: this.#options.version,
-          paused: options.paused === true,
-          fdSources: { resolveSecret: (reference) => this.#secrets.resolve(reference), openNetworkDevice },
-          ...(this.#options.trace === undefined ? {} : { trace: this.#options.trace }),
-          emit: (event, timestampMs) => this.#emit(record, event, timestampMs, id),
-          onMark: (mark) => this.#options.onMark?.(mark, record.name),
-        },
-        options.signal,
-      );
-      this.#adopt(record, guest);
-      this.#emit(record, { event: 'lifecycle', type: 'started', detail: 'booted' });
-      if (options.paused === true) this.#emit(record, { event: 'lifecycle', type: 'suspended', detail: 'paused' });
-    } catch (error) {
-      record.shutoffReason = StateReason.shutoff.FAILED;
-      throw error;
-    } finally {
-      record.starting = false;
-    }
-  }
-
-  #adopt(record: DomainRecord, guest: RunningGuest): void {
-    record.guest = guest;
-    record.lastStop = undefined;
-    void guest.ended.then((stop) => {
-      if (record.guest !== guest) return;
-      record.guest = undefined;
-      record.lastStop = stop;
-      record.shutoffReason = guest.reason;
-      this.#store.releaseIfGone(record);
-    });
-  }
-
-  #emit(record: DomainRecord, event: BareEvent, timestampMs = Date.now(), id = record.guest?.id ?? -1): void {
+  #emit(record: DomainRecord, event: BareEvent, id = record.guest?.id ?? -1, timestampMs = Date.now()): void {
     this.#events.send({ ...event, domain: { name: record.name, uuid: record.uuid, id }, timestampMs });
+  }
+
+  async #start(record: DomainRecord, prepared: PreparedGuest, options: CreateOptions): Promise<void> {
+    this.#requireOpen();
+    requireLegal('create', record);
+    await this.#starter.start(record, prepared, options);
   }
 
   #active(operation: DomainOperation, uuid: string): RunningGuest {
     const record = this.#store.byUuid(uuid);
-    this.#requireLegal(operation, record);
-    if (record.guest === undefined) throw notLegal(operation, record);
+    requireLegal(operation, record);
+    // The table allows no operation of a running guest on one that is off.
+    if (record.guest === undefined)
+      throw new VirtError(`domain '${record.name}' is being started`, { code: ErrorCode.OPERATION_INVALID });
     return record.guest;
-  }
-
-  #requireLegal(operation: DomainOperation, record: DomainRecord): void {
-    if (!isLegal(operation, stateOf(record).state)) throw notLegal(operation, record);
   }
 
   #requireOpen(): void {
@@ -425,40 +350,6 @@ export class EmbeddedQemuDriver implements Driver {
   }
 
   async #defaultCapabilities(signal: AbortSignal | undefined): ReturnType<CapabilitiesCache['get']> {
-    const { defaultEmulator } = await import('./prepare-guest.ts');
     return await this.#cache.get(defaultEmulator(), 'tcg', { signal });
   }
-}
-
-function notLegal(operation: DomainOperation, record: DomainRecord): VirtError {
-  const { state } = stateOf(record);
-  const why =
-    state === DomainState.SHUTOFF
-      ? 'it is not running'
-      : operation === 'create'
-        ? 'it is already running'
-        : `it is ${STATE_NAMES[state]}`;
-  return new VirtError(`Requested operation is not valid: cannot ${operation} domain '${record.name}': ${why}`, {
-    code: ErrorCode.OPERATION_INVALID,
-    domain: ErrorDomain.QEMU,
-  });
-}
-
-function definitionOf(record: DomainRecord, inactive: boolean): Domain {
-  const domain = inactive ? (record.definition ?? record.guest?.domain) : (record.guest?.domain ?? record.definition);
-  if (domain === undefined)
-    throw new VirtError(`domain '${record.name}' is being started`, { code: ErrorCode.OPERATION_INVALID });
-  return domain;
-}
-
-function readCpuTimeNs(pid: number): bigint {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  } catch {
-    // It has just ended; the state will say so.
-    return 0n;
-  }
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (BigInt(fields[11] ?? 0) + BigInt(fields[12] ?? 0)) * TICK_NS;
 }

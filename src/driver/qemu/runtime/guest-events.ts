@@ -32,6 +32,8 @@ export interface EventSituation {
   readonly pauseReason: number | undefined;
   /** A reboot was asked for by powering down and resetting. */
   readonly rebooting: boolean;
+  /** The end has been decided: what QEMU says while it leaves is no news. */
+  readonly ending: boolean;
 }
 
 type Reader = (data: JsonObject, situation: EventSituation) => Meaning;
@@ -61,7 +63,8 @@ const PAUSE_DETAIL: Readonly<Record<number, LifecycleDetail<'suspended'>>> = {
 };
 
 const READERS: Readonly<Record<string, Reader>> = {
-  SHUTDOWN: (data, { domain, rebooting }) => {
+  SHUTDOWN: (data, { domain, rebooting, ending }) => {
+    if (ending) return {};
     if (rebooting) return { followUp: { kind: 'restart' } };
     const byGuest = data['guest'] === true;
     const detail = byGuest ? 'guest' : 'host';

@@ -75,15 +75,8 @@ async function prepareOne(request: FdRequest, sources: FdSources, fds: PreparedF
       return 'pipe';
     case 'file':
       return { path: request.path, flags: request.flags };
-    case 'secret': {
-      const { secret, iv } = request;
-      const value = secret.value === undefined ? sources.resolveSecret(secret) : Buffer.from(secret.value);
-      if (iv !== undefined) {
-        return { fd: nameless(encryptSecret(value, sources.masterKey, iv), sources.scratchDir, fds) };
-      }
-      const content = request.format === 'base64' ? Buffer.from(Buffer.from(value).toString('base64')) : value;
-      return { fd: nameless(content, sources.scratchDir, fds) };
-    }
+    case 'secret':
+      return { fd: nameless(contentOf(request, sources), sources.scratchDir, fds) };
     case 'master-key':
       return { fd: nameless(sources.masterKey, sources.scratchDir, fds) };
     case 'listen-unix':
@@ -97,6 +90,13 @@ async function prepareOne(request: FdRequest, sources: FdSources, fds: PreparedF
       return { fd };
     }
   }
+}
+
+/** Encrypted with the guest's master key where the plan says so: then nothing in clear passes through a file. */
+function contentOf({ secret, iv, format }: FdRequest & { kind: 'secret' }, sources: FdSources): Uint8Array {
+  const value = secret.value === undefined ? sources.resolveSecret(secret) : Buffer.from(secret.value);
+  if (iv !== undefined) return encryptSecret(value, sources.masterKey, iv);
+  return format === 'base64' ? Buffer.from(Buffer.from(value).toString('base64')) : value;
 }
 
 /** A file that only descriptors lead to: QEMU reads it as /dev/fd/N, nobody else can. */

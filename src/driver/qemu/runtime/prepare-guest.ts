@@ -23,9 +23,15 @@ export interface PrepareOptions {
   readonly layout: Layout;
   readonly lookup: Lookup;
   readonly accel?: 'auto' | 'kvm' | 'tcg' | undefined;
+  /** Name instead of the definition's. */
+  readonly name?: string | undefined;
   readonly fileName?: string | undefined;
+  readonly onMark?: ((mark: PrepareMark) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
+
+/** Moments on the way. */
+export type PrepareMark = 'xml-parsed' | 'capabilities' | 'validated';
 
 /** A definition ready to be planned. */
 export interface PreparedGuest {
@@ -41,9 +47,10 @@ export interface PreparedGuest {
 export async function prepareGuest(source: string | Domain, options: PrepareOptions): Promise<PreparedGuest> {
   const notes: string[] = [];
   const domain = readSource(source, options.fileName, notes);
+  if (options.name !== undefined) domain.name = options.name;
+  options.onMark?.('xml-parsed');
   domain.uuid ??= randomUUID();
-  fillMacs(domain);
-  const emulator = findEmulator(domain);
+  const emulator = findEmulator(domain.devices?.emulator, domain.os?.type?.arch ?? hostArch());
   const wantsKvm =
     options.accel === 'kvm' || options.accel === 'auto' || (options.accel === undefined && domain.type === 'kvm');
   const slow = await readSlowFacts({ kvm: wantsKvm, helpers: needsHelpers(domain), qemu: emulator }, options.signal);
@@ -51,6 +58,7 @@ export async function prepareGuest(source: string | Domain, options: PrepareOpti
   settleAcceleration(domain, options.accel, host, notes);
   const found = await options.cache.get(emulator, domain.type === 'kvm' ? 'kvm' : 'tcg', { signal: options.signal });
   notes.push(...found.notes);
+  options.onMark?.('capabilities');
   const context: DomainContext = {
     domain,
     faults: new FaultList(),
@@ -59,11 +67,22 @@ export async function prepareGuest(source: string | Domain, options: PrepareOpti
     config: options.config,
     layout: options.layout,
     lookup: options.lookup,
+    ...chance(),
   };
   completeDefinition(context);
   validateDefinition(context);
   context.faults.throwIfAny('domain XML', options.fileName);
+  options.onMark?.('validated');
   return { context, notes };
+}
+
+/** What a planner may not look up itself: the time, and chance. */
+export function chance(): Pick<DomainContext, 'hostClock' | 'randomBytes'> {
+  const now = new Date();
+  return {
+    hostClock: { nowMs: now.getTime(), utcOffsetSeconds: -60 * now.getTimezoneOffset() },
+    randomBytes: (count) => randomBytes(count),
+  };
 }
 
 function readSource(source: string | Domain, fileName: string | undefined, notes: string[]): Domain {
@@ -78,19 +97,14 @@ function readSource(source: string | Domain, fileName: string | undefined, notes
   return domain;
 }
 
-/** QEMU's own OUI prefix and three random bytes, as libvirt generates them. */
-function fillMacs(domain: Domain): void {
-  for (const netInterface of domain.devices?.interfaces ?? []) {
-    if (netInterface.mac?.address !== undefined) continue;
-    const tail = [...randomBytes(3)].map((byte) => byte.toString(16).padStart(2, '0')).join(':');
-    netInterface.mac = { ...netInterface.mac, address: `52:54:00:${tail}` };
-  }
+/** The emulator for this host's own architecture. @throws VirtError naming the package */
+export function defaultEmulator(): string {
+  return findEmulator(undefined, hostArch());
 }
 
-/** The emulator named by the definition, else the one for its architecture. */
-function findEmulator(domain: Domain): string {
-  const given = domain.devices?.emulator;
-  const name = given ?? `qemu-system-${qemuArch(domain.os?.type?.arch ?? hostArch())}`;
+/** The emulator named by a definition, else the one for its architecture. */
+function findEmulator(given: string | undefined, arch: string): string {
+  const name = given ?? `qemu-system-${qemuArch(arch)}`;
   const path = lookUpProgram(name);
   if (path !== undefined) return path;
   const hint = given === undefined ? `install ${debianPackage(name)}` : 'correct <emulator>, or leave it out';

@@ -149,6 +149,7 @@ export class RunningGuest implements AsyncDisposable {
       state: this.#state,
       pauseReason: this.#pauseReason,
       rebooting: this.#rebooting,
+      ending: this.#stop !== undefined,
     });
     if (meaning.state !== undefined) {
       this.#state = meaning.state.state;

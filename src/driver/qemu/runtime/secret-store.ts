@@ -34,6 +34,7 @@ export class SecretStore implements Disposable {
 
   /** The value that a definition refers to. @throws VirtError when there is none */
   resolve(reference: SecretReference): Uint8Array {
+    if (reference.value !== undefined) return Buffer.from(reference.value);
     const description = reference.uuid === undefined ? `for usage '${reference.usage}'` : `with UUID ${reference.uuid}`;
     for (const [uuid, { secret, value }] of this.#secrets) {
       const matches = reference.uuid === undefined ? usageId(secret) === reference.usage : uuid === reference.uuid;

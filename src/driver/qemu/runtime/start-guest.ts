@@ -5,10 +5,11 @@
 
 import { randomBytes } from 'node:crypto';
 import { copyFileSync, existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import type { ChildHandle } from '../../../process/child-handle.ts';
+import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
@@ -16,12 +17,14 @@ import type { QemuCapabilities } from '../capabilities/capabilities.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { DeferredCommand, FileRequest } from '../plan/parts.ts';
 import { formatCommand, renderArguments } from '../plan/render.ts';
+import { MONITOR_STREAM } from '../sections/monitor.ts';
 import type { EmbeddedRoot } from './embedded-root.ts';
 import { GuestConsole } from './guest-console.ts';
 import type { BareEvent } from './guest-events.ts';
 import { GuestLog, startLine } from './guest-log.ts';
 import { startHelper } from './helper-process.ts';
 import { type FdSources, prepareFds } from './inherited-fds.ts';
+import { NetworkDevices } from './network-device.ts';
 import { RunningGuest } from './running-guest.ts';
 
 /** Moments of a start that a program may want to time. */
@@ -41,9 +44,9 @@ export interface StartRequest {
   onMark?(mark: StartMark): void;
 }
 
-/** QEMU's fd of the monitor, by the name under which the planner asks for it. */
-const MONITOR = 'monitor';
 const MASTER_KEY_BYTES = 32;
+/** A QEMU that has closed its monitor has this long to say with which status it ends. */
+const EXIT_PATIENCE_MS = 1000;
 
 /**
  * @returns the guest, running (or paused before its first instruction)
@@ -87,7 +90,16 @@ async function launch(
 ): Promise<Started> {
   const { plan, root } = request;
   const scratchDir = root.layout.roots.run;
-  const fdSources: FdSources = { ...request.fdSources, scratchDir, masterKey: randomBytes(MASTER_KEY_BYTES) };
+  // Before QEMU on the stack: taps are gone when QEMU is.
+  const network = undo.use(
+    new NetworkDevices({ interfaces: request.domain.devices?.interfaces ?? [], ledger: root.ledger }),
+  );
+  const fdSources: FdSources = {
+    openNetworkDevice: (wanted) => network.open(wanted),
+    ...request.fdSources,
+    scratchDir,
+    masterKey: randomBytes(MASTER_KEY_BYTES),
+  };
   const env = { ...environmentOf(request), ...plan.environment };
   log.stamp(startLine({ nestling: request.version, qemu: versionText(request.caps) }));
   log.write(formatCommand({ ...plan, environment: env }, request.caps));
@@ -121,7 +133,7 @@ async function introduce(
   signal: AbortSignal | undefined,
 ): Promise<RunningGuest> {
   const consoles = openConsoles(request, child, streams);
-  const monitorFd = streams.get(MONITOR);
+  const monitorFd = streams.get(MONITOR_STREAM);
   if (monitorFd === undefined) throw new VirtError('the plan has no monitor', { code: ErrorCode.INTERNAL_ERROR });
   const qmp = undo.use(
     new QmpClient(child.duplex(monitorFd), {
@@ -163,7 +175,7 @@ async function startFailure(
   log: GuestLog,
   consoles: ReadonlyMap<string, GuestConsole>,
 ): Promise<VirtError> {
-  const result = await child.terminate({ graceMs: 0 });
+  const result = await exitOf(child);
   const words = log.qemuOutput();
   const last = lastWords(words);
   const how =
@@ -176,6 +188,12 @@ async function startFailure(
   const message = last === '' ? `${how} without a word; see ${log.path}` : `${how}: ${last}`;
   const details = serial === '' ? words : `${words}\n--- serial console ---\n${serial}`;
   return new VirtError(message, { code: ErrorCode.INTERNAL_ERROR, str2: details, cause });
+}
+
+/** How QEMU ended: by itself when the monitor was lost, else because it is ended now. */
+async function exitOf(child: ChildHandle): Promise<ExitResult> {
+  using patience = withTimeout(undefined, EXIT_PATIENCE_MS);
+  return await raceSignal(child.exited, patience).catch(() => child.terminate({ graceMs: 0 }));
 }
 
 /** The line that says why: the last that is no warning, without the program's name in front. */
@@ -191,7 +209,7 @@ function openConsoles(
 ): Map<string, GuestConsole> {
   const consoles = new Map<string, GuestConsole>();
   for (const [name, fd] of streams) {
-    if (name === MONITOR) continue;
+    if (name === MONITOR_STREAM) continue;
     consoles.set(name, new GuestConsole(name, child.duplex(fd), () => request.onMark?.('first-guest-byte')));
   }
   return consoles;

@@ -1,5 +1,5 @@
 /** `-accel`: KVM or TCG with their options. Whether KVM works on this host is not decided here. */
-import { hasOption } from '../capabilities/capabilities.ts';
+import { versionAtLeast } from '../capabilities/capabilities.ts';
 import { type DomainContext, fault, type PlanContext } from '../context.ts';
 import { isKvm } from '../machine.ts';
 import type { Part } from '../plan/parts.ts';
@@ -45,9 +45,7 @@ function validateDirtyRing(context: DomainContext): void {
   if (size < 1024 || size > 65536 || (size & (size - 1)) !== 0) {
     fault(context, ring, 'the dirty ring needs a size that is a power of two from 1024 to 65536', '@size');
   }
-  if (hasOption(context.caps, 'accel') && !hasOption(context.caps, 'accel', 'dirty-ring-size')) {
-    // The list of parameters is empty where the option takes any: then QEMU has the last word.
-    const known = context.caps.options['accel'] ?? [];
-    if (known.length > 0) fault(context, ring, 'this QEMU has no dirty ring: remove <dirty-ring>');
+  if (!versionAtLeast(context.caps, 6, 1)) {
+    fault(context, ring, 'the dirty ring needs QEMU 6.1 or newer: remove <dirty-ring>');
   }
 }

@@ -45,7 +45,6 @@ export function planBoot({ domain }: PlanContext): Part[] {
   const props = {
     menu: os?.bootmenu?.enable,
     'reboot-timeout': rebootTimeout,
-    // Without a menu nobody waits.
     'splash-time': os?.bootmenu?.timeout,
     strict: true,
   };
@@ -64,6 +63,8 @@ export function planBoot({ domain }: PlanContext): Part[] {
 /** A guest for which nothing is said boots from its disk. */
 export function fillBootDefaults({ domain }: DomainContext): void {
   const { os } = domain;
+  // Without a menu nobody waits for it.
+  if (os?.bootmenu?.enable !== true) delete os?.bootmenu?.timeout;
   if (os === undefined || os.boots.length > 0 || os.type?.value !== 'hvm') return;
   if (bootableDevices(domain).some(({ boot }) => boot?.order !== undefined)) return;
   os.boots.push({ dev: 'hd' });
@@ -99,7 +100,8 @@ function validateOrder(context: DomainContext): void {
   const seen = new Set<number>();
   for (const { boot } of bootableDevices(context.domain)) {
     if (boot?.order === undefined) continue;
-    if (seen.has(boot.order)) fault(context, boot, `boot order ${boot.order} is used by more than one device`, '@order');
+    if (seen.has(boot.order))
+      fault(context, boot, `boot order ${boot.order} is used by more than one device`, '@order');
     seen.add(boot.order);
   }
   const os = context.domain.os;
@@ -111,7 +113,7 @@ function validateOrder(context: DomainContext): void {
 /** All devices that may carry `<boot order>`. */
 function bootableDevices({ devices }: Domain): Bootable[] {
   if (devices === undefined) return [];
-  return [
+  const all: object[] = [
     ...devices.disks,
     ...devices.interfaces,
     ...devices.hostdevs,
@@ -119,4 +121,5 @@ function bootableDevices({ devices }: Domain): Bootable[] {
     ...devices.filesystems,
     ...devices.smartcards,
   ];
+  return all;
 }

@@ -1,7 +1,7 @@
 /** `<clock>`: `-rtc`, the timers that are options of their own, and what QEMU refuses. CPU timers are in `cpu-features.ts`. */
 import type { Clock, Timer } from '../../../model/domain/clock.ts';
 import { hasProperty } from '../capabilities/capabilities.ts';
-import { type DomainContext, fault, type HostClock, type PlanContext } from '../context.ts';
+import { type DomainContext, fault, type HostClock, type PlanContext, refuse } from '../context.ts';
 import { archOf, isArm, isX86 } from '../machine.ts';
 import type { Part } from '../plan/parts.ts';
 
@@ -32,13 +32,16 @@ function rtcBase(clock: Clock, hostClock: HostClock | undefined): string {
       return 'utc';
     case 'absolute':
       return formatUtc((clock.start ?? 0) * 1000);
-    case 'variable': {
-      const adjustment = typeof clock.adjustment === 'number' ? clock.adjustment : 0;
-      const offset = clock.basis === 'localtime' ? (hostClock?.utcOffsetSeconds ?? 0) : 0;
-      // Validation sees to it that the host's clock is known.
-      return formatUtc((hostClock?.nowMs ?? 0) + (adjustment + offset) * 1000);
-    }
+    default:
+      return variableBase(clock, hostClock);
   }
+}
+
+function variableBase({ adjustment, basis }: Clock, hostClock: HostClock | undefined): string {
+  if (hostClock === undefined)
+    return refuse("<clock offset='variable'> starts from the host's time, which was not given");
+  const offset = basis === 'localtime' ? hostClock.utcOffsetSeconds : 0;
+  return formatUtc(hostClock.nowMs + ((typeof adjustment === 'number' ? adjustment : 0) + offset) * 1000);
 }
 
 /** `2026-01-31T12:00:00`, which QEMU reads as UTC. */
@@ -87,10 +90,7 @@ export function validateClock(context: DomainContext): void {
   if (clock.offset === 'variable' && typeof clock.adjustment === 'string') {
     fault(context, clock, "offset='variable' needs an adjustment in seconds", '@adjustment');
   }
-  const seen = new Set<string>();
   for (const timer of clock.timers) {
-    if (seen.has(timer.name)) fault(context, timer, `there is a timer '${timer.name}' already: keep one`);
-    seen.add(timer.name);
     const problem = timerProblem(timer, context);
     if (problem !== undefined) fault(context, timer, problem);
   }
@@ -118,7 +118,7 @@ function timerProblem(timer: Timer, { caps, domain }: DomainContext): string | u
       return undefined;
     case 'hpet':
       return !isX86(domain) && present === true ? notHere : undefined;
-    case 'armvtimer':
+    default:
       if (!isArm(domain) || domain.type !== 'kvm') return notHere;
       return tickpolicy === 'catchup' || tickpolicy === 'merge'
         ? `timer 'armvtimer' has no tickpolicy '${tickpolicy}': use delay or discard`

@@ -127,7 +127,7 @@ function validatePs2(context: DomainContext, { ps2, vmport }: Features): void {
   if (!hasProperty(context.caps, 'generic-pc-machine', 'i8042')) {
     fault(context, ps2, 'this QEMU cannot switch the PS/2 controller: remove <ps2>');
   }
-  if (ps2.state === false && vmport?.state === true) {
+  if (!ps2.state && vmport?.state === true) {
     fault(context, vmport, '<vmport> works through the PS/2 controller: it cannot be on with ps2 off');
   }
 }

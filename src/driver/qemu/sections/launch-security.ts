@@ -1,8 +1,8 @@
 /** `<launchSecurity>`: the object that makes a guest confidential. Its measurement and secrets are the runtime's work. */
 import type { LaunchSecurity } from '../../../model/domain/launch-security.ts';
 import { hasFeature, hasProperty } from '../capabilities/capabilities.ts';
-import { type DomainContext, fault, type PlanContext } from '../context.ts';
 import type { FeatureName } from '../capabilities/features.ts';
+import { type DomainContext, fault, type PlanContext } from '../context.ts';
 import type { Part } from '../plan/parts.ts';
 import type { Props } from '../plan/props.ts';
 
@@ -47,7 +47,7 @@ function objectProps(security: LaunchSecurity, context: PlanContext): Props {
       };
     case 's390-pv':
       return { 'qom-type': 's390-pv-guest', id: ID };
-    case 'tdx':
+    default:
       return tdxProps(security);
   }
 }
@@ -106,6 +106,15 @@ export function validateLaunchSecurity(context: DomainContext): void {
   }
   if ((security.type === 'sev' || security.type === 'sev-snp') && security.policy === undefined) {
     fault(context, security, `type='${security.type}' needs a <policy>`, 'policy');
+  }
+  if (security.type === 'sev' || security.type === 'sev-snp') {
+    const { sev } = context.caps;
+    if (
+      (security.cbitpos ?? sev?.cbitPos) === undefined ||
+      (security.reducedPhysBits ?? sev?.reducedPhysBits) === undefined
+    ) {
+      fault(context, security, 'this host does not tell its SEV parameters: give <cbitpos> and <reducedPhysBits>');
+    }
   }
   if (security.type === 'sev' && security.kernelHashes !== undefined) {
     if (!hasFeature(context.caps, 'object-sev-guest-kernel-hashes')) {

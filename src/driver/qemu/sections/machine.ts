@@ -21,6 +21,7 @@ export function planMachine(context: PlanContext): Part[] {
     // Boards would otherwise make a USB controller of their own.
     usb: false,
     ...featureProps(context),
+    'dump-guest-core': domain.memory?.dumpCore ?? context.config.dumpGuestCore,
     ...machineMemoryProps(context),
     iommu: domain.devices?.iommus.some(({ model }) => model === 'smmuv3') === true ? 'smmuv3' : undefined,
     ...keyWrapProps(domain),
@@ -45,8 +46,7 @@ function featureProps({ domain }: PlanContext): Props {
     'gic-version': isVirtBoard(domain) ? features.gic?.version : undefined,
     kernel_irqchip: irqchipOf(features.ioapic?.driver),
     'resize-hpt': features.hpt?.resizing,
-    'cap-hpt-max-page-size':
-      features.hpt?.maxpagesize === undefined ? undefined : features.hpt.maxpagesize * 1024,
+    'cap-hpt-max-page-size': features.hpt?.maxpagesize === undefined ? undefined : features.hpt.maxpagesize * 1024,
     'cap-htm': features.htm?.state,
     'cap-nested-hv': features.nestedHv?.state,
     'cap-ccf-assist': features.ccfAssist?.state,
@@ -113,10 +113,19 @@ export function validateMachine(context: DomainContext): void {
     fault(context, where, `QEMU runs os type 'hvm', not '${type.value}'`);
   }
   const arch = type?.arch;
-  if (arch !== undefined && arch !== caps.arch && !(arch === 'i686' && (caps.arch === 'x86_64' || caps.arch === 'i386'))) {
+  if (
+    arch !== undefined &&
+    arch !== caps.arch &&
+    !(arch === 'i686' && (caps.arch === 'x86_64' || caps.arch === 'i386'))
+  ) {
     fault(context, where, `${caps.binary} emulates ${caps.arch}, not ${arch}: give that target's <emulator>`, '@arch');
   } else if (findMachine(caps, machineOf(domain), isKvm(domain) ? 'kvm' : 'tcg') === undefined) {
     const at = sourceOf(where).line === 0 ? domain : where;
-    fault(context, at, `${caps.binary} has no machine type '${machineOf(domain)}': see 'qemu -machine help'`, '@machine');
+    fault(
+      context,
+      at,
+      `${caps.binary} has no machine type '${machineOf(domain)}': see 'qemu -machine help'`,
+      '@machine',
+    );
   }
 }

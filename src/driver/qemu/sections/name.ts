@@ -7,9 +7,7 @@ import type { Part } from '../plan/parts.ts';
 export function planName(context: PlanContext): Part[] {
   const process = context.config.setProcessName ? `qemu:${context.name}` : undefined;
   const debugThreads = hasOption(context.caps, 'name', 'debug-threads') ? true : undefined;
-  return [
-    { kind: 'keyval', option: 'name', props: { guest: context.name, process, 'debug-threads': debugThreads } },
-  ];
+  return [{ kind: 'keyval', option: 'name', props: { guest: context.name, process, 'debug-threads': debugThreads } }];
 }
 
 /** `-uuid`. */

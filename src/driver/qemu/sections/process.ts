@@ -37,9 +37,7 @@ export function planDeprecation({ domain, caps }: PlanContext): Part[] {
   const behavior = domain.qemuDeprecation?.behavior ?? 'none';
   if (behavior === 'none' || !hasOption(caps, 'compat')) return [];
   const input = behavior === 'omit' ? undefined : behavior;
-  return [
-    { kind: 'keyval', option: 'compat', props: { 'deprecated-output': 'hide', 'deprecated-input': input } },
-  ];
+  return [{ kind: 'keyval', option: 'compat', props: { 'deprecated-output': 'hide', 'deprecated-input': input } }];
 }
 
 /** A filter that was asked for and cannot be had. */

@@ -32,7 +32,11 @@ function planSmbios(context: PlanContext): Part[] {
   };
   add(0, source.bios, SMBIOS_NAMES.bios);
   // The host's UUID is not the guest's.
-  add(1, source.system, SMBIOS_NAMES.system.filter((name) => mode !== 'host' || name !== 'uuid'));
+  add(
+    1,
+    source.system,
+    SMBIOS_NAMES.system.filter((name) => mode !== 'host' || name !== 'uuid'),
+  );
   for (const board of source.baseBoards) add(2, board, SMBIOS_NAMES.baseBoard);
   add(3, source.chassis, SMBIOS_NAMES.chassis);
   const strings = (source.oemStrings?.entries ?? []).map(({ value }) => value ?? '');
@@ -77,7 +81,8 @@ function validateMode(context: DomainContext): void {
   const { domain } = context;
   const smbios = domain.os?.smbios;
   if (smbios === undefined || smbios.mode === 'emulate') return;
-  if (!isX86(domain) && !isArm(domain)) fault(context, smbios, `${archOf(domain)} guests have no SMBIOS: remove <smbios>`);
+  if (!isX86(domain) && !isArm(domain))
+    fault(context, smbios, `${archOf(domain)} guests have no SMBIOS: remove <smbios>`);
   if (smbios.mode === 'host' && context.hostSysinfo === undefined) {
     fault(context, smbios, "mode='host' needs the host's SMBIOS strings, which are not known: use mode='sysinfo'");
   }

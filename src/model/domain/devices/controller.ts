@@ -110,7 +110,10 @@ const target = struct({
 });
 
 const iothreadQueue = struct({ id: required(attr(uint)) });
-const iothread = struct({ id: required(attr(integer({ min: 1, max: 0xffff_ffff }))), queues: children(iothreadQueue, 'queue') });
+const iothread = struct({
+  id: required(attr(integer({ min: 1, max: 0xffff_ffff }))),
+  queues: children(iothreadQueue, 'queue'),
+});
 
 const driver = struct({
   queues: attr(uint),

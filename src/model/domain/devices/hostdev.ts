@@ -82,9 +82,7 @@ export const hostdev = struct({
   managed: attr(yesNo),
   sgio: attr(oneOf('filtered', 'unfiltered')),
   rawio: attr(yesNo),
-  model: attr(
-    oneOf('vfio-pci', 'vfio-ccw', 'vfio-ap', 'virtio', 'virtio-transitional', 'virtio-non-transitional'),
-  ),
+  model: attr(oneOf('vfio-pci', 'vfio-ccw', 'vfio-ap', 'virtio', 'virtio-transitional', 'virtio-non-transitional')),
   display: attr(onOff),
   ramfb: attr(onOff),
   missing: attr(yesNo),

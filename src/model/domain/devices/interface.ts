@@ -59,11 +59,11 @@ const source = struct({
   bridge: attr(text),
   macTableManager: attr(oneOf('kernel', 'libvirt')),
   dev: attr(text),
-  /** direct: how the macvtap device behaves; vhostuser: which side listens. */
-  mode: attr(oneOf('vepa', 'private', 'bridge', 'passthrough', 'server', 'client')),
   name: attr(text),
   type: attr(oneOf('unix')),
   path: attr(text),
+  /** direct: how the macvtap device behaves; vhostuser: which side listens. */
+  mode: attr(oneOf('vepa', 'private', 'bridge', 'passthrough', 'server', 'client')),
   address: attr(text),
   port: attr(portNumber),
   switchid: attr(uuid),
@@ -142,9 +142,7 @@ const driver = struct({
       mrgRxbuf: attr(onOff, 'mrg_rxbuf'),
     }),
   ),
-  guest: child(
-    struct({ csum: attr(onOff), tso4: attr(onOff), tso6: attr(onOff), ecn: attr(onOff), ufo: attr(onOff) }),
-  ),
+  guest: child(struct({ csum: attr(onOff), tso4: attr(onOff), tso6: attr(onOff), ecn: attr(onOff), ufo: attr(onOff) })),
 });
 export interface InterfaceDriver extends Infer<typeof driver> {}
 

@@ -10,6 +10,7 @@ const driver = struct({
   iotlb: attr(onOff),
   awBits: attr(integer({ max: 255 }), 'aw_bits'),
   dmaTranslation: attr(onOff, 'dma_translation'),
+  granule: attr(oneOf('4k', '8k', '16k', '64k', 'host')),
 });
 
 export const iommu = struct({

@@ -1,5 +1,24 @@
-/** `<rng>`. */
-import { type Infer, struct } from '../../schema/schema.ts';
+/** `<rng>`: a source of random numbers for the guest. */
+import { attr, child, content, type Infer, required, struct } from '../../schema/schema.ts';
+import { integer, oneOf, text, uint } from '../../schema/values.ts';
+import { deviceInfoFields, virtioDriver } from './address.ts';
+import { chardevFields, chardevTypeField } from './chardev-source.ts';
 
-export const rng = struct({});
+const backend = struct({
+  model: required(attr(oneOf('random', 'egd', 'builtin'))),
+  /** Of an `egd` backend: the daemon's end. */
+  ...chardevTypeField,
+  ...chardevFields,
+  /** File of a `random` backend. */
+  value: content(text),
+});
+
+export const rng = struct({
+  model: required(attr(oneOf('virtio', 'virtio-transitional', 'virtio-non-transitional'))),
+  /** Bytes in so many milliseconds. */
+  rate: child(struct({ bytes: required(attr(integer({ min: 1, max: 0xffff_ffff }))), period: attr(uint) })),
+  backend: required(child(backend)),
+  driver: child(virtioDriver),
+  ...deviceInfoFields,
+});
 export interface Rng extends Infer<typeof rng> {}

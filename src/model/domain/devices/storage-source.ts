@@ -16,20 +16,11 @@ import {
 } from '../../schema/schema.ts';
 import { sizeBytes } from '../../schema/sizes.ts';
 import { integer, oneOf, text, uint, yesNo } from '../../schema/values.ts';
-import { pciSourceAddress } from './address.ts';
 import { deviceSeclabel } from '../seclabel.ts';
+import { pciSourceAddress } from './address.ts';
 import { encryption, storageAuth } from './encryption.ts';
 
-export const STORAGE_TYPES = [
-  'file',
-  'block',
-  'dir',
-  'network',
-  'volume',
-  'nvme',
-  'vhostuser',
-  'vhostvdpa',
-] as const;
+export const STORAGE_TYPES = ['file', 'block', 'dir', 'network', 'volume', 'nvme', 'vhostuser', 'vhostvdpa'] as const;
 export type StorageType = (typeof STORAGE_TYPES)[number];
 
 export const STORAGE_PROTOCOLS = [

@@ -30,6 +30,8 @@ export interface Image {
   /** The disk's `<driver>`: cache, I/O and discard modes hold for the whole chain. */
   readonly driver: DiskDriver;
   readonly dataStore: Image | undefined;
+  /** What the nodes' names begin with; otherwise `libvirt-` and the source's number. */
+  readonly nodePrefix?: string;
   /** The image below; null: the definition says there is none; undefined: it does not say. */
   readonly backing: Image | null | undefined;
 }
@@ -79,7 +81,8 @@ export function imageOf(disk: Disk, context: DriverContext): Image | undefined {
     ...base,
     format: driver.type ?? resolved.format ?? (resolved.type === 'dir' ? 'fat' : 'raw'),
     encryption: disk.source.encryption ?? disk.encryption,
-    auth: resolved.source.auth ?? disk.auth,
+    // A volume's credentials are its pool's.
+    auth: resolved.source.auth ?? (disk.type === 'volume' ? undefined : disk.auth),
     metadataCacheBytes: driver.metadataCache?.maxSize,
     top: true,
     dataStore: storeImage(disk.source.dataStore, shared, disk.readonly === true, context),

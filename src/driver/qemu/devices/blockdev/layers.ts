@@ -61,12 +61,20 @@ function planLayers(image: Image, context: PlanContext, owner: string, below: Be
   if (!withFormat) return { parts, node: storageNode };
   let file = storageNode;
   const slice = image.source.slices?.slices[0];
-  if (slice !== undefined && image.format !== 'raw') {
+  // A raw format node cuts the slice out itself.
+  if (slice !== undefined && (image.format !== 'raw' || isEncryptedByQemu(image))) {
     file = nodeName(image, 'slice-sto');
-    const bounds = { offset: slice.offset, size: slice.size };
     parts.push({
       kind: 'blockdev',
-      props: { driver: 'raw', ...bounds, file: storageNode, 'node-name': file, ...inner(image) },
+      props: {
+        driver: 'raw',
+        'node-name': file,
+        offset: slice.offset,
+        size: slice.size,
+        file: storageNode,
+        'auto-read-only': true,
+        discard: 'unmap',
+      },
     });
   }
   parts.push({ kind: 'blockdev', props: formatProps(image, file, below) });
@@ -76,8 +84,12 @@ function planLayers(image: Image, context: PlanContext, owner: string, below: Be
 /** Raw bytes go to the drive as they are; everything else has a format node above its storage node. */
 function needsFormatNode(image: Image): boolean {
   if (image.format !== 'raw') return true;
-  if (image.encryption !== undefined && image.encryption.engine !== 'librbd') return true;
+  if (isEncryptedByQemu(image)) return true;
   return (image.source.slices?.slices.length ?? 0) > 0;
+}
+
+function isEncryptedByQemu({ encryption }: Image): boolean {
+  return encryption !== undefined && encryption.engine !== 'librbd';
 }
 
 /** Options of the node that the guest's requests reach first. */
@@ -119,7 +131,7 @@ function formatProps(image: Image, file: string, below: Below): Props {
 /** The format driver and its own options. */
 function driverProps(image: Image): Props {
   const secret = nodeName(image, 'format-encryption-secret0');
-  const encrypted = image.encryption !== undefined && image.encryption.engine !== 'librbd';
+  const encrypted = isEncryptedByQemu(image);
   switch (image.format) {
     case 'raw':
     case 'fat': {
@@ -282,7 +294,7 @@ function planReservations(image: Image, context: PlanContext, owner: string, par
 }
 
 function nodeName(image: Image, layer: string): string {
-  return `libvirt-${image.source.index ?? 0}-${layer}`;
+  return `${image.nodePrefix ?? `libvirt-${image.source.index ?? 0}`}-${layer}`;
 }
 
 function owned(image: Image): string {

@@ -40,7 +40,7 @@ export function networkProps(source: StorageSource, objects: NetworkObjects): Pr
     case 'nbd':
       return {
         driver: 'nbd',
-        server: socketAddress(firstHost(source), 'nbd', 'inet'),
+        server: socketAddress(firstHost(source), 'nbd'),
         export: source.name,
         'tls-creds': objects.tlsCredentials,
         'tls-hostname': source.tlsHostname,
@@ -50,7 +50,7 @@ export function networkProps(source: StorageSource, objects: NetworkObjects): Pr
       return rbdProps(source, objects);
     case 'gluster': {
       const { volume, path } = splitVolume(source);
-      const server = source.hosts.map((host) => socketAddress(host, 'gluster', 'tcp'));
+      const server = source.hosts.map((host) => socketAddress(host, 'gluster'));
       return { driver: 'gluster', volume, path, server, debug: GLUSTER_DEBUG_LEVEL };
     }
     case 'iscsi':
@@ -146,11 +146,10 @@ function hostAndPort(host: StorageHost, protocol: StorageProtocol): Props {
   return { host: host.name ?? '', port: String(portOf(host, protocol)) };
 }
 
-/** @param tcp QEMU's name of TCP in this driver: `inet`, or the older `tcp`. */
-function socketAddress(host: StorageHost, protocol: StorageProtocol, tcp: 'inet' | 'tcp'): Props {
+function socketAddress(host: StorageHost, protocol: StorageProtocol): Props {
   if (host.transport === 'unix') return { type: 'unix', path: host.socket };
   if (host.transport === 'rdma') refuse(`transport 'rdma' is not supported by QEMU for protocol '${protocol}'`);
-  return { type: tcp, ...hostAndPort(host, protocol) };
+  return { type: 'inet', ...hostAndPort(host, protocol) };
 }
 
 function urlOf(source: StorageSource): string {

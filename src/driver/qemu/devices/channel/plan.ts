@@ -6,6 +6,7 @@ import type { PlanContext } from '../../context.ts';
 import type { Part } from '../../plan/parts.ts';
 import { chardevId, planChardev } from '../chardev.ts';
 import { channelPath } from './channel-path.ts';
+import { SPICE_AGENT } from './defaults.ts';
 
 export function planChannel(channel: Channel, context: PlanContext): Part[] {
   const alias = channel.alias?.name ?? '';
@@ -21,16 +22,22 @@ export function planChannel(channel: Channel, context: PlanContext): Part[] {
     ...addressProps(channel, context),
     chardev,
     id: alias,
-    name: target.name,
+    name: target.name ?? agentName(channel),
   };
   return [...parts, { kind: 'device', props }];
 }
 
-/** The socket of a channel without a path, with its directory; undefined for every other channel. */
+/** Guests look for the agents of displays by this name. */
+function agentName({ type }: Channel): string | undefined {
+  return type === 'spicevmc' || type === 'qemu-vdagent' ? SPICE_AGENT : undefined;
+}
+
+/** Path of a channel's own socket, with its directory; undefined for channels that the user placed elsewhere. */
 function planSocket(channel: Channel, context: PlanContext): string | undefined {
-  if (channel.type !== 'unix' || channel.sources[0]?.path !== undefined) return undefined;
-  const path = channelPath(channel, context.layout, context.id, context.name);
+  if (channel.type !== 'unix') return undefined;
+  const path = channel.sources[0]?.path ?? channelPath(channel, context.layout, context.id, context.name);
   const directory = dirname(path);
+  if (directory !== context.layout.channelDir(context.id, context.name)) return undefined;
   const planned = context.files.some((file) => file.kind === 'directory' && file.path === directory);
   if (!planned) context.files.push({ kind: 'directory', path: directory, mode: 0o750 });
   context.files.push({ kind: 'socket', path });

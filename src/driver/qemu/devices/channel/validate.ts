@@ -20,7 +20,7 @@ export function validateChannel(channel: Channel, context: DomainContext): void 
       if (target.port === undefined) fault(context, channel, 'a guestfwd channel needs a port', 'target');
       break;
     case 'virtio':
-      if (channel.type === 'spicevmc' && target.name !== SPICE_AGENT) {
+      if (channel.type === 'spicevmc' && (target.name ?? SPICE_AGENT) !== SPICE_AGENT) {
         fault(context, channel, `a spicevmc channel is named '${SPICE_AGENT}', not '${target.name}'`, 'target/@name');
       }
       break;

@@ -10,12 +10,17 @@ import type { Part } from '../../plan/parts.ts';
 import { chardevId, planChardev } from '../chardev.ts';
 import { fillChardevDefaults, validateChardev } from '../chardev-rules.ts';
 import { deviceFamily } from '../family.ts';
+import { consoleAddressNeed } from './addresses.ts';
 
-export const CONSOLE = deviceFamily<Console>({
+export const FAMILY = deviceFamily<Console>({
   name: 'console',
   select: (domain) => domain.devices?.consoles ?? [],
-  fillDefaults: fillChardevDefaults,
+  fillDefaults: (device) => {
+    delete device.tty;
+    fillChardevDefaults(device);
+  },
   validate: validateConsole,
+  addressNeed: consoleAddressNeed,
   alias: aliasOfConsole,
   plan: planConsole,
 });

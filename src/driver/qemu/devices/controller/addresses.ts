@@ -23,9 +23,7 @@ export function controllerAddressNeed({ type, model, index }: Controller): Addre
       return PCIE_NEED;
     case 'ccid':
       return USB_NEED;
-    case 'fdc':
-    case 'isa':
-    case 'xenbus':
+    default:
       return undefined;
   }
 }

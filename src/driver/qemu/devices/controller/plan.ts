@@ -2,17 +2,20 @@
 import type { Controller } from '../../../../model/domain/devices/controller.ts';
 import { addressProps, controllerAlias } from '../../addresses/props.ts';
 import type { PlanContext } from '../../context.ts';
-import { isI440fx, isQ35 } from '../../machine.ts';
+import { isI440fx, isQ35, machineOf } from '../../machine.ts';
 import type { Part } from '../../plan/parts.ts';
 import type { Props } from '../../plan/props.ts';
+import { bootIndexOf } from '../../sections/boot.ts';
 import { virtioDeviceName, virtioOptionProps } from '../virtio.ts';
+import { isBuiltin } from './alias.ts';
 import { SCSI_DRIVERS, USB_DRIVERS } from './driver-names.ts';
 
 export function planController(controller: Controller, context: PlanContext): Part[] {
   if (controller.type === 'pci' && (controller.model === 'pci-root' || controller.model === 'pcie-root')) {
     return planRoot(controller, context);
   }
-  const props = controllerProps(controller, context);
+  if (controller.type === 'fdc') return planFloppyController(controller, context);
+  const props = isBuiltin(controller, context.domain) ? undefined : controllerProps(controller, context);
   if (props === undefined) return [];
   return [{ kind: 'device', props: { ...props, ...addressProps(controller, context) } }];
 }
@@ -34,17 +37,14 @@ function controllerProps(controller: Controller, context: PlanContext): Props | 
     case 'ccid':
       return { driver: 'usb-ccid', id };
     case 'sata':
-      return isQ35(context.domain) && controller.index === 0 ? undefined : { driver: 'ahci', id };
+      return { driver: 'ahci', id };
     case 'usb':
       return usbProps(controller, context);
     case 'pci':
       return pciProps(controller);
     case 'nvme':
       return { driver: 'nvme', id, serial: controller.serial };
-    case 'ide':
-    case 'fdc':
-    case 'isa':
-    case 'xenbus':
+    default:
       return undefined;
   }
 }
@@ -118,6 +118,33 @@ function planRoot({ pcihole64 }: Controller, { domain }: PlanContext): Part[] {
   const host = isQ35(domain) ? 'q35-pcihost' : isI440fx(domain) ? 'i440FX-pcihost' : undefined;
   if (host === undefined) return [];
   return [{ kind: 'option', option: 'global', value: `${host}.pci-hole64-size=${pcihole64}K` }];
+}
+
+/**
+ * The floppy controller carries the boot order of its two drives. Newer Q35 machines have none built in and get it
+ * with the first drive.
+ */
+function planFloppyController({ index = 0 }: Controller, context: PlanContext): Part[] {
+  const drives = (context.domain.devices?.disks ?? []).filter(({ target }) => target?.bus === 'fdc');
+  if (index !== 0 || drives.length === 0) return [];
+  const bootIndexes: Record<string, number> = {};
+  for (const drive of drives) {
+    const order = bootIndexOf(drive, context);
+    const unit = drive.address?.type === 'drive' ? (drive.address.unit ?? 0) : 0;
+    if (order !== undefined) bootIndexes[unit === 0 ? 'bootindexA' : 'bootindexB'] = order;
+  }
+  if (needsFloppyController(machineOf(context.domain))) {
+    return [{ kind: 'device', props: { driver: 'isa-fdc', ...bootIndexes } }];
+  }
+  return Object.entries(bootIndexes).map(([name, order]) => ({
+    kind: 'option',
+    option: 'global',
+    value: `isa-fdc.${name}=${order}`,
+  }));
+}
+
+function needsFloppyController(machine: string): boolean {
+  return /^(?:pc-)?q35/.test(machine) && !/^pc-q35-(?:1\.|2\.[0-3]$)/.test(machine);
 }
 
 function nonZero(value: number | undefined): number | undefined {

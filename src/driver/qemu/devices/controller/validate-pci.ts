@@ -21,7 +21,16 @@ const OPTIONS: Readonly<Record<string, { readonly may: readonly Option[]; readon
   'pci-expander-bus': { may: ['busNr', 'node'], must: ['busNr'] },
   'pcie-expander-bus': { may: ['busNr', 'node'], must: ['busNr'] },
 };
-const ALL_OPTIONS: readonly Option[] = ['chassisNr', 'chassis', 'port', 'busNr', 'index', 'hotplug', 'memReserve', 'node'];
+const ALL_OPTIONS: readonly Option[] = [
+  'chassisNr',
+  'chassis',
+  'port',
+  'busNr',
+  'index',
+  'hotplug',
+  'memReserve',
+  'node',
+];
 const MAX_INDEX = 255;
 
 export function validatePciController(controller: Controller, context: DomainContext): void {

@@ -76,14 +76,14 @@ function validateIothreads(controller: Controller, context: DomainContext): void
   if (address !== undefined && address.type !== 'pci' && address.type !== 'ccw') {
     fault(context, controller, 'a controller with I/O threads needs a PCI or CCW address', 'driver');
   }
-  const known = iothreadIds(context);
   const mapped = driver.iothreads?.iothreads ?? [];
   if (driver.iothread !== undefined && mapped.length > 0) {
     fault(context, controller, "'iothread' and <iothreads> exclude each other", 'driver');
   }
   const used = driver.iothread === undefined ? mapped.map(({ id }) => id) : [driver.iothread];
   for (const id of used) {
-    if (!known.has(id)) fault(context, controller, `there is no I/O thread ${id}: add it to <iothreads>`, 'driver');
+    if (!hasIothread(context, id))
+      fault(context, controller, `there is no I/O thread ${id}: add it to <iothreads>`, 'driver');
   }
   if (new Set(used).size < used.length) fault(context, controller, 'an I/O thread is mapped twice', 'driver');
   validateQueueMapping(controller, context);
@@ -101,16 +101,17 @@ function validateQueueMapping(controller: Controller, context: DomainContext): v
   } else {
     const queues = withQueues.flatMap((thread) => thread.queues.map(({ id }) => id));
     const complete = new Set(queues).size === count && queues.length === count && Math.max(...queues) === count - 1;
-    if (!complete) fault(context, controller, `each of the queues 0 to ${count - 1} must be mapped once`, 'driver/iothreads');
+    if (!complete)
+      fault(context, controller, `each of the queues 0 to ${count - 1} must be mapped once`, 'driver/iothreads');
   }
 }
 
-/** The ids that `<iothreads>` and `<iothreadids>` give: named ones first, the rest from 1 upwards. */
-function iothreadIds({ domain }: DomainContext): ReadonlySet<number> {
-  const ids = new Set((domain.iothreadids?.iothreads ?? []).map(({ id }) => id));
-  const count = Math.max(domain.iothreads ?? 0, ids.size);
-  for (let id = 1; ids.size < count; id++) ids.add(id);
-  return ids;
+/** Whether `<iothreadids>` names the thread, or `<iothreads>` asks for so many that it gets this number. */
+function hasIothread({ domain }: DomainContext, id: number): boolean {
+  const named = new Set((domain.iothreadids?.iothreads ?? []).map((thread) => thread.id));
+  const unnamed = Math.max(0, (domain.iothreads ?? 0) - named.size);
+  const below = [...named].filter((other) => other < id).length;
+  return named.has(id) || id - below <= unnamed;
 }
 
 function validateAddressKind(controller: Controller, context: DomainContext): void {
@@ -119,7 +120,12 @@ function validateAddressKind(controller: Controller, context: DomainContext): vo
   const usb = controller.type === 'ccid';
   const accepted = usb ? ['usb'] : ['pci', 'ccw', 'spapr-vio', 'virtio-mmio', 'unassigned'];
   if (!accepted.includes(kind)) {
-    fault(context, controller, `a controller of type '${controller.type}' cannot have an address of type '${kind}'`, 'address');
+    fault(
+      context,
+      controller,
+      `a controller of type '${controller.type}' cannot have an address of type '${kind}'`,
+      'address',
+    );
   }
 }
 
@@ -138,9 +144,10 @@ function validateScsi(controller: Controller, context: DomainContext): void {
     fault(context, controller, 'this QEMU has no SCSI controller to choose by default: name a model');
   } else if (isVirtioScsi(controller)) {
     requireDevice(controller, 'virtio-scsi-pci', context);
-  } else if (model !== 'ncr53c90') {
+  } else if (model !== 'ncr53c90' && model !== 'ibmvscsi') {
     const driver = SCSI_DRIVERS[model];
-    if (driver === undefined) fault(context, controller, `SCSI controllers of model '${model}' are not QEMU's`, '@model');
+    if (driver === undefined)
+      fault(context, controller, `SCSI controllers of model '${model}' are not QEMU's`, '@model');
     else requireDevice(controller, DRIVER_TYPES[driver] ?? driver, context);
   }
 }
@@ -150,16 +157,24 @@ const MAX_XHCI_PORTS = 15;
 function validateUsb(controller: Controller, context: DomainContext): void {
   const { model, ports } = controller;
   if (model === undefined) {
-    return fault(context, controller, "this QEMU has no default USB controller: name a model, such as 'qemu-xhci'", '@model');
+    return fault(
+      context,
+      controller,
+      "this QEMU has no default USB controller: name a model, such as 'qemu-xhci'",
+      '@model',
+    );
   }
   if (model === 'none') return;
   const driver = USB_DRIVERS[model];
-  if (driver === undefined) return fault(context, controller, `USB controllers of model '${model}' are not QEMU's`, '@model');
+  if (driver === undefined)
+    return fault(context, controller, `USB controllers of model '${model}' are not QEMU's`, '@model');
   requireDevice(controller, driver, context);
   if (ports === undefined) return;
   const xhci = model === 'nec-xhci' || model === 'qemu-xhci';
-  if (!xhci) fault(context, controller, "only the models 'nec-xhci' and 'qemu-xhci' have a number of ports to choose", '@ports');
-  else if (ports > MAX_XHCI_PORTS) fault(context, controller, `a USB controller has at most ${MAX_XHCI_PORTS} ports`, '@ports');
+  if (!xhci)
+    fault(context, controller, "only the models 'nec-xhci' and 'qemu-xhci' have a number of ports to choose", '@ports');
+  else if (ports > MAX_XHCI_PORTS)
+    fault(context, controller, `a USB controller has at most ${MAX_XHCI_PORTS} ports`, '@ports');
 }
 
 function requireDevice(controller: Controller, device: string, context: DomainContext): void {

@@ -4,9 +4,11 @@ import type { BackingStore, StorageSource } from '../../../../model/domain/devic
 import type { DomainContext } from '../../context.ts';
 import { hasSource } from '../blockdev/image.ts';
 import { diskNameToIndex } from './target.ts';
+import { hasLimits } from './throttle.ts';
 
 export function fillDiskDefaults(disk: Disk, context: DomainContext): void {
-  disk.type ??= 'file';
+  // A drive without a medium has a volume only in name.
+  if (disk.type === undefined || (disk.type === 'volume' && !hasSource('volume', disk.source))) disk.type = 'file';
   disk.device ??= 'disk';
   disk.driver ??= {};
   disk.driver.name ??= 'qemu';
@@ -22,7 +24,19 @@ export function fillDiskDefaults(disk: Disk, context: DomainContext): void {
   if (disk.driver.type === undefined && disk.type !== 'volume') disk.driver.type = disk.type === 'dir' ? 'fat' : 'raw';
   // Block jobs do not outlive the guest: a definition starts without one.
   delete disk.mirror;
+  shareGroupLimits(disk, context);
   fillDriveAddress(disk, context);
+}
+
+/** A disk that only names its throttling group has the limits of the group's others. */
+function shareGroupLimits(disk: Disk, context: DomainContext): void {
+  const { iotune } = disk;
+  if (iotune?.groupName === undefined || hasLimits(iotune)) return;
+  const other = context.domain.devices?.disks.find(
+    (candidate) =>
+      candidate.iotune !== undefined && candidate.iotune.groupName === iotune.groupName && hasLimits(candidate.iotune),
+  );
+  if (other?.iotune !== undefined) disk.iotune = { ...other.iotune };
 }
 
 /** `default` means the attribute's absence, and libvirt does not print it. */
@@ -58,7 +72,7 @@ function fillTarget(disk: Disk): void {
 function fillSource(disk: Disk): void {
   const { source } = disk;
   if (source !== undefined) {
-    const kept = source.startupPolicy !== undefined || hasSource(disk.type, source);
+    const kept = source.startupPolicy !== undefined || disk.type === 'network' || hasSource(disk.type, source);
     if (!kept) delete disk.source;
     else completeSource(source);
   }

@@ -24,7 +24,7 @@ export function planDrive(disk: Disk, context: PlanContext, backend: Props): Pro
     ...backend,
     id: disk.alias?.name,
     // A floppy's place in the boot order is told to its controller.
-    bootindex: disk.device === 'floppy' ? undefined : bootIndexOf(disk),
+    bootindex: disk.device === 'floppy' ? undefined : bootIndexOf(disk, context),
     logical_block_size: positive(blockio?.logicalBlockSize),
     physical_block_size: positive(blockio?.physicalBlockSize),
     discard_granularity: positive(blockio?.discardGranularity),

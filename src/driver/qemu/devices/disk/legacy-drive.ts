@@ -61,7 +61,7 @@ export function planLegacyDrive(disk: Disk, context: PlanContext): Part[] {
       format: keySecret !== undefined && image.format === 'raw' ? 'luks' : image.format,
       if: 'sd',
       index: diskNameToIndex(disk.target?.dev ?? ''),
-      'readonly': image.readonly ? true : undefined,
+      readonly: image.readonly ? true : undefined,
       werror,
       rerror,
       cache: driver.cache,

@@ -38,13 +38,22 @@ export function throttleGroupId(name: string): string {
 
 /** Arguments of `block_set_io_throttle` apart from `id`; empty where nothing is limited. */
 export function throttleArguments(limits: IoLimits): Props {
-  const limited = [...LIMITS, ...LENGTHS].some(([name]) => (limits[name] ?? 0) > 0);
-  if (!limited && limits.groupName === undefined) return {};
+  if (!hasLimits(limits)) return {};
   return {
     ...Object.fromEntries(LIMITS.map(([name, argument]) => [argument, limits[name] ?? 0])),
     ...Object.fromEntries(setLengths(limits).map(([name, argument]) => [argument, limits[name]])),
     group: limits.groupName,
   };
+}
+
+/** Anything is limited. */
+export function hasLimits(limits: IoLimits): boolean {
+  return [...LIMITS, ...LENGTHS].some(([name]) => (limits[name] ?? 0) > 0);
+}
+
+/** Both limit the same. */
+export function sameLimits(one: IoLimits, other: IoLimits): boolean {
+  return [...LIMITS, ...LENGTHS].every(([name]) => (one[name] ?? 0) === (other[name] ?? 0));
 }
 
 /** The object of one throttle group; unset limits are 0, which is none. */
@@ -67,17 +76,14 @@ export function limitsProblem(limits: IoLimits): string | undefined {
       return `${xmlName(total)} cannot stand beside ${xmlName(read)} or ${xmlName(write)}: leave out the total`;
     }
   }
-  for (const [base] of LIMITS.slice(0, 6)) {
-    const max: LimitName = `${base}Max` as LimitName;
-    const length: LimitName = `${base}MaxLength` as LimitName;
-    if (set(max) && !set(base)) return `${xmlName(max)} needs ${xmlName(base)} as the limit that it exceeds`;
-    if (set(length) && !set(max)) return `${xmlName(length)} needs ${xmlName(max)}`;
-    if (set(max) && (limits[max] ?? 0) <= (limits[base] ?? 0)) {
-      return `${xmlName(max)} must be above ${xmlName(base)}`;
-    }
+  for (const [name] of [...LIMITS, ...LENGTHS]) {
+    if ((limits[name] ?? 0) > MAX_LIMIT) return `${xmlName(name)} is above ${MAX_LIMIT}, the highest limit of QEMU`;
   }
   return undefined;
 }
+
+/** Above this QEMU refuses a limit. */
+const MAX_LIMIT = 1_000_000_000_000_000;
 
 const EXCLUSIVE: readonly (readonly [LimitName, LimitName, LimitName])[] = [
   ['totalBytesSec', 'readBytesSec', 'writeBytesSec'],

@@ -8,7 +8,7 @@ import { fillChardevDefaults, validateChardev } from '../chardev-rules.ts';
 import { deviceFamily } from '../family.ts';
 import { isPseries, isS390 } from '../serial/target.ts';
 
-export const PARALLEL = deviceFamily<Parallel>({
+export const FAMILY = deviceFamily<Parallel>({
   name: 'parallel',
   select: (domain) => domain.devices?.parallels ?? [],
   fillDefaults: fillChardevDefaults,

@@ -8,8 +8,9 @@ import { bootIndexOf } from '../../sections/boot.ts';
 import { chardevId, planChardev } from '../chardev.ts';
 import { fillChardevDefaults, validateChardev } from '../chardev-rules.ts';
 import { deviceFamily } from '../family.ts';
+import { redirdevAddressNeed } from './addresses.ts';
 
-export const REDIRDEV = deviceFamily<Redirdev>({
+export const FAMILY = deviceFamily<Redirdev>({
   name: 'redirdev',
   select: (domain) => domain.devices?.redirdevs ?? [],
   fillDefaults: (device, { domain }) => {
@@ -17,6 +18,7 @@ export const REDIRDEV = deviceFamily<Redirdev>({
     for (const rule of domain.devices?.redirfilter?.rules ?? []) dropWildcards(rule);
   },
   validate: validateRedirdev,
+  addressNeed: redirdevAddressNeed,
   alias: (_device, index) => `redir${index}`,
   plan: planRedirdev,
 });
@@ -44,7 +46,7 @@ function planRedirdev(device: Redirdev, context: PlanContext): Part[] {
     chardev: chardevId(alias),
     id: alias,
     filter: rules.length === 0 ? undefined : rules.map((rule) => formatRule(rule)).join('|'),
-    bootindex: bootIndexOf(device),
+    bootindex: bootIndexOf(device, context),
     ...addressProps(device, context),
   };
   return [...planChardev(device, alias, context, { spiceChannel: 'usbredir' }), { kind: 'device', props }];

@@ -7,18 +7,20 @@ import type { Part } from '../../plan/parts.ts';
 import { chardevId, planChardev } from '../chardev.ts';
 import { fillChardevDefaults, validateChardev } from '../chardev-rules.ts';
 import { deviceFamily } from '../family.ts';
+import { smartcardAddressNeed } from './addresses.ts';
 
 /** Where QEMU's emulated card looks for certificates unless told otherwise. */
 const DEFAULT_DATABASE = '/etc/pki/nssdb';
 const CERTIFICATES = 3;
 
-export const SMARTCARD = deviceFamily<Smartcard>({
+export const FAMILY = deviceFamily<Smartcard>({
   name: 'smartcard',
   select: (domain) => domain.devices?.smartcards ?? [],
   fillDefaults: (card) => {
     if (card.mode === 'passthrough' && card.type !== undefined) fillChardevDefaults(card);
   },
   validate: validateSmartcard,
+  addressNeed: smartcardAddressNeed,
   alias: (_device, index) => `smartcard${index}`,
   plan: planSmartcard,
 });
@@ -42,13 +44,10 @@ function validateCertificates(card: Smartcard, context: DomainContext): void {
   if (card.certificates.length !== CERTIFICATES) {
     fault(context, card, `mode host-certificates takes three certificates, not ${card.certificates.length}`);
   }
-  for (const name of card.certificates) {
-    if (name.includes(',')) fault(context, card, `certificate name '${name}' has a comma`, 'certificate');
-  }
   const { database } = card;
-  if (database === undefined) return;
-  if (!database.startsWith('/')) fault(context, card, `database '${database}' is not an absolute path`, 'database');
-  if (database.includes(',')) fault(context, card, `database '${database}' has a comma`, 'database');
+  if (database !== undefined && !database.startsWith('/')) {
+    fault(context, card, `database '${database}' is not an absolute path`, 'database');
+  }
 }
 
 function planSmartcard(card: Smartcard, context: PlanContext): Part[] {
@@ -63,7 +62,7 @@ function planSmartcard(card: Smartcard, context: PlanContext): Part[] {
       const props = { driver: 'ccid-card-emulated', backend: 'certificates', cert1, cert2, cert3, db, ...rest };
       return [{ kind: 'device', props }];
     }
-    case 'passthrough': {
+    default: {
       const props = { driver: 'ccid-card-passthru', chardev: chardevId(alias), ...rest };
       return [...planChardev(card, alias, context, { spiceChannel: 'smartcard' }), { kind: 'device', props }];
     }

@@ -1,0 +1,31 @@
+// Runs the benches: builds dist/, bundles the benches' TypeScript into .cache/bench and starts them there. Arguments and
+// what they mean are in main.ts.
+import { execFileSync } from 'node:child_process';
+import { chmodSync, copyFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const repository = fileURLToPath(new URL('..', import.meta.url));
+const folder = `${repository}.cache/bench`;
+// The bundle does not know where the sources were.
+process.env.NESTLING_TEST_CACHE ??= `${repository}.cache/guests`;
+
+execFileSync(process.execPath, [`${repository}build.mjs`, '--no-types'], { stdio: ['ignore', 2, 2] });
+await build({
+  absWorkingDir: repository,
+  entryPoints: { main: 'bench/main.ts' },
+  outdir: folder,
+  outExtension: { '.js': '.mjs' },
+  bundle: true,
+  platform: 'node',
+  format: 'esm',
+  target: 'node20',
+  packages: 'external',
+  sourcemap: 'inline',
+  define: { NESTLING_VERSION: '"bench"' },
+  logLevel: 'warning',
+});
+// A copy, so that a build in the meantime does not change what is measured.
+copyFileSync(`${repository}dist/cli.mjs`, `${folder}/nestling.mjs`);
+chmodSync(`${folder}/nestling.mjs`, 0o755);
+await import(`${folder}/main.mjs`);

@@ -1,0 +1,105 @@
+/** A connection to a hypervisor, whatever driver is behind it. Method names follow libvirt's bindings. */
+import type { DomainEvent } from '../driver/domain-events.ts';
+import type { CreateOptions, DomainCapabilitiesQuery, DomainFilter, DomainPlan, Driver } from '../driver/driver.ts';
+import { Domain, type Waiting } from './domain.ts';
+import { call } from './errors.ts';
+
+export class Connection implements AsyncDisposable {
+  readonly #driver: Driver;
+
+  /** @internal Use `connect`. */
+  constructor(driver: Driver) {
+    this.#driver = driver;
+  }
+
+  /** `QEMU` (virConnectGetType). */
+  get type(): string {
+    return this.#driver.type;
+  }
+
+  get uri(): string {
+    return this.#driver.uri;
+  }
+
+  /** What the driver can do beyond every driver's calls. */
+  get features(): Driver['features'] {
+    return this.#driver.features;
+  }
+
+  /** Hypervisor version: major * 1,000,000 + minor * 1,000 + release. */
+  async version(options: Waiting = {}): Promise<number> {
+    return await call(() => this.#driver.version(options), options.signal);
+  }
+
+  /** Capabilities XML of host and guests. */
+  async capabilities(options: Waiting = {}): Promise<string> {
+    return await call(() => this.#driver.capabilities(options), options.signal);
+  }
+
+  /** Domain capabilities XML of one emulator. */
+  async domainCapabilities(query: DomainCapabilitiesQuery & Waiting = {}): Promise<string> {
+    return await call(() => this.#driver.domainCapabilities(query), query.signal);
+  }
+
+  async listAllDomains(filter: DomainFilter & Waiting = {}): Promise<Domain[]> {
+    const found = await call(() => this.#driver.listDomains(filter), filter.signal);
+    return found.map((identity) => new Domain(this.#driver, identity));
+  }
+
+  async lookupDomainByName(name: string, options: Waiting = {}): Promise<Domain> {
+    return new Domain(this.#driver, await call(() => this.#driver.lookupByName(name, options), options.signal));
+  }
+
+  async lookupDomainByUUID(uuid: string, options: Waiting = {}): Promise<Domain> {
+    return new Domain(this.#driver, await call(() => this.#driver.lookupByUuid(uuid, options), options.signal));
+  }
+
+  async lookupDomainByID(id: number, options: Waiting = {}): Promise<Domain> {
+    return new Domain(this.#driver, await call(() => this.#driver.lookupById(id, options), options.signal));
+  }
+
+  /** Keeps a definition without starting it. */
+  async defineDomain(xml: string, options: Waiting = {}): Promise<Domain> {
+    return new Domain(this.#driver, await call(() => this.#driver.defineDomain(xml, options), options.signal));
+  }
+
+  /** Starts a guest from its XML. Disposing the result ends it. */
+  async createDomain(xml: string, options: CreateOptions = {}): Promise<Domain> {
+    return new Domain(this.#driver, await call(() => this.#driver.createXml(xml, options), options.signal), true);
+  }
+
+  /** The emulator's command line for a definition (`qemu-argv`). */
+  async domainXMLToNative(format: string, xml: string, options: Waiting = {}): Promise<string> {
+    return await call(() => this.#driver.domainXmlToNative(format, xml, options), options.signal);
+  }
+
+  /** What starting a definition would do: command line, descriptors, files, helper processes. Starts nothing. */
+  async planDomain(xml: string, options: CreateOptions = {}): Promise<DomainPlan> {
+    return await call(() => this.#driver.planDomain(xml, options), options.signal);
+  }
+
+  /** Defines a secret and sets its value. @returns its UUID */
+  async defineSecret(xml: string, value: string | Uint8Array, options: Waiting = {}): Promise<string> {
+    return await call(async () => {
+      const { defineSecret, setSecretValue } = this.#driver;
+      if (defineSecret === undefined || setSecretValue === undefined) throw new Error('this driver keeps no secrets');
+      const uuid = await defineSecret.call(this.#driver, xml, options);
+      await setSecretValue.call(this.#driver, uuid, typeof value === 'string' ? Buffer.from(value) : value, options);
+      return uuid;
+    }, options.signal);
+  }
+
+  /** Events of all domains from now on. */
+  events(options: Waiting = {}): AsyncIterable<DomainEvent> {
+    return this.#driver.events(options);
+  }
+
+  /** Ends the connection and, embedded, its guests. */
+  async close(): Promise<void> {
+    await this.#driver[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}

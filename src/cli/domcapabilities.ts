@@ -1,0 +1,29 @@
+/** `nestling domcapabilities`: what a domain may use with one emulator, as XML. */
+import { CapabilitiesCache } from '../driver/qemu/capabilities/cache.ts';
+import { formatDomainCapabilities } from '../driver/qemu/capabilities/domain-capabilities-xml.ts';
+import { parseOptions, UsageError } from './usage.ts';
+
+const HELP = `Usage: nestling domcapabilities [--emulatorbin PATH] [--arch ARCH] [--machine TYPE] [--virttype qemu|kvm]
+
+Prints the domain capabilities XML, as 'virsh domcapabilities' with the same options. Only the emulator in question is asked.
+`;
+
+export async function main(args: string[]): Promise<number> {
+  const { values, positionals } = parseOptions(args, {
+    emulatorbin: { type: 'string' },
+    emulator: { type: 'string' },
+    arch: { type: 'string' },
+    machine: { type: 'string' },
+    virttype: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  if (positionals[0] !== undefined) throw new UsageError(`unexpected argument '${positionals[0]}'`);
+  const { arch, machine, virttype } = values;
+  const emulator = values.emulatorbin ?? values.emulator;
+  process.stdout.write(await formatDomainCapabilities(new CapabilitiesCache(), { emulator, arch, machine, virttype }));
+  return 0;
+}

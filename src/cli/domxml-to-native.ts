@@ -1,0 +1,56 @@
+/** `nestling domxml-to-native`: QEMU's command line for a definition, for this host or for another's QEMU. */
+import { readFileSync } from 'node:fs';
+import { toVirtError } from '../api/errors.ts';
+import { CAPABILITIES_FORMAT, type QemuCapabilities } from '../driver/qemu/capabilities/capabilities.ts';
+import { nativeCommand } from '../driver/qemu/runtime/native-command.ts';
+import { onePositional, parseOptions, readInput, UsageError } from './usage.ts';
+
+const HELP = `Usage: nestling domxml-to-native qemu-argv [--capabilities FILE] XML
+
+Prints the command line with which QEMU would be started for the domain XML ('-': standard input).
+
+Options:
+      --capabilities FILE   plan for the QEMU described by FILE, made by 'nestling capabilities --json'
+  -h, --help                this text
+`;
+
+export async function main(args: string[]): Promise<number> {
+  const { values, positionals } = parseOptions(args, {
+    capabilities: { type: 'string' },
+    help: { type: 'boolean', short: 'h' },
+  });
+  if (values.help === true) {
+    process.stdout.write(HELP);
+    return 0;
+  }
+  const [format, ...rest] = positionals;
+  if (format !== 'qemu-argv') throw new UsageError(`the format must be qemu-argv, not '${format ?? ''}'`);
+  const fileName = onePositional(rest, 'XML');
+  const xml = await readInput(fileName);
+  try {
+    process.stdout.write(await nativeCommand(xml, { fileName, capabilities: readCapabilities(values.capabilities) }));
+    return 0;
+  } catch (error) {
+    const mapped = toVirtError(error);
+    process.stderr.write(`nestling domxml-to-native: ${mapped instanceof Error ? mapped.message : String(mapped)}\n`);
+    return 1;
+  }
+}
+
+function readCapabilities(path: string | undefined): QemuCapabilities | undefined {
+  if (path === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(readFileSync(path, 'utf8'));
+  } catch (error) {
+    throw new UsageError(
+      `cannot read capabilities from ${path}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  if (typeof value !== 'object' || value === null || !('format' in value) || value.format !== CAPABILITIES_FORMAT) {
+    throw new UsageError(
+      `${path} is not a capabilities file of format ${CAPABILITIES_FORMAT}: make it with 'nestling capabilities --json'`,
+    );
+  }
+  return value as QemuCapabilities;
+}

@@ -1,0 +1,80 @@
+/** The `nestling` command: finds the subcommand and loads only that. Exit statuses are the subcommands'. */
+import { VERSION } from '../version.ts';
+import { UsageError } from './usage.ts';
+
+interface Subcommand {
+  readonly summary: string;
+  load(): Promise<{ main(args: string[]): Promise<number> }>;
+}
+
+const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
+  run: {
+    summary: 'run a guest from domain XML, in the foreground, as a child of this process',
+    load: () => import('./run.ts'),
+  },
+  capabilities: { summary: 'what this host and one QEMU binary can do', load: () => import('./capabilities.ts') },
+  domcapabilities: { summary: 'what a domain may use with one emulator', load: () => import('./domcapabilities.ts') },
+  'domxml-to-native': { summary: "QEMU's command line for domain XML", load: () => import('./domxml-to-native.ts') },
+  gc: { summary: 'remove what dead processes have left', load: () => import('./gc.ts') },
+};
+
+const HELP = `Usage: nestling COMMAND [OPTIONS]
+
+Runs virtual machines from libvirt domain XML as child processes, without a daemon.
+
+Commands:
+${Object.entries(SUBCOMMANDS)
+  .map(([name, { summary }]) => `  ${name.padEnd(18)}${summary}`)
+  .join('\n')}
+
+  nestling COMMAND --help   the options of a command
+  nestling --version        the version
+`;
+
+async function main(args: string[]): Promise<number> {
+  const [name, ...rest] = args;
+  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+    process.stdout.write(HELP);
+    return name === undefined ? 2 : 0;
+  }
+  if (name === '--version' || name === '-V') {
+    process.stdout.write(`nestling ${VERSION}\n`);
+    return 0;
+  }
+  const subcommand = Object.hasOwn(SUBCOMMANDS, name) ? SUBCOMMANDS[name] : undefined;
+  if (subcommand === undefined) {
+    const { nearestOf } = await import('../model/schema/nearest.ts');
+    const nearest = nearestOf(name, Object.keys(SUBCOMMANDS));
+    process.stderr.write(
+      `nestling: there is no command '${name}'${nearest === undefined ? '' : `; did you mean '${nearest}'?`}\n`,
+    );
+    process.stderr.write("Try 'nestling --help'.\n");
+    return 2;
+  }
+  try {
+    return await (await subcommand.load()).main(rest);
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    process.stderr.write(`nestling ${name}: ${error.message}\nTry 'nestling ${name} --help'.\n`);
+    return 2;
+  }
+}
+
+// A reader that went away (`| head`) is no error of ours.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(0);
+});
+
+main(process.argv.slice(2)).then(
+  (status) => {
+    process.exitCode = status;
+    // Whatever handle is left open is of no more use; pipes to stdout are flushed first.
+    if (process.stdout.writableLength === 0) process.exit();
+    else process.stdout.write('', () => process.exit());
+  },
+  (error: unknown) => {
+    process.stderr.write(`nestling: ${error instanceof Error ? error.message : String(error)}\n`);
+    process.exit(1);
+  },
+);

@@ -1,0 +1,86 @@
+/** Options of `nestling run`: virt-qemu-run's names, and ours. */
+import { onePositional, parseChoice, parseDurationMs, parseOptions, UsageError } from './usage.ts';
+
+export interface RunOptions {
+  /** Path of the XML, `-` for standard input. */
+  readonly xmlPath: string;
+  readonly root: string | undefined;
+  readonly secrets: readonly { readonly xmlPath: string; readonly valuePath: string }[];
+  readonly verbose: boolean;
+  readonly debug: boolean;
+  readonly accel: 'auto' | 'kvm' | 'tcg' | undefined;
+  readonly console: boolean;
+  readonly timeoutMs: number | undefined;
+  readonly name: string | undefined;
+  readonly json: boolean;
+  readonly dryRun: boolean;
+  readonly graceful: boolean;
+}
+
+export const RUN_HELP = `Usage: nestling run [OPTIONS] GUEST-XML
+
+Runs a guest from libvirt domain XML ('-': standard input) as a child of this process, until it powers off.
+
+Options:
+  -r, --root DIR             keep state and logs below DIR (default: a temporary directory, removed afterwards)
+  -s, --secret XML,VALUE     define a secret from its XML file, with the value in the file VALUE; may repeat
+  -c, --console              attach standard input and output to the first serial device or console
+                             (on a terminal, ^] detaches)
+      --accel MODE           auto, kvm or tcg, instead of what the XML demands
+      --timeout TIME         end the guest after TIME (30s, 5m); exit status 124
+      --graceful             on the first Ctrl-C ask the guest to power down; the second ends it
+      --set-name NAME        run the guest under another name
+      --json                 events as JSON lines on standard output
+      --dry-run              print the launch plan and start nothing
+  -v, --verbose              say what happens, with times, on standard error
+  -d, --debug                and every monitor message
+  -h, --help                 this text
+  -V, --version              the version
+
+Exit status: 0 the guest shut down; 1 the guest or QEMU failed; 2 wrong usage or invalid XML;
+124 timeout; 128+N ended by signal N.
+`;
+
+/** `help` and `version` come first, whatever else is said. @throws UsageError */
+export function parseRunOptions(args: string[]): RunOptions | 'help' | 'version' {
+  const { values, positionals } = parseOptions(args, {
+    root: { type: 'string', short: 'r' },
+    secret: { type: 'string', short: 's', multiple: true },
+    verbose: { type: 'boolean', short: 'v' },
+    debug: { type: 'boolean', short: 'd' },
+    help: { type: 'boolean', short: 'h' },
+    version: { type: 'boolean', short: 'V' },
+    accel: { type: 'string' },
+    console: { type: 'boolean', short: 'c' },
+    timeout: { type: 'string' },
+    'set-name': { type: 'string' },
+    json: { type: 'boolean' },
+    'dry-run': { type: 'boolean' },
+    graceful: { type: 'boolean' },
+  });
+  if (values.help === true) return 'help';
+  if (values.version === true) return 'version';
+  if (values.console === true && values.json === true)
+    throw new UsageError('--console and --json both want standard output');
+  return {
+    xmlPath: onePositional(positionals, 'GUEST-XML'),
+    root: values.root,
+    secrets: (values.secret ?? []).map(parseSecretOption),
+    verbose: values.verbose === true || values.debug === true,
+    debug: values.debug === true,
+    accel: values.accel === undefined ? undefined : parseChoice(values.accel, ['auto', 'kvm', 'tcg'], '--accel'),
+    console: values.console === true,
+    timeoutMs: values.timeout === undefined ? undefined : parseDurationMs(values.timeout, '--timeout'),
+    name: values['set-name'],
+    json: values.json === true,
+    dryRun: values['dry-run'] === true,
+    graceful: values.graceful === true,
+  };
+}
+
+function parseSecretOption(text: string): RunOptions['secrets'][number] {
+  const comma = text.indexOf(',');
+  if (comma <= 0 || comma === text.length - 1)
+    throw new UsageError(`--secret takes XML-FILE,VALUE-FILE, not '${text}'`);
+  return { xmlPath: text.slice(0, comma), valuePath: text.slice(comma + 1) };
+}

@@ -1,0 +1,134 @@
+/**
+ * Starts domains for a connection: from definition to running guest, with the record that keeps it. One place for what
+ * a start of a transient and of a defined domain share.
+ */
+import type { Domain } from '../../../model/domain/domain.ts';
+import type { QmpClientOptions } from '../../../qmp/client.ts';
+import { StateReason } from '../../domain-state.ts';
+import type { CreateOptions } from '../../driver.ts';
+import type { CapabilitiesCache } from '../capabilities/cache.ts';
+import type { QemuConfig } from '../config.ts';
+import type { DomainRecord, DomainStore } from './domain-store.ts';
+import type { EmbeddedRoot } from './embedded-root.ts';
+import type { BareEvent } from './guest-events.ts';
+import { HostReservations } from './host-lookup.ts';
+import { usesVhostNet } from './network-device.ts';
+import { type PlannedStart, planStart } from './plan-start.ts';
+import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
+import type { RunningGuest } from './running-guest.ts';
+import type { SecretStore } from './secret-store.ts';
+import { type StartMark, startGuest } from './start-guest.ts';
+
+/** What the embedding program may listen to. */
+export interface StartObservers {
+  readonly trace?: QmpClientOptions['trace'];
+  /** What the user should know and nobody asked for. */
+  readonly onNote?: ((note: string) => void) | undefined;
+  /** Moments of preparing and starting. */
+  readonly onMark?: ((mark: StartMark | PrepareMark, domain: string) => void) | undefined;
+}
+
+export interface DomainStarterInit {
+  readonly root: EmbeddedRoot;
+  readonly cache: CapabilitiesCache;
+  readonly config: QemuConfig;
+  readonly secrets: SecretStore;
+  readonly store: DomainStore;
+  /** Version that the logs name. */
+  readonly version: string;
+  readonly observers: StartObservers;
+  emit(record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number): void;
+}
+
+/** What a caller may say about preparing a definition. */
+export type PrepareChoices = Pick<CreateOptions, 'accel' | 'name' | 'fileName' | 'signal'>;
+
+export class DomainStarter {
+  readonly #init: DomainStarterInit;
+  readonly #reservations = new HostReservations();
+  #nextId = 1;
+
+  constructor(init: DomainStarterInit) {
+    this.#init = init;
+  }
+
+  /** A definition, completed and validated for this host. @throws what `prepareGuest` throws */
+  async prepare(source: string | Domain, { accel, name, fileName, signal }: PrepareChoices): Promise<PreparedGuest> {
+    const { cache, config, root, observers } = this.#init;
+    const prepared = await prepareGuest(source, {
+      cache,
+      config,
+      layout: root.layout,
+      lookup: { vhostNet: usesVhostNet },
+      onMark: (mark) => observers.onMark?.(mark, name ?? ''),
+      accel,
+      name,
+      fileName,
+      signal,
+    });
+    for (const note of prepared.notes) observers.onNote?.(note);
+    return prepared;
+  }
+
+  /** What starting a prepared definition would do. Starts nothing and keeps nothing. */
+  async plan({ context }: PreparedGuest, options: CreateOptions): Promise<PlannedStart> {
+    using lookup = this.#reservations.begin(this.#init.config);
+    return await planStart(context, {
+      id: this.#nextId,
+      console: options.console ?? 'auto',
+      lookup,
+      signal: options.signal,
+    });
+  }
+
+  /** Starts a prepared definition; the record holds the guest when this returns. @throws what `startGuest` throws */
+  async start(record: DomainRecord, prepared: PreparedGuest, options: CreateOptions): Promise<void> {
+    const { emit, observers, root, secrets, version } = this.#init;
+    const id = this.#nextId++;
+    const lookup = this.#reservations.begin(this.#init.config);
+    record.starting = true;
+    try {
+      const planning = { id, console: options.console ?? 'auto', lookup, signal: options.signal } as const;
+      const { plan, context } = await planStart(prepared.context, planning);
+      lookup.fillPorts(context.domain);
+      const guest = await startGuest(
+        {
+          id,
+          root,
+          version,
+          domain: context.domain,
+          caps: context.caps,
+          plan,
+          paused: options.paused === true,
+          fdSources: { resolveSecret: (reference) => secrets.resolve(reference) },
+          ...(observers.trace === undefined ? {} : { trace: observers.trace }),
+          emit: (event, timestampMs) => emit(record, event, id, timestampMs),
+          onMark: (mark) => observers.onMark?.(mark, record.name),
+        },
+        options.signal,
+      );
+      this.#adopt(record, guest, lookup);
+      emit(record, { event: 'lifecycle', type: 'started', detail: 'booted' });
+      if (options.paused === true) emit(record, { event: 'lifecycle', type: 'suspended', detail: 'paused' });
+    } catch (error) {
+      lookup[Symbol.dispose]();
+      record.shutoffReason = StateReason.shutoff.FAILED;
+      throw error;
+    } finally {
+      record.starting = false;
+    }
+  }
+
+  #adopt(record: DomainRecord, guest: RunningGuest, reservations: Disposable): void {
+    record.guest = guest;
+    record.lastStop = undefined;
+    void guest.ended.then((stop) => {
+      reservations[Symbol.dispose]();
+      if (record.guest !== guest) return;
+      record.guest = undefined;
+      record.lastStop = stop;
+      record.shutoffReason = guest.reason;
+      this.#init.store.releaseIfGone(record);
+    });
+  }
+}

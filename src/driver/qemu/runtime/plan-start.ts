@@ -1,0 +1,55 @@
+/**
+ * The last step before a start: what only the moment of starting knows (backing chains on disk, free ports, socket
+ * paths) goes into the live definition, and the plan is made. The definition that is kept stays as it was.
+ */
+import type { Disk } from '../../../model/domain/devices/disk.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
+import type { ConsoleChoice } from '../../driver.ts';
+import { assignAliases } from '../aliases.ts';
+import { type DomainContext, type Lookup, PlanContext } from '../context.ts';
+import { fillChannelPaths } from '../devices/channel/channel-path.ts';
+import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
+import { findBackingChain } from './backing-chain.ts';
+import { planConsole } from './console-plan.ts';
+
+/** A plan and the definition that it was made of: the live one. */
+export interface PlannedStart {
+  readonly plan: LaunchPlan;
+  readonly context: DomainContext;
+}
+
+export interface PlanStartOptions {
+  readonly id: number;
+  readonly console: ConsoleChoice;
+  readonly lookup: Lookup;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Plans a completed, validated definition for a guest that this process starts itself.
+ * @throws BackingChainError, DefinitionError, VirtError
+ */
+export async function planStart(prepared: DomainContext, options: PlanStartOptions): Promise<PlannedStart> {
+  const context: DomainContext = { ...prepared, domain: cloneDefinition(prepared.domain), lookup: options.lookup };
+  const { domain, layout } = context;
+  for (const disk of domain.devices?.disks ?? []) await fillBackingChain(disk, options.signal);
+  assignAliases(context);
+  fillChannelPaths(domain, layout, options.id);
+  const plan = planWith(
+    Object.assign(new PlanContext(context, options.id), planConsole(domain, options.console, layout)),
+  );
+  return { plan, context };
+}
+
+/** Formats whose images may stand on others. */
+const LAYERED = new Set(['qcow2', 'qed', 'qcow', 'vmdk']);
+
+/** A chain that the definition gives is the user's word; otherwise the images' headers say what is below. */
+async function fillBackingChain(disk: Disk, signal: AbortSignal | undefined): Promise<void> {
+  const path = disk.source?.file ?? disk.source?.dev;
+  const format = disk.driver?.type;
+  if (path === undefined || format === undefined || !LAYERED.has(format) || disk.backingStore !== undefined) return;
+  const found = await findBackingChain(path, format, { signal });
+  disk.backingStore = found.backingStore;
+  if (disk.source !== undefined && found.dataStore !== undefined) disk.source.dataStore ??= found.dataStore;
+}
