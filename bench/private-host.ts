@@ -3,8 +3,9 @@
  * processes that all end with the copy, even those that libvirt makes daemons. `tini -s` reaps them as a good PID 1 does.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { chmodSync, constants, existsSync, openSync } from 'node:fs';
+import { chmodSync, constants, existsSync, openSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { BenchOptions } from './bench.ts';
 import type { Result } from './figures.ts';
@@ -14,7 +15,7 @@ const DEV_KVM = '/dev/kvm';
 const KVM_MAJOR_MINOR = ['10', '232'] as const;
 const PRIVATE = ['--mount', '--propagation', 'private', '--pid', '--fork', '--kill-child', '--mount-proc'] as const;
 /** libvirt may take 15 s a start, and there are a few dozen. */
-const PATIENCE_MS = 900_000;
+const PATIENCE_MS = 1_200_000;
 
 /** First argument of the copy. */
 export const PRIVATE_HOST = '--in-private-host';
@@ -38,6 +39,28 @@ export async function measureInPrivateHost(bench: string, { rounds }: BenchOptio
     killSignal: 'SIGKILL',
   });
   return JSON.parse(output) as readonly Result[];
+}
+
+const STRAY_PATIENCE_MS = 3_000;
+const STRAY_POLL_MS = 10;
+
+/**
+ * Waits until nothing but this program and its PID 1 is left in the copy's PID namespace, and kills what takes too long. Does
+ * nothing outside of the copy.
+ */
+export async function endStrays(): Promise<void> {
+  if (process.ppid !== 1) return;
+  const deadline = performance.now() + STRAY_PATIENCE_MS;
+  for (let pids = strays(); pids.length > 0; pids = strays()) {
+    if (performance.now() > deadline) for (const pid of pids) process.kill(pid, 'SIGKILL');
+    await delay(STRAY_POLL_MS);
+  }
+}
+
+function strays(): number[] {
+  return readdirSync('/proc')
+    .map(Number)
+    .filter((pid) => pid > 1 && pid !== process.pid && existsSync(`/proc/${pid}/exe`));
 }
 
 /** A device node over `/dev/kvm`, in this mount namespace only. */

@@ -8,7 +8,7 @@ import { interleave, type Result, type Row, summarize } from '../figures.ts';
 import { type KvmNode, measureInPrivateHost, missingForPrivateHost } from '../private-host.ts';
 import { timeNestlingStart } from '../sides/nestling-run.ts';
 import { readPlan, timeRawStart } from '../sides/raw-qemu.ts';
-import { makeLibvirtRoot, timeLibvirtStart } from '../sides/virt-qemu-run.ts';
+import { LIBVIRT_PATIENCE_MS, makeLibvirtRoot, timeLibvirtStart } from '../sides/virt-qemu-run.ts';
 import type { Workplace } from '../workplace.ts';
 
 const WARM_SHARE_GOAL = 100 / 6;
@@ -119,6 +119,6 @@ function closedRow(how: string, open: number[], closed: number[], theirs: number
     others: [summarize('virt-qemu-run', theirs), before],
     figure: { name: 'slower by', value: mine.median - before.median, unit: 'ms' },
     goal: NOISE_MS,
-    note: `no slower than the row above, within ${NOISE_MS} ms of noise; virt-qemu-run is measured only ${SLOW_SAMPLES} times, without warm-up`,
+    note: `no slower than the row above, within ${NOISE_MS} ms of noise; virt-qemu-run is measured only ${SLOW_SAMPLES} times, without warm-up, and cut off at ${LIBVIRT_PATIENCE_MS / 1000} s`,
   };
 }

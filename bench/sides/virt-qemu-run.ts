@@ -1,16 +1,18 @@
 /**
- * libvirt's `virt-qemu-run` on the same XML. It makes QEMU a daemon and does not end with the guest, so both are ended here,
- * by pid: QEMU first, while libvirt is there to remove the cgroup.
+ * libvirt's `virt-qemu-run` on the same XML, in the private host (private-host.ts). It makes QEMU a daemon and does not end with
+ * the guest, so both are ended here: QEMU first, while libvirt is there to remove the cgroup.
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import { isTimeout } from '../../src/core/abort.ts';
+import { endStrays } from '../private-host.ts';
 import { SerialFifo } from '../serial-fifo.ts';
 import type { BenchGuest, Workplace } from '../workplace.ts';
 
-/** It takes a minute in bad settings. */
-const PATIENCE_MS = 120_000;
-/** It may never take notice; what it then leaves goes with the private namespaces. */
+/** Where `/dev/kvm` is root's it takes a quarter of a minute, and now and then it never comes back. */
+export const LIBVIRT_PATIENCE_MS = 60_000;
+/** How long to wait for libvirt to take notice of QEMU's end, and for its own end. */
 const NOTICE_MS = 3_000;
 const POLL_MS = 5;
 
@@ -23,33 +25,26 @@ export function makeLibvirtRoot(place: Workplace): string {
   return root;
 }
 
-/** Milliseconds to the guest's first byte. The guest must not end by itself. */
+/** Milliseconds to the guest's first byte, `LIBVIRT_PATIENCE_MS` when it takes longer. The guest must not end by itself. */
 export async function timeLibvirtStart(place: Workplace, guest: BenchGuest, root: string): Promise<number> {
-  const signal = AbortSignal.timeout(PATIENCE_MS);
   using fifo = new SerialFifo(guest.fifoPath);
   const run = place.start('virt-qemu-run', ['-r', root, guest.xmlPath]);
   try {
-    return (await run.whileRunning(fifo.firstByte(signal))) - run.startedMs;
+    return (await run.whileRunning(fifo.firstByte(AbortSignal.timeout(LIBVIRT_PATIENCE_MS)))) - run.startedMs;
+  } catch (error) {
+    if (isTimeout(error)) return LIBVIRT_PATIENCE_MS;
+    throw error;
   } finally {
     await endQemu(join(root, 'run', 'qemu', `${guest.name}.pid`));
-    await run.end('SIGTERM', signal);
+    run.child.kill('SIGTERM');
+    await endStrays();
   }
 }
 
 /** Kills the QEMU that the file names and waits a while for libvirt to take notice, which removes the file. */
 async function endQemu(pidFile: string): Promise<void> {
   if (!existsSync(pidFile)) return;
-  const pid = Number(readFileSync(pidFile, 'utf8'));
-  if (isQemu(pid)) process.kill(pid, 'SIGKILL');
+  process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
   const deadline = performance.now() + NOTICE_MS;
   while (existsSync(pidFile) && performance.now() < deadline) await delay(POLL_MS);
-}
-
-function isQemu(pid: number): boolean {
-  try {
-    return pid > 1 && readFileSync(`/proc/${pid}/comm`, 'utf8').startsWith('qemu-system');
-  } catch {
-    // It is gone already.
-    return false;
-  }
 }

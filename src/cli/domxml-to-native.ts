@@ -1,9 +1,8 @@
 /** `nestling domxml-to-native`: QEMU's command line for a definition, for this host or for another's QEMU. */
-import { readFileSync } from 'node:fs';
 import { toVirtError } from '../api/errors.ts';
 import { CAPABILITIES_FORMAT, type QemuCapabilities } from '../driver/qemu/capabilities/capabilities.ts';
 import { nativeCommand } from '../driver/qemu/runtime/native-command.ts';
-import { onePositional, parseOptions, readInput, UsageError } from './usage.ts';
+import { displayName, InputError, onePositional, parseOptions, readInput, readInputFile, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling domxml-to-native qemu-argv [--capabilities FILE] XML
 
@@ -28,7 +27,7 @@ export async function main(args: string[]): Promise<number> {
   const fileName = onePositional(rest, 'XML');
   const xml = await readInput(fileName);
   try {
-    process.stdout.write(await nativeCommand(xml, { fileName, capabilities: readCapabilities(values.capabilities) }));
+    process.stdout.write(await nativeCommand(xml, { fileName: displayName(fileName), capabilities: readCapabilities(values.capabilities) }));
     return 0;
   } catch (error) {
     const mapped = toVirtError(error);
@@ -39,16 +38,16 @@ export async function main(args: string[]): Promise<number> {
 
 function readCapabilities(path: string | undefined): QemuCapabilities | undefined {
   if (path === undefined) return undefined;
+  const text = readInputFile(path).toString('utf8');
   let value: unknown;
   try {
-    value = JSON.parse(readFileSync(path, 'utf8'));
+    value = JSON.parse(text);
   } catch (error) {
-    throw new UsageError(
-      `cannot read capabilities from ${path}: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new InputError(`${path} is no JSON: ${error.message}`, { cause: error });
   }
   if (typeof value !== 'object' || value === null || !('format' in value) || value.format !== CAPABILITIES_FORMAT) {
-    throw new UsageError(
+    throw new InputError(
       `${path} is not a capabilities file of format ${CAPABILITIES_FORMAT}: make it with 'nestling capabilities --json'`,
     );
   }

@@ -2,12 +2,14 @@
 import { join } from 'node:path';
 import { prepareRuntimeDir } from '../core/fs-runtime-dir.ts';
 import { collectGarbage } from '../core/ledger-gc.ts';
+import { CORE_REMOVERS } from '../core/ledger-removers.ts';
+import { NETWORK_REMOVERS } from '../driver/qemu/runtime/network-device-ip.ts';
 import { parseOptions, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling gc [--json]
 
-Removes what Nestling processes that died have left: files, sockets, directories, processes. What living processes own is
-left alone. Every start does the same by itself. Exit status: 0 all removed, 1 something is still there.
+Removes what Nestling processes that died have left: files, sockets, directories, processes, taps. What living processes own
+is left alone. Every start does the same by itself. Exit status: 0 all removed, 1 something is still there.
 `;
 
 export async function main(args: string[]): Promise<number> {
@@ -20,7 +22,10 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   if (positionals[0] !== undefined) throw new UsageError(`unexpected argument '${positionals[0]}'`);
-  const report = await collectGarbage({ dir: join(prepareRuntimeDir(), 'ledger') });
+  const report = await collectGarbage({
+    dir: join(prepareRuntimeDir(), 'ledger'),
+    removers: { ...CORE_REMOVERS, ...NETWORK_REMOVERS },
+  });
   if (values.json === true) {
     const failed = report.failed.map(({ error, ...item }) => ({ ...item, error: String(error) }));
     process.stdout.write(`${JSON.stringify({ ...report, failed })}\n`);

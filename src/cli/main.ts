@@ -1,10 +1,11 @@
 /** The `nestling` command: finds the subcommand and loads only that. Exit statuses are the subcommands'. */
 import { VERSION } from '../version.ts';
-import { UsageError } from './usage.ts';
+import { OutputWatch } from './output.ts';
+import { InputError, UsageError } from './usage.ts';
 
 interface Subcommand {
   readonly summary: string;
-  load(): Promise<{ main(args: string[]): Promise<number> }>;
+  load(): Promise<{ main(args: string[], output: OutputWatch): Promise<number> }>;
 }
 
 const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
@@ -31,11 +32,15 @@ ${Object.entries(SUBCOMMANDS)
   nestling --version        the version
 `;
 
-async function main(args: string[]): Promise<number> {
+async function main(args: string[], output: OutputWatch): Promise<number> {
   const [name, ...rest] = args;
-  if (name === undefined || name === '--help' || name === '-h' || name === 'help') {
+  if (name === undefined) {
+    process.stderr.write(HELP);
+    return 2;
+  }
+  if (name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(HELP);
-    return name === undefined ? 2 : 0;
+    return 0;
   }
   if (name === '--version' || name === '-V') {
     process.stdout.write(`nestling ${VERSION}\n`);
@@ -52,21 +57,19 @@ async function main(args: string[]): Promise<number> {
     return 2;
   }
   try {
-    return await (await subcommand.load()).main(rest);
+    return await (await subcommand.load()).main(rest, output);
   } catch (error) {
+    if (error instanceof InputError) {
+      process.stderr.write(`nestling ${name}: ${error.message}\n`);
+      return 2;
+    }
     if (!(error instanceof UsageError)) throw error;
     process.stderr.write(`nestling ${name}: ${error.message}\nTry 'nestling ${name} --help'.\n`);
     return 2;
   }
 }
 
-// A reader that went away (`| head`) is no error of ours.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code !== 'EPIPE') throw error;
-  process.exit(0);
-});
-
-main(process.argv.slice(2)).then(
+main(process.argv.slice(2), new OutputWatch()).then(
   (status) => {
     process.exitCode = status;
     // Whatever handle is left open is of no more use; pipes to stdout are flushed first.

@@ -1,64 +1,86 @@
 /** What `nestling run` says while a guest runs: nothing, a line a step on standard error, or JSON lines on standard output. */
 import type { DomainEvent } from '../driver/domain-events.ts';
 import type { RunOptions } from './run-options.ts';
+import { formatTimeline, type Moment } from './timeline.ts';
+
+/** Lines of a log or console that go with a failure. */
+const TAIL_LINES = 20;
+
+export interface Tails {
+  readonly log?: string | undefined;
+  readonly serial?: string | undefined;
+}
 
 export class RunReport {
+  /** Whether the terminal is raw at the moment: then lines need their own carriage returns. */
+  rawTerminal = false;
   readonly #options: RunOptions;
+  readonly #json: boolean;
+  readonly #moments: Moment[] = [];
 
   constructor(options: RunOptions) {
     this.#options = options;
+    // With --dry-run standard output holds one plan and nothing else.
+    this.#json = options.json && !options.dryRun;
   }
 
   /** A moment of the run; times count from the start of this process. */
   mark(name: string): void {
     const ms = performance.now();
-    if (this.#options.json) this.#json({ event: 'mark', name, ms: Math.round(ms * 1000) / 1000 });
+    this.#moments.push({ name, ms });
+    if (this.#json) this.#writeJson({ event: 'mark', name, ms: Math.round(ms * 1000) / 1000 });
     if (this.#options.verbose) this.#say(`${(ms / 1000).toFixed(3)}s ${name}`);
   }
 
   /** Something the user should know. */
   note(text: string): void {
-    if (this.#options.json) this.#json({ event: 'note', text });
-    else process.stderr.write(`nestling: ${text}\n`);
+    if (this.#json) this.#writeJson({ event: 'note', text });
+    else this.#say(`nestling: ${text}`);
+  }
+
+  /** A message to or from QEMU's monitor. */
+  trace(direction: 'send' | 'receive', text: string): void {
+    this.#say(`${direction === 'send' ? '>' : '<'} ${text}`);
   }
 
   event(event: DomainEvent): void {
-    if (this.#options.json) this.#json(event);
+    if (this.#json) this.#writeJson(event);
     if (this.#options.verbose && event.event === 'lifecycle')
       this.#say(`domain ${event.domain.name} ${event.type} (${event.detail})`);
   }
 
   /** The run's outcome. */
-  end(outcome: Readonly<Record<string, unknown>> & { readonly status: number }): void {
-    if (this.#options.json) this.#json({ event: 'end', ...outcome });
+  end(outcome: { readonly status: number; readonly reason?: string | undefined }): void {
+    if (this.#options.timeline) this.#say(formatTimeline(this.#moments));
+    if (this.#json) this.#writeJson({ event: 'end', ...outcome });
   }
 
   /** A failure: one line, then the last words of QEMU's log and of the serial console where there are any. */
-  failure(
-    message: string,
-    tails: { readonly log?: string | undefined; readonly serial?: string | undefined } = {},
-  ): void {
-    if (this.#options.json) this.#json({ event: 'error', message, ...tails });
-    process.stderr.write(`nestling run: ${message}\n`);
-    if (tails.log !== undefined && tails.log !== '' && !message.includes(tails.log))
-      writeTail('end of the log', tails.log);
-    if (tails.serial !== undefined && tails.serial !== '' && !this.#options.console)
-      writeTail('end of the serial console', tails.serial);
+  failure(message: string, { log = '', serial = '' }: Tails = {}): void {
+    if (this.#json) {
+      const tails = { ...(log === '' ? {} : { log }), ...(serial === '' ? {} : { serial }) };
+      this.#writeJson({ event: 'error', message, ...tails });
+    }
+    this.#say(`nestling run: ${message}`);
+    if (log.trim() !== '' && !message.includes(log.trim())) this.#sayTail('end of the log', log);
+    // Who has the console attached has read it.
+    if (serial.trim() !== '' && !this.#options.console) this.#sayTail('end of the serial console', serial);
   }
 
-  #json(value: object): void {
+  #writeJson(value: object): void {
     process.stdout.write(`${JSON.stringify(value)}\n`);
   }
 
-  #say(text: string): void {
-    // A terminal in raw mode needs its own carriage returns.
-    process.stderr.write(`${text}${process.stdin.isRaw === true ? '\r' : ''}\n`);
+  #sayTail(title: string, text: string): void {
+    const lines = text.trimEnd().split(/\r*\n/).slice(-TAIL_LINES);
+    this.#say([`  ${title}:`, ...lines.map((line) => `    ${printable(line)}`)].join('\n'));
   }
-}
 
-function writeTail(title: string, text: string): void {
-  const lines = text.trimEnd().split(/\r*\n/).slice(-20);
-  process.stderr.write(`  ${title}:\n${lines.map((line) => `    ${printable(line)}\n`).join('')}`);
+  #say(text: string): void {
+    // The guest's cursor may stand anywhere in a line.
+    if (this.rawTerminal) process.stderr.write(`\r\n${text.replaceAll('\n', '\r\n')}\r\n`);
+    else process.stderr.write(`${text}\n`);
+  }
 }
 
 /** A guest's text must not steer the user's terminal. */

@@ -1,9 +1,15 @@
 /** Command-line arguments: parsed by Node's own parser, with errors in one line. */
-import { type ParseArgsConfig, parseArgs } from 'node:util';
+import { readFileSync } from 'node:fs';
+import { getSystemErrorMap, type ParseArgsConfig, parseArgs } from 'node:util';
 
 /** The command line is wrong; the message says how. Exit status 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
+}
+
+/** A file that the command line names cannot be read. Exit status 2 as well, but the options' help is of no use. */
+export class InputError extends Error {
+  override readonly name = 'InputError';
 }
 
 type OptionsConfig = NonNullable<ParseArgsConfig['options']>;
@@ -47,14 +53,44 @@ export function parseChoice<const C extends string>(text: string, choices: reado
   return found;
 }
 
-/** The text of a file, or of standard input for `-`. */
+/** What to call an input in messages. */
+export function displayName(path: string): string {
+  return path === '-' ? '<stdin>' : path;
+}
+
+/** The text of a file, or of standard input for `-`. @throws InputError */
 export async function readInput(path: string): Promise<string> {
-  const { readFileSync } = await import('node:fs');
+  if (path !== '-') return readInputFile(path).toString('utf8');
   try {
-    return readFileSync(path === '-' ? 0 : path, 'utf8');
+    return readFileSync(0, 'utf8');
   } catch (error) {
-    throw new UsageError(
-      `cannot read ${path === '-' ? 'standard input' : path}: ${error instanceof Error ? error.message : String(error)}`,
-    );
+    // Standard input that another program made non-blocking, with nothing to read yet.
+    if (errnoCode(error) === 'EAGAIN') return await readAll(process.stdin);
+    throw new InputError(`cannot read standard input: ${systemMessage(error)}`, { cause: error });
   }
+}
+
+/** The bytes of a file. @throws InputError */
+export function readInputFile(path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new InputError(`cannot read ${path}: ${systemMessage(error)}`, { cause: error });
+  }
+}
+
+async function readAll(stream: NodeJS.ReadableStream): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of stream) chunks.push(Buffer.from(chunk));
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+/** A failed system call in the system's words, without Node's repetition of call and path. */
+export function systemMessage(error: unknown): string {
+  const errno = error instanceof Error && 'errno' in error ? Number(error.errno) : Number.NaN;
+  return getSystemErrorMap().get(errno)?.[1] ?? (error instanceof Error ? error.message : String(error));
+}
+
+function errnoCode(error: unknown): unknown {
+  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -80,5 +80,5 @@ async function runGuest(): Promise<void> {
 ip('link', 'set', 'lo', 'up');
 ip('link', 'add', 'br0', 'mtu', '1300', 'type', 'bridge');
 ip('link', 'set', 'br0', 'up');
-const actions = new Map([openAndClose, collect, refuse, runGuest].map((action) => [action.name, action]));
+const actions = new Map(Object.entries({ openAndClose, collect, refuse, runGuest }));
 await actions.get(what)?.();

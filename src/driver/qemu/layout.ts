@@ -9,6 +9,8 @@ export interface LayoutRoots {
   readonly lib: string;
   /** Runtime data: sockets, pid files, status (`/run/libvirt/qemu`). */
   readonly run: string;
+  /** Private directories of running guests, with sockets in them (libvirt: below `lib`). */
+  readonly domain: string;
   /** Logs (`/var/log/libvirt/qemu`). */
   readonly log: string;
   /** Definitions (`/etc/libvirt/qemu`). */
@@ -22,6 +24,7 @@ export interface LayoutRoots {
 export const SYSTEM_ROOTS: LayoutRoots = {
   lib: '/var/lib/libvirt/qemu',
   run: '/var/run/libvirt/qemu',
+  domain: '/var/lib/libvirt/qemu',
   log: '/var/log/libvirt/qemu',
   etc: '/etc/libvirt/qemu',
   swtpmLib: '/var/lib/libvirt/swtpm',
@@ -43,7 +46,7 @@ export class Layout {
 
   /** Private directory of a running guest (sockets, keys). */
   domainDir(id: number, name: string): string {
-    return `${this.roots.lib}/domain-${this.shortName(id, name)}`;
+    return `${this.roots.domain}/domain-${this.shortName(id, name)}`;
   }
 
   /** Socket of a guest's own D-Bus, and the configuration of the daemon that serves it. */

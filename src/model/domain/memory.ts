@@ -7,7 +7,7 @@ import { sizeKiB } from '../schema/sizes.ts';
 import { cpuset, oneOf, onOff, text, uint, ulong } from '../schema/values.ts';
 import { scaledAttribute, sizedElement } from './scaled.ts';
 
-export const memory = sizedElement(struct({ dumpCore: attr(onOff) }));
+export const memory = sizedElement(struct({ dumpCore: attr(onOff) }), { unitFirst: true });
 /** `value` is in KiB. */
 export interface Memory extends Infer<typeof memory> {}
 

@@ -8,7 +8,10 @@ import type { ElementCodec, StructCodec } from '../schema/schema.ts';
 import { readSizeBytes, scaleSize } from '../schema/sizes.ts';
 
 /** `<memory unit='KiB' …>N</memory>`: the element's own attributes, and its text in KiB as `value`. */
-export function sizedElement<T extends object>(codec: StructCodec<T>): ElementCodec<T & { value: number }> {
+export function sizedElement<T extends object>(
+  codec: StructCodec<T>,
+  options: { readonly unitFirst?: boolean } = {},
+): ElementCodec<T & { value: number }> {
   return {
     readElement: (element, context) => {
       const value = readSizeBytes(element, 'KiB', context);
@@ -21,7 +24,9 @@ export function sizedElement<T extends object>(codec: StructCodec<T>): ElementCo
     },
     writeElement: (name, value) => {
       const element = codec.writeElement(name, value);
-      element.setAttribute('unit', 'KiB');
+      const unit = { name: 'unit', value: 'KiB', line: 0, column: 0 };
+      if (options.unitFirst === true) element.attributes.unshift(unit);
+      else element.attributes.push(unit);
       element.children.push(textNode(String(value.value)));
       return element;
     },

@@ -12,7 +12,6 @@ import type { DomainRecord, DomainStore } from './domain-store.ts';
 import type { EmbeddedRoot } from './embedded-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { HostReservations } from './host-lookup.ts';
-import { usesVhostNet } from './network-device.ts';
 import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
 import type { RunningGuest } from './running-guest.ts';
@@ -37,7 +36,7 @@ export interface DomainStarterInit {
   /** Version that the logs name. */
   readonly version: string;
   readonly observers: StartObservers;
-  emit(record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number): void;
+  readonly emit: (record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number) => void;
 }
 
 /** What a caller may say about preparing a definition. */
@@ -59,7 +58,7 @@ export class DomainStarter {
       cache,
       config,
       layout: root.layout,
-      lookup: { vhostNet: usesVhostNet },
+      lookup: {},
       onMark: (mark) => observers.onMark?.(mark, name ?? ''),
       accel,
       name,

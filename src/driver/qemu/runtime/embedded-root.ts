@@ -77,11 +77,13 @@ export class EmbeddedRoot implements AsyncDisposable {
   }
 }
 
-/** The tree that libvirt documents for embedded roots. */
-function rootsBelow(path: string, run: string): LayoutRoots {
+/** The tree that libvirt documents for embedded roots: state below `path`, sockets below `run`. */
+export function rootsBelow(path: string, run: string): LayoutRoots {
   return {
     lib: `${path}/lib/qemu`,
     run: `${run}/qemu`,
+    // Sockets lie in them, so the short directory it is.
+    domain: `${run}/qemu`,
     log: `${path}/log/qemu`,
     etc: `${path}/etc/qemu`,
     swtpmLib: `${path}/lib/swtpm`,

@@ -14,7 +14,7 @@ import { GuestAgentClient } from '../../../qmp/guest-agent.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 
 /** The name under which guests look for the channel. */
-export const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
+const AGENT_CHANNEL = 'org.qemu.guest_agent.0';
 /** libvirt's default: an agent that has not answered by then is taken for absent. */
 const DEFAULT_TIMEOUT_MS = 5_000;
 

@@ -35,6 +35,8 @@ export async function startHelper(helper: HelperProcess, options: HelperOptions)
       args: helper.args,
       env: options.env,
       dieWithParent: true,
+      // As its guest: signals of the caller's terminal are for the caller alone.
+      newSession: true,
       stdio: ['ignore', { fd: options.logFd }, 'tail', ...fds.stdio],
     },
     { signal: deadline },

@@ -35,7 +35,7 @@ export interface NetworkCalls {
   addToBridge(bridge: string, name: string): void;
 }
 
-export interface TapOptions {
+interface TapOptions {
   /** Packets carry virtio's header. */
   readonly vnetHeader: boolean;
   readonly multiQueue: boolean;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
-import { NetworkDevices, usesVhostNet } from './network-device.ts';
+import { NetworkDevices } from './network-device.ts';
 import { NetworkCallError, type NetworkCalls } from './network-device-ioctl.ts';
 import { tapSettingsOf } from './network-device-settings.ts';
 
@@ -169,18 +169,6 @@ describe('NetworkDevices', () => {
     await expect(devices.open({ ...request, kind: 'vhost-net' })).rejects.toThrow(
       /none: ENOENT; load the kernel's vhost_net module, or use <driver name='qemu'\/>/,
     );
-  });
-});
-
-describe('usesVhostNet', () => {
-  it.each([
-    [{ kvm: true, driver: undefined }, true, true],
-    [{ kvm: true, driver: undefined }, false, false],
-    [{ kvm: false, driver: undefined }, true, false],
-    [{ kvm: true, driver: 'qemu' }, true, false],
-    [{ kvm: false, driver: 'vhost' }, false, true],
-  ])('%j with the device there: %s', (request, present, expected) => {
-    expect(usesVhostNet(request, present ? tun : join(dir, 'none'))).toBe(expected);
   });
 });
 

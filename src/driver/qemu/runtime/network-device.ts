@@ -3,7 +3,7 @@
  * the descriptors to whoever starts QEMU. A tap lives as long as its descriptors, so that QEMU's end is its end; the ledger
  * has it all the same. What a tap is to be like is decided in `network-device-settings.ts`.
  */
-import { accessSync, closeSync, constants, openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Ledger, LedgerEntry } from '../../../core/ledger.ts';
 import type { ObjectIdentity } from '../../../core/ledger-format.ts';
@@ -116,24 +116,6 @@ export class NetworkDevices implements AsyncDisposable {
       code: ErrorCode.INTERNAL_ERROR,
       domain: ErrorDomain.NETWORK,
     });
-  }
-}
-
-/**
- * Whether an interface goes through the kernel's vhost-net: for `lookup.vhostNet`. As under libvirt it is used where it
- * is there; only who demands it is told that it is not.
- */
-export function usesVhostNet(
-  { kvm, driver }: { readonly kvm: boolean; readonly driver: string | undefined },
-  path = '/dev/vhost-net',
-): boolean {
-  if (driver === 'vhost') return true;
-  if (driver === 'qemu' || !kvm) return false;
-  try {
-    accessSync(path, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false; // the question itself, not a fault
   }
 }
 

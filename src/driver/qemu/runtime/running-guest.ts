@@ -27,7 +27,7 @@ export interface RunningGuestInit {
   /** Undoes the start: helpers, files, directories. */
   readonly cleanup: DisposalStack;
   readonly paused: boolean;
-  emit(event: BareEvent, timestampMs: number): void;
+  readonly emit: (event: BareEvent, timestampMs: number) => void;
 }
 
 /** Lines of QEMU's and the guest's last words that go into a failure. */

@@ -4,7 +4,6 @@
  */
 
 import { randomBytes } from 'node:crypto';
-import { copyFileSync, existsSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
@@ -15,12 +14,13 @@ import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
-import type { DeferredCommand, FileRequest } from '../plan/parts.ts';
+import type { DeferredCommand } from '../plan/parts.ts';
 import { formatCommand, renderArguments } from '../plan/render.ts';
 import { MONITOR_STREAM } from '../sections/monitor.ts';
 import type { EmbeddedRoot } from './embedded-root.ts';
 import { GuestConsole } from './guest-console.ts';
 import type { BareEvent } from './guest-events.ts';
+import { makeGuestFiles } from './guest-files.ts';
 import { GuestLog, startLine } from './guest-log.ts';
 import { startHelper } from './helper-process.ts';
 import { type FdSources, prepareFds } from './inherited-fds.ts';
@@ -40,8 +40,8 @@ export interface StartRequest {
   readonly version: string;
   readonly paused: boolean;
   readonly trace?: QmpClientOptions['trace'];
-  emit(event: BareEvent, timestampMs: number): void;
-  onMark?(mark: StartMark): void;
+  readonly emit: (event: BareEvent, timestampMs: number) => void;
+  readonly onMark?: ((mark: StartMark) => void) | undefined;
 }
 
 const MASTER_KEY_BYTES = 32;
@@ -57,7 +57,7 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
   const name = request.domain.name ?? '';
   try {
     const log = undo.use(GuestLog.open(request.root.layout.logFile(name)));
-    makeFiles(request, undo);
+    await makeGuestFiles({ ...request, name }, undo);
     const started = await launch(request, log, undo, signal);
     const guest = await introduce(request, log, started, undo, signal);
     return guest;
@@ -115,6 +115,8 @@ async function launch(
       args: [...renderArguments(plan, request.caps), ...(needsStop ? ['-S'] : [])],
       env,
       dieWithParent: true,
+      // Ctrl-C at the caller's terminal is the caller's to handle: QEMU would take it as an order to quit.
+      newSession: true,
       stdio: ['ignore', { fd: log.fd }, { fd: log.fd }, ...fds.stdio],
     },
     { signal },
@@ -229,53 +231,4 @@ function environmentOf({ root, id, domain }: StartRequest): Record<string, strin
 
 function versionText({ version, package: packageText }: QemuCapabilities): string {
   return `${version.major}.${version.minor}.${version.micro}${packageText === '' ? '' : ` (${packageText})`}`;
-}
-
-/** Makes what the plan needs on disk. Directories of a guest are removed with it. */
-function makeFiles(request: StartRequest, undo: DisposalStack): void {
-  const { root, plan } = request;
-  mkdirSync(root.layout.roots.run, { recursive: true, mode: 0o700 });
-  for (const file of plan.files) makeFile(request, file, undo);
-}
-
-function makeFile({ root }: StartRequest, file: FileRequest, undo: DisposalStack): void {
-  // In a temporary root everything goes with the root; elsewhere each object is announced before it is made.
-  switch (file.kind) {
-    case 'directory':
-      mkdirSync(file.path, { recursive: true, mode: file.mode });
-      if (file.keep !== true) undo.defer(() => removeEmptied(file.path));
-      break;
-    case 'file': {
-      const entry = file.keep === true ? undefined : root.ledger.record('file', { path: file.path });
-      writeFileSync(file.path, file.content, { mode: file.mode });
-      if (entry !== undefined)
-        undo.defer(() => {
-          rmSync(file.path, { force: true });
-          entry.done();
-        });
-      break;
-    }
-    case 'copy':
-      if (!existsSync(file.path)) copyFileSync(file.template, file.path);
-      break;
-    case 'socket': {
-      rmSync(file.path, { force: true });
-      const entry = root.ledger.record('socket', { path: file.path });
-      undo.defer(() => {
-        rmSync(file.path, { force: true });
-        entry.done();
-      });
-      break;
-    }
-  }
-}
-
-/** A guest's own directory holds nothing but what the guest's start put there; anything else is somebody's and stays. */
-function removeEmptied(path: string): void {
-  try {
-    rmdirSync(path);
-  } catch (error) {
-    const code = error instanceof Error && 'code' in error ? error.code : undefined;
-    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw error;
-  }
 }

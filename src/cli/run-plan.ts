@@ -1,0 +1,100 @@
+/** `nestling run --dry-run`: what a start would do, as text or JSON. Makes no directory and starts no guest. */
+import { tmpdir } from 'node:os';
+import { toVirtError } from '../api/errors.ts';
+import { runtimeDirCandidates } from '../core/fs-runtime-dir.ts';
+import type { DomainPlan } from '../driver/driver.ts';
+import { CapabilitiesCache } from '../driver/qemu/capabilities/cache.ts';
+import { DEFAULT_CONFIG } from '../driver/qemu/config.ts';
+import { Layout } from '../driver/qemu/layout.ts';
+import { formatCommand, renderArguments } from '../driver/qemu/plan/render.ts';
+import { rootsBelow } from '../driver/qemu/runtime/embedded-root.ts';
+import { HostReservations } from '../driver/qemu/runtime/host-lookup.ts';
+import { planStart } from '../driver/qemu/runtime/plan-start.ts';
+import { prepareGuest } from '../driver/qemu/runtime/prepare-guest.ts';
+import type { JsonValue } from '../qmp/json.ts';
+import { redact } from '../qmp/redact.ts';
+import type { RunOptions } from './run-options.ts';
+import type { RunReport } from './run-report.ts';
+import { displayName } from './usage.ts';
+
+/** Stands for what a real start draws at random. */
+const UNIQUE = 'XXXXXXXX';
+
+/** Prints the plan. @throws VirtError */
+export async function printPlan(
+  xml: string,
+  options: RunOptions,
+  report: RunReport,
+  signal: AbortSignal,
+): Promise<void> {
+  const plan = withoutSecrets(await makePlan(xml, options, report, signal));
+  process.stdout.write(options.json ? `${JSON.stringify(plan, undefined, 2)}\n` : formatPlan(plan));
+}
+
+async function makePlan(
+  xml: string,
+  options: RunOptions,
+  report: RunReport,
+  signal: AbortSignal,
+): Promise<DomainPlan> {
+  try {
+    const { context, notes } = await prepareGuest(xml, {
+      cache: new CapabilitiesCache(),
+      config: DEFAULT_CONFIG,
+      layout: layoutOf(options),
+      lookup: {},
+      accel: options.accel,
+      name: options.name,
+      fileName: displayName(options.xmlPath),
+      onMark: (mark) => report.mark(mark),
+      signal,
+    });
+    for (const note of notes) report.note(note);
+    using lookup = new HostReservations().begin(DEFAULT_CONFIG);
+    const planned = await planStart(context, { id: 1, console: options.console ? 'always' : 'auto', lookup, signal });
+    const { parts, ...plan } = planned.plan;
+    return {
+      ...plan,
+      arguments: renderArguments({ parts }, context.caps),
+      command: formatCommand({ parts, ...plan }, context.caps),
+    };
+  } catch (error) {
+    throw toVirtError(error, signal);
+  }
+}
+
+function layoutOf({ root }: RunOptions): Layout {
+  const [runtimeDir = '/run/nestling'] = runtimeDirCandidates({
+    uid: process.getuid?.() ?? 0,
+    xdgRuntimeDir: process.env['XDG_RUNTIME_DIR'],
+  });
+  return new Layout(rootsBelow(root ?? `${tmpdir()}/nestling-${UNIQUE}`, `${runtimeDir}/${UNIQUE}`));
+}
+
+/** Passwords of displays stand in commands, cookies in references to secrets. */
+function withoutSecrets(plan: DomainPlan): DomainPlan {
+  const hide = (value: object): object => ({ ...(redact(structuredClone(value) as JsonValue) as object) });
+  const hideCommand = (deferred: object): object => {
+    const { command, ...rest } = deferred as { command: string };
+    const { execute, ...shown } = hide({ execute: command, ...rest }) as { execute: string };
+    return { command: execute, ...shown };
+  };
+  const hideReference = (fd: object): object =>
+    'secret' in fd && typeof fd.secret === 'object' ? { ...fd, secret: { ...fd.secret, value: undefined } } : fd;
+  return { ...plan, deferred: plan.deferred.map(hideCommand), fds: plan.fds.map(hideReference) };
+}
+
+function formatPlan(plan: DomainPlan): string {
+  const sections = [
+    plan.command.trimEnd(),
+    ...list('inherited descriptors, from 3 on', plan.fds),
+    ...list('files made before the start', plan.files),
+    ...list('helper processes', plan.helpers),
+    ...list("monitor commands before the guest's first instruction", plan.deferred),
+  ];
+  return `${sections.join('\n')}\n`;
+}
+
+function list(title: string, items: readonly object[]): string[] {
+  return items.length === 0 ? [] : [`# ${title}:`, ...items.map((item) => `#   ${JSON.stringify(item)}`)];
+}
