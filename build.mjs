@@ -1,6 +1,7 @@
 // Builds dist/: the library's entry points and the command, each one file, and the type declarations.
-// The command is a bundle of its own so that it starts by reading one small file.
+// The command is a bundle of its own, so that it starts by reading one file.
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { chmodSync, readFileSync, rmSync } from 'node:fs';
 import { build } from 'esbuild';
 
@@ -28,16 +29,7 @@ await Promise.all([
     chunkNames: 'chunks/[name]-[hash]',
     sourcemap: true,
   }),
-  build({
-    ...shared,
-    entryPoints: { cli: 'src/cli/main.ts' },
-    outdir: 'dist',
-    outExtension: { '.js': '.mjs' },
-    minify: true,
-    keepNames: true,
-    // The extra certificates of the environment cost 45 ms of every start and are of no use here.
-    banner: { js: '#!/usr/bin/env -S -u NODE_EXTRA_CA_CERTS node' },
-  }),
+  buildCommand(),
   build({
     ...shared,
     entryPoints: { 'capabilities-from-replies': 'tools/capabilities-from-replies.ts' },
@@ -45,7 +37,28 @@ await Promise.all([
     outExtension: { '.js': '.mjs' },
   }),
 ]);
-chmodSync('dist/cli.mjs', 0o755);
 if (!process.argv.includes('--no-types')) {
   execFileSync('node_modules/.bin/tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });
+}
+
+/** The command: a launcher that reads V8's code cache, and the bundle that it runs. CommonJS starts 9 ms sooner than ESM. */
+async function buildCommand() {
+  const common = {
+    ...shared,
+    format: 'cjs',
+    outdir: 'dist',
+    outExtension: { '.js': '.cjs' },
+    minify: true,
+    keepNames: true,
+  };
+  await build({ ...common, entryPoints: { 'cli-main': 'src/cli/main.ts' } });
+  const hash = createHash('sha256').update(readFileSync('dist/cli-main.cjs')).digest('hex').slice(0, 16);
+  await build({
+    ...common,
+    entryPoints: { cli: 'src/cli/launch.ts' },
+    define: { ...shared.define, NESTLING_BUNDLE_HASH: JSON.stringify(hash) },
+    // The extra certificates of the environment cost 45 ms of every start and are of no use here.
+    banner: { js: '#!/usr/bin/env -S -u NODE_EXTRA_CA_CERTS node' },
+  });
+  chmodSync('dist/cli.cjs', 0o755);
 }

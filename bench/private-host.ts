@@ -49,11 +49,21 @@ const STRAY_POLL_MS = 10;
  * nothing outside of the copy.
  */
 export async function endStrays(): Promise<void> {
-  if (process.ppid !== 1) return;
+  // The argument is given with the namespace, and there tini is PID 1: elsewhere this would end the whole machine.
+  if (process.argv[2] !== PRIVATE_HOST || process.ppid !== 1) return;
   const deadline = performance.now() + STRAY_PATIENCE_MS;
   for (let pids = strays(); pids.length > 0; pids = strays()) {
-    if (performance.now() > deadline) for (const pid of pids) process.kill(pid, 'SIGKILL');
+    if (performance.now() > deadline) for (const pid of pids) killIfThere(pid);
     await delay(STRAY_POLL_MS);
+  }
+}
+
+/** SIGKILL, to a process that may just have ended. */
+export function killIfThere(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
   }
 }
 

@@ -1,7 +1,7 @@
 // Runs the benches: builds dist/, bundles the benches' TypeScript into .cache/bench and starts them there. Arguments and
 // what they mean are in main.ts.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, copyFileSync } from 'node:fs';
+import { cpSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
@@ -26,6 +26,6 @@ await build({
   logLevel: 'warning',
 });
 // A copy, so that a build in the meantime does not change what is measured.
-copyFileSync(`${repository}dist/cli.mjs`, `${folder}/nestling.mjs`);
-chmodSync(`${folder}/nestling.mjs`, 0o755);
+rmSync(`${folder}/dist`, { recursive: true, force: true });
+cpSync(`${repository}dist`, `${folder}/dist`, { recursive: true });
 await import(`${folder}/main.mjs`);

@@ -12,8 +12,8 @@ import { raceSignal } from '../src/core/abort.ts';
 import { type BootSector, copyBootSectorImage } from '../tests/support/guests/boot-sectors.ts';
 import { guestXml } from './guest-xml.ts';
 
-/** The command, beside the bundle of the benches (see run.mjs). */
-const NESTLING = fileURLToPath(new URL('nestling.mjs', import.meta.url));
+/** The command, in the copy of dist/ beside the bundle of the benches (see run.mjs). */
+const NESTLING = fileURLToPath(new URL('dist/cli.cjs', import.meta.url));
 
 /** A guest to be started again and again. */
 export interface BenchGuest {
@@ -54,7 +54,7 @@ export class Workplace implements Disposable {
     return { ...guest, xml };
   }
 
-  /** Starts a program; its standard error is shown by `complain`. */
+  /** Starts a program. */
   start(
     command: string,
     args: readonly string[],

@@ -18,5 +18,5 @@ node_modules/.bin/esbuild demo/prepare.ts --bundle --platform=node --format=esm 
   --define:import.meta.url="'file://$PWD/tests/support/guests/linux-guest.ts'" --outfile=.cache/demo/prepare.mjs
 xml=$(node .cache/demo/prepare.mjs demo/guest.xml .cache/demo "$command")
 
-echo "demo: node dist/cli.mjs run --console $xml" >&2
-exec node dist/cli.mjs run --console "$xml"
+echo "demo: node dist/cli.cjs run --console $xml" >&2
+exec node dist/cli.cjs run --console "$xml"

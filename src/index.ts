@@ -8,6 +8,7 @@ import { VERSION } from './version.ts';
 export { Connection } from './api/connection.ts';
 export { Console, type ConsoleOptions } from './api/console.ts';
 export { Domain, type Waiting } from './api/domain.ts';
+export { ListDomainsFlag, XmlFlag } from './api/flags.ts';
 export { ErrorCode, ErrorDomain, type ErrorLevel, VirtError } from './core/errors.ts';
 export type { DomainEvent, LifecycleDetail, LifecycleType } from './driver/domain-events.ts';
 export { DomainState, STATE_NAMES, StateReason } from './driver/domain-state.ts';

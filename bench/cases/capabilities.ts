@@ -5,7 +5,7 @@ import { CapabilitiesCache } from '../../src/driver/qemu/capabilities/cache.ts';
 import { findProgram } from '../../src/process/find-program.ts';
 import type { Bench } from '../bench.ts';
 import { interleave, type Row, summarize } from '../figures.ts';
-import { type RawPlan, timeRawGreeting } from '../sides/raw-qemu.ts';
+import { type RawPlan, timeRawMonitor } from '../sides/raw-qemu.ts';
 import type { Workplace } from '../workplace.ts';
 import { addedRow } from './start.ts';
 
@@ -31,7 +31,7 @@ export const CAPABILITIES: Bench = {
     } satisfies RawPlan;
     const samples = await interleave(
       {
-        raw: () => timeRawGreeting(place, raw),
+        raw: () => timeRawMonitor(place, raw, 'greeting'),
         ours: async () => {
           const beforeMs = performance.now();
           await new CapabilitiesCache({ dir: place.folder('cache') }).get(binary, 'tcg');

@@ -3,7 +3,7 @@
  * descriptors in the plan are given to it, and nobody speaks to its monitor.
  */
 import type { StdioOptions } from 'node:child_process';
-import { once } from 'node:events';
+import { on } from 'node:events';
 import { closeSync, mkdirSync, openSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { Duplex } from 'node:stream';
@@ -89,8 +89,11 @@ export async function timeRawExit(place: Workplace, plan: RawPlan, guest: BenchG
   return (await run.exited(signal)) - fifo.lastByteMs;
 }
 
-/** Milliseconds from just before QEMU's start to its greeting on the monitor. */
-export async function timeRawGreeting(place: Workplace, plan: RawPlan): Promise<number> {
+/**
+ * Milliseconds from just before QEMU's start to its greeting on the monitor, which it sends before it makes the machine; or, when
+ * `until` is `answer`, to the answer of `query-status`, which comes when the guest runs.
+ */
+export async function timeRawMonitor(place: Workplace, plan: RawPlan, until: 'greeting' | 'answer'): Promise<number> {
   const signal = AbortSignal.timeout(PATIENCE_MS);
   const beforeMs = performance.now();
   const run = startRawQemu(place, plan);
@@ -98,9 +101,18 @@ export async function timeRawGreeting(place: Workplace, plan: RawPlan): Promise<
     const index = plan.fds.findIndex((request) => request.kind === 'socketpair' && request.name === MONITOR);
     const monitor = run.child.stdio[FIRST_FD + index];
     if (!(monitor instanceof Duplex)) throw new TypeError('QEMU has no monitor');
-    await run.whileRunning(once(monitor, 'data', { signal }));
+    if (until === 'answer') monitor.write('{"execute":"qmp_capabilities"}{"execute":"query-status"}');
+    await run.whileRunning(untilText(monitor, until === 'greeting' ? '"QMP"' : '"running"', signal));
     return performance.now() - beforeMs;
   } finally {
     await run.end('SIGKILL', signal);
+  }
+}
+
+async function untilText(stream: Duplex, wanted: string, signal: AbortSignal): Promise<void> {
+  let text = '';
+  for await (const [chunk] of on(stream, 'data', { signal, close: ['end'] })) {
+    text += String(chunk);
+    if (text.includes(wanted)) return;
   }
 }

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { isTimeout } from '../../src/core/abort.ts';
-import { endStrays } from '../private-host.ts';
+import { endStrays, killIfThere } from '../private-host.ts';
 import { SerialFifo } from '../serial-fifo.ts';
 import type { BenchGuest, Workplace } from '../workplace.ts';
 
@@ -44,7 +44,7 @@ export async function timeLibvirtStart(place: Workplace, guest: BenchGuest, root
 /** Kills the QEMU that the file names and waits a while for libvirt to take notice, which removes the file. */
 async function endQemu(pidFile: string): Promise<void> {
   if (!existsSync(pidFile)) return;
-  process.kill(Number(readFileSync(pidFile, 'utf8')), 'SIGKILL');
+  killIfThere(Number(readFileSync(pidFile, 'utf8')));
   const deadline = performance.now() + NOTICE_MS;
   while (existsSync(pidFile) && performance.now() < deadline) await delay(POLL_MS);
 }

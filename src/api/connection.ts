@@ -3,6 +3,7 @@ import type { DomainEvent } from '../driver/domain-events.ts';
 import type { CreateOptions, DomainCapabilitiesQuery, DomainFilter, DomainPlan, Driver } from '../driver/driver.ts';
 import { Domain, type Waiting } from './domain.ts';
 import { call } from './errors.ts';
+import { filterOfFlags } from './flags.ts';
 
 export class Connection implements AsyncDisposable {
   readonly #driver: Driver;
@@ -41,8 +42,10 @@ export class Connection implements AsyncDisposable {
     return await call(() => this.#driver.domainCapabilities(query), query.signal);
   }
 
-  async listAllDomains(filter: DomainFilter & Waiting = {}): Promise<Domain[]> {
-    const found = await call(() => this.#driver.listDomains(filter), filter.signal);
+  /** Domains that match a filter, or libvirt's flags. */
+  async listAllDomains(filter: number | DomainFilter = {}, options: Waiting = {}): Promise<Domain[]> {
+    const wanted = { ...(typeof filter === 'number' ? filterOfFlags(filter) : filter), ...options };
+    const found = await call(() => this.#driver.listDomains(wanted), options.signal);
     return found.map((identity) => new Domain(this.#driver, identity));
   }
 

@@ -13,6 +13,7 @@ import type {
 } from '../driver/driver.ts';
 import { Console } from './console.ts';
 import { call } from './errors.ts';
+import { xmlOptionsOfFlags } from './flags.ts';
 
 export interface Waiting {
   readonly signal?: AbortSignal | undefined;
@@ -113,9 +114,10 @@ export class Domain implements AsyncDisposable {
     return await call(() => this.#driver.isPersistent(this.uuid, options), options.signal);
   }
 
-  /** The definition: of the running guest, or with `inactive` of the next start. */
-  async xmlDesc(options: XmlOptions & Waiting = {}): Promise<string> {
-    return await call(() => this.#driver.xmlDesc(this.uuid, options), options.signal);
+  /** The definition: of the running guest, or with `inactive` of the next start; passwords only with `secure`. */
+  async xmlDesc(flags: number | XmlOptions = {}, options: Waiting = {}): Promise<string> {
+    const wanted = { ...(typeof flags === 'number' ? xmlOptionsOfFlags(flags) : flags), ...options };
+    return await call(() => this.#driver.xmlDesc(this.uuid, wanted), options.signal);
   }
 
   /** Resolves when the guest is off, with how it ended. */

@@ -27,7 +27,12 @@ export async function main(args: string[]): Promise<number> {
   const fileName = onePositional(rest, 'XML');
   const xml = await readInput(fileName);
   try {
-    process.stdout.write(await nativeCommand(xml, { fileName: displayName(fileName), capabilities: readCapabilities(values.capabilities) }));
+    process.stdout.write(
+      await nativeCommand(xml, {
+        fileName: displayName(fileName),
+        capabilities: readCapabilities(values.capabilities),
+      }),
+    );
     return 0;
   } catch (error) {
     const mapped = toVirtError(error);

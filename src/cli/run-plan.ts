@@ -31,12 +31,7 @@ export async function printPlan(
   process.stdout.write(options.json ? `${JSON.stringify(plan, undefined, 2)}\n` : formatPlan(plan));
 }
 
-async function makePlan(
-  xml: string,
-  options: RunOptions,
-  report: RunReport,
-  signal: AbortSignal,
-): Promise<DomainPlan> {
+async function makePlan(xml: string, options: RunOptions, report: RunReport, signal: AbortSignal): Promise<DomainPlan> {
   try {
     const { context, notes } = await prepareGuest(xml, {
       cache: new CapabilitiesCache(),

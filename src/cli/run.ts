@@ -106,9 +106,9 @@ function attach(guest: Domain, report: RunReport): Attachment {
   const attachment = attachTerminal(guest.console().stream());
   report.rawTerminal = attachment.raw;
   void (async () => {
-    const how = await attachment.ended;
+    if ((await attachment.ended) === 'detached')
+      report.note('detached from the console; the guest runs on, and Ctrl-C is for nestling again');
     attachment[Symbol.dispose]();
-    if (how === 'detached') report.note('detached from the console; the guest runs on, and Ctrl-C is for nestling again');
     report.rawTerminal = false;
   })();
   return attachment;

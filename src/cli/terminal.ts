@@ -1,4 +1,5 @@
 /** Joins this process's standard input and output to a guest's console, raw when it is a terminal. */
+import { spawnSync } from 'node:child_process';
 import type { Duplex } from 'node:stream';
 
 /** `^]`, as virsh's console. */
@@ -36,7 +37,7 @@ export function attachTerminal(
   };
   // A terminal or pipe that fails is one that ends; what the guest prints is still of interest.
   const onInputError = (): void => {};
-  if (raw) input.setRawMode(true);
+  if (raw) makeRaw(input);
   input.on('data', onData);
   input.on('error', onInputError);
   output.on('error', onOutputError);
@@ -60,4 +61,14 @@ export function attachTerminal(
       console.destroy();
     },
   };
+}
+
+/**
+ * Raw both ways. Node's raw mode still turns each line feed that is printed into carriage return and line feed, which full-screen
+ * programs in the guest do not survive; `stty` (coreutils) ends that. Leaving raw mode restores all of it.
+ */
+function makeRaw(input: NodeJS.ReadStream): void {
+  input.setRawMode(true);
+  // Without `stty` the console is as good as Node's raw mode.
+  spawnSync('stty', ['-opost'], { stdio: [input.fd, 'ignore', 'ignore'] });
 }

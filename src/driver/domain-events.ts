@@ -26,16 +26,6 @@ export const LIFECYCLE_DETAILS = {
 export type LifecycleType = keyof typeof LIFECYCLE_DETAILS;
 export type LifecycleDetail<T extends LifecycleType = LifecycleType> = (typeof LIFECYCLE_DETAILS)[T][number];
 
-/** virDomainEventType of a lifecycle event: its place in the table. */
-export function lifecycleNumber(type: LifecycleType): number {
-  return Object.keys(LIFECYCLE_DETAILS).indexOf(type);
-}
-
-/** Number of a detail within its type. */
-export function detailNumber(type: LifecycleType, detail: string): number {
-  return (LIFECYCLE_DETAILS[type] as readonly string[]).indexOf(detail);
-}
-
 interface EventBase {
   readonly domain: { readonly name: string; readonly uuid: string; readonly id: number };
   /** Milliseconds since the epoch: QEMU's own time stamp where it sent one. */

@@ -30,10 +30,10 @@ export interface DomainStateAndReason {
 
 /** Options of `listDomains`: undefined means either. */
 export interface DomainFilter {
-  readonly active?: boolean;
-  readonly persistent?: boolean;
-  readonly autostart?: boolean;
-  readonly states?: readonly DomainState[];
+  readonly active?: boolean | undefined;
+  readonly persistent?: boolean | undefined;
+  readonly autostart?: boolean | undefined;
+  readonly states?: readonly DomainState[] | undefined;
 }
 
 /**

@@ -19,6 +19,8 @@ export interface CaseResult {
   readonly name: string;
   readonly kind: 'argv' | 'refusal';
   readonly agreed: boolean;
+  /** We made a command line, not a refusal. */
+  readonly planned: boolean;
   /** Our command line, or our refusal. */
   readonly ours: string;
   readonly comparison?: Comparison;
@@ -67,12 +69,12 @@ function runCase(argvCase: ArgvCase, context: DriverContext): CaseResult {
     ours = renumberFds(formatCommand(plan, context.caps), plan.fds);
   } catch (error) {
     const isRefusal = error instanceof Error && REFUSALS.has(error.name);
-    const base = { name, kind, agreed: kind === 'refusal' && isRefusal, ours: String(error) } as const;
+    const base = { name, kind, agreed: kind === 'refusal' && isRefusal, planned: false, ours: String(error) } as const;
     return isRefusal ? base : { ...base, crash: error };
   }
-  if (args === undefined) return { name, kind, agreed: false, ours };
+  if (args === undefined) return { name, kind, agreed: false, planned: true, ours };
   const comparison = compareCommands(args, ours);
-  return { name, kind, agreed: comparison.equal, ours, comparison };
+  return { name, kind, agreed: comparison.equal, planned: true, ours, comparison };
 }
 
 /** Some expectations were made with TLS, SASL or sockets switched on in the driver's settings; their names say so. */

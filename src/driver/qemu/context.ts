@@ -131,7 +131,6 @@ export class PlanContext implements DomainContext {
   readonly environment: Record<string, string> = {};
   /** Parts that several devices share (TLS credentials, secrets), by id, so that each is planned once. */
   readonly shared = new Map<string, Part>();
-  #fdsets = 0;
   /**
    * Character devices whose host end the embedding program holds itself, by the device's alias, whatever their
    * source says: QEMU gets one end of a socket pair, named after the alias. Set it before planning.
@@ -164,18 +163,13 @@ export class PlanContext implements DomainContext {
     return this.layout.domainDir(this.id, this.name);
   }
 
-  /** Number of the next set of descriptors (`-add-fd set=N`, opened as /dev/fdset/N). */
-  nextFdset(): number {
-    return this.#fdsets++;
-  }
-
   /** Reserves the next inherited descriptor (3 and up) and returns its number in QEMU. */
   requestFd(request: FdRequest): number {
     this.fds.push(request);
     return 2 + this.fds.length;
   }
 
-  /** The next free number of a descriptor set (`-add-fd set=N`), from 0. */
+  /** The next free number of a descriptor set (`-add-fd set=N`, opened as /dev/fdset/N), from 0. */
   nextFdSet(): number {
     return this.#fdSets++;
   }

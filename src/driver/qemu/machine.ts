@@ -39,22 +39,6 @@ export function isVirtBoard(domain: Domain): boolean {
   return !isX86(domain) && (machine === 'virt' || machine.startsWith('virt-'));
 }
 
-/** The machine has PCI Express at its root (`pcie-root`). */
-export function hasPcieRoot(domain: Domain): boolean {
-  return isQ35(domain) || (isVirtBoard(domain) && hasController(domain, 'pcie-root'));
-}
-
-/** The machine has conventional PCI at its root (`pci-root`). */
-export function hasPciRoot(domain: Domain): boolean {
-  return isI440fx(domain) || hasController(domain, 'pci-root');
-}
-
-function hasController(domain: Domain, model: string): boolean {
-  return (domain.devices?.controllers ?? []).some(
-    (controller) => controller.type === 'pci' && controller.model === model,
-  );
-}
-
 /** Hardware virtualization is what the definition asks for. */
 export function isKvm(domain: Domain): boolean {
   return domain.type === 'kvm';

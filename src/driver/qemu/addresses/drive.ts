@@ -8,9 +8,8 @@ import { type DomainContext, fault } from '../context.ts';
 import { controllersOf } from '../definition/controller-list.ts';
 import { devicesOf } from '../definition/devices-of.ts';
 
-/** Units of a wide SCSI bus; the controller itself is unit 7. */
-const SCSI_UNITS = 16;
-const CONTROLLER_UNIT = 7;
+/** Units that are given out on a controller: a narrow bus's, whose unit 7 is the controller itself. */
+const SCSI_UNITS = 7;
 
 /** Gives SCSI host devices the first free unit of the first controller that has one. */
 export function assignScsiHostdevAddresses({ domain }: DomainContext): void {
@@ -20,23 +19,16 @@ export function assignScsiHostdevAddresses({ domain }: DomainContext): void {
   }
 }
 
+/** Controllers are counted, whatever their indexes: when all have no unit left, one more is added afterwards. */
 function freeUnit(domain: Domain): { controller: number; unit: number } {
   const used = new Set(scsiDrives(domain).map(driveKey));
-  const controllers = controllersOf(domain, 'scsi').map(({ index }) => index ?? 0);
-  for (const controller of controllers) {
+  const count = controllersOf(domain, 'scsi').length;
+  for (let controller = 0; controller < count; controller++) {
     for (let unit = 0; unit < SCSI_UNITS; unit++) {
-      const key = driveKey({ type: 'drive', controller, unit });
-      if (unit !== CONTROLLER_UNIT && !used.has(key)) return { controller, unit };
+      if (!used.has(driveKey({ type: 'drive', controller, unit }))) return { controller, unit };
     }
   }
-  // The controller is added afterwards, as for a disk.
-  const next = controllers.length;
-  for (let unit = 0; unit < SCSI_UNITS; unit++) {
-    if (unit !== CONTROLLER_UNIT && !used.has(driveKey({ type: 'drive', controller: next, unit }))) {
-      return { controller: next, unit };
-    }
-  }
-  return { controller: next + 1, unit: 0 };
+  return { controller: count, unit: 0 };
 }
 
 /** Reports drives that share an address. */

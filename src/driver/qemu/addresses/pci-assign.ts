@@ -10,7 +10,7 @@ import { type DomainContext, fault } from '../context.ts';
 import { addMissingController, controllersOf, isUsb2Controller } from '../definition/controller-list.ts';
 import { isI440fx } from '../machine.ts';
 import type { Connection, PciModel } from './pci-bus.ts';
-import { formatPciAddress } from './pci-bus.ts';
+import { formatPciAddress, isPciModel } from './pci-bus.ts';
 import { PciAddressError, PciBuses } from './pci-buses.ts';
 import { isPiix3Function, placeChipsetDevices } from './pci-chipset.ts';
 import { fillPciControllerOptions } from './pci-controller-options.ts';
@@ -21,7 +21,11 @@ import { hasPciAddress, setPciAddress, wantsPciAddress } from './pci-state.ts';
 export function assignPciAddresses(context: DomainContext): void {
   const highest = Math.max(-1, ...controllersOf(context.domain, 'pci').map(({ index }) => index ?? 0));
   if (highest > MAX_BUS) return;
-  if (highest >= 0 && !guarded(context, () => addMissingBuses(context, highest))) return;
+  if (highest >= 0 && !guarded(context, () => addMissingBuses(context, highest))) {
+    // What follows from indexes is filled in all the same, lest it be reported as missing too.
+    fillPciControllerOptions(context);
+    return;
+  }
   guarded(context, () => {
     const buses = collect(context, false);
     if (buses.buses.length > 0) placeChipsetDevices(context, buses);
@@ -65,7 +69,8 @@ function addMissingBuses(context: DomainContext, highest: number): void {
   }
   for (let index = 1; index < buses.buses.length; index++) {
     const added = addMissingController(domain, 'pci', index, buses.buses[index]?.model);
-    if (added !== undefined)
+    // A bridge to conventional PCI was added together with its port and has its place already.
+    if (added !== undefined && added.model !== 'pcie-to-pci-bridge')
       buses.reserveNext(controllerConnection(added), { describe: describe('controller', added) });
   }
 }
@@ -75,7 +80,8 @@ function collect(context: DomainContext, growable: boolean): PciBuses {
   const { domain, caps } = context;
   const models: PciModel[] = [];
   for (const { index = 0, model } of controllersOf(domain, 'pci')) {
-    if (model !== undefined) models[index] = model as PciModel;
+    // A model of another type's controllers is the validation's to complain about.
+    if (model !== undefined && isPciModel(model)) models[index] = model;
   }
   for (let index = 0; index < models.length; index++) models[index] ??= index === 0 ? 'pci-root' : 'pci-bridge';
   const buses = new PciBuses(models, { growable, hasExpressBridge: hasDevice(caps, 'pcie-pci-bridge') });
@@ -91,9 +97,10 @@ function collect(context: DomainContext, growable: boolean): PciBuses {
       fault(context, device, `PCI address ${formatPciAddress(device.address)}: buses are 0 to ${MAX_BUS}`, 'address');
       continue;
     }
-    reserveGiven(context, device, () =>
-      buses.reserve({ bus, slot, unit }, connection, { describe: describe(family, device) }),
-    );
+    reserveGiven(context, device, () => {
+      const place = buses.reserve({ bus, slot, unit }, connection, { describe: describe(family, device) });
+      device.address.bus = place.bus;
+    });
   }
   return buses;
 }

@@ -73,6 +73,11 @@ const BUS_KINDS: Readonly<Record<PciModel, BusKind>> = {
   },
 };
 
+/** Whether the model is one of PCI controllers. */
+export function isPciModel(model: string): model is PciModel {
+  return Object.hasOwn(BUS_KINDS, model);
+}
+
 /** What an error calls each kind of plug. */
 export const CONNECTOR_NAMES: Readonly<Record<Connector, string>> = {
   'pci-endpoint': 'conventional PCI device',

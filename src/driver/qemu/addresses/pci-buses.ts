@@ -42,11 +42,12 @@ export class PciBuses {
   }
 
   /**
-   * Takes an address that the user or the chipset fixes.
+   * Takes an address that the user or the chipset fixes. @returns the place, which is on the next bus when a bus had to
+   * be added behind a port of its own.
    * @throws {PciAddressError} when the bus does not exist, does not fit, or the function is taken.
    */
-  reserve(place: PciPlace, connection: Connection, user: SlotUser): void {
-    if (this.growable) this.#grow(place.bus, connection.connector);
+  reserve(wanted: PciPlace, connection: Connection, user: SlotUser): PciPlace {
+    const place = this.growable ? { ...wanted, bus: this.#grow(wanted.bus, connection.connector) } : wanted;
     const bus = this.check(place, connection);
     const other = bus.userOf(place.slot, place.unit);
     if (other !== undefined) {
@@ -55,6 +56,7 @@ export class PciBuses {
       );
     }
     bus.reserve(place.slot, place.unit, user, connection.aggregate === true);
+    return place;
   }
 
   /** Finds and takes the next free address. @throws {PciAddressError} when there is none. */
@@ -105,36 +107,40 @@ export class PciBuses {
     return { bus: added, slot: this.buses[added]?.kind.minSlot ?? 0, unit: unit ?? 0 };
   }
 
-  /** Adds buses up to that number. @returns the number of the last bus: where the device can go. */
+  /**
+   * Adds buses up to that number. @returns the number of the bus where the device can go: one more than wanted when
+   * the way there takes a port and a bridge.
+   */
   #grow(wanted: number, connector: Connector): number {
-    if (wanted < this.buses.length) return wanted;
-    const count = wanted - this.buses.length + 1;
-    const models = this.#modelsFor(connector, count);
-    for (const model of models) this.buses.push(new PciBus(model));
-    return this.buses.length - 1;
+    const missing = wanted - this.buses.length + 1;
+    if (missing <= 0) return wanted;
+    const models = this.#modelsFor(connector, missing);
+    for (const model of models) {
+      // The bridge sits on the port that was added right before it.
+      if (model === 'pcie-to-pci-bridge') this.buses.at(-1)?.reserve(0, 0, { describe: 'a PCI bridge' }, false);
+      this.buses.push(new PciBus(model));
+    }
+    return wanted + models.length - missing;
   }
 
   #modelsFor(connector: Connector, count: number): PciModel[] {
-    if (
-      connector === 'pcie-endpoint' ||
-      connector === 'pcie-switch-upstream-port' ||
-      connector === 'pcie-to-pci-bridge'
-    ) {
-      return this.buses[0]?.model === 'pcie-root' ? repeat('pcie-root-port', count) : cannotAdd(connector);
+    const root = this.buses[0]?.model;
+    if (connector === 'pcie-endpoint' || connector === 'pcie-switch-upstream-port') {
+      return root === 'pcie-root' ? repeat('pcie-root-port', count) : cannotAdd(connector);
     }
     if (connector !== 'pci-endpoint' && connector !== 'pci-bridge') return cannotAdd(connector);
     if (this.buses.some((bus) => bus.kind.accepts.includes('pci-bridge'))) return repeat('pci-bridge', count);
-    if (this.buses[0]?.model !== 'pcie-root') return cannotAdd(connector);
+    if (root !== 'pcie-root') return cannotAdd(connector);
     // A bridge to conventional PCI brings its own root port, so that it does not use up the one kept for hot plug.
     const bridge: PciModel[] = this.#hasExpressBridge
       ? ['pcie-root-port', 'pcie-to-pci-bridge']
       : ['dmi-to-pci-bridge', 'pci-bridge'];
-    return count <= bridge.length ? bridge : [...bridge, ...repeat('pci-bridge', count - bridge.length)];
+    return [...bridge, ...repeat('pci-bridge', count - bridge.length)];
   }
 }
 
 function repeat(model: PciModel, count: number): PciModel[] {
-  return Array.from({ length: count }, () => model);
+  return Array.from({ length: Math.max(0, count) }, () => model);
 }
 
 function cannotAdd(connector: Connector): never {

@@ -6,10 +6,12 @@
 import type { DeviceInfo, PciAddress } from '../../../model/domain/devices/address.ts';
 import { type DomainContext, fault } from '../context.ts';
 import { devicesOf } from '../definition/devices-of.ts';
+import { videoAddressNeed } from '../devices/video/addresses.ts';
 import { isI440fx, isQ35 } from '../machine.ts';
 import type { Connection, SlotUser } from './pci-bus.ts';
 import { formatPciAddress } from './pci-bus.ts';
 import type { PciBuses } from './pci-buses.ts';
+import { connectionOf } from './pci-devices.ts';
 import { hasPciAddress, setPciAddress, wantsPciAddress } from './pci-state.ts';
 
 const CHIPSET: SlotUser = { describe: 'the chipset' };
@@ -98,9 +100,7 @@ function placePrimaryVideo(context: DomainContext, buses: PciBuses, slot: number
     return;
   }
   // In the counting pass the slot is only noted: the address is given in the second one.
-  const place = buses.reserveNext(
-    { connector: 'pci-endpoint', automatic: true },
-    { describe: 'the primary video card' },
-  );
+  const own = connectionOf(videoAddressNeed(video), video, isQ35(context.domain));
+  const place = buses.reserveNext(own ?? CONVENTIONAL, { describe: 'the primary video card' });
   if (!buses.growable) setPciAddress(video, place);
 }

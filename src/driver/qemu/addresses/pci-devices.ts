@@ -88,7 +88,12 @@ export function controllerConnection({ model }: Controller): Connection {
   return { connector: model as Connector, automatic: false, aggregate: model === 'pcie-root-port' };
 }
 
-function connectionOf(need: AddressNeed | undefined, device: DeviceInfo, express: boolean): Connection | undefined {
+/** How a device with that need plugs in; undefined: not on PCI. */
+export function connectionOf(
+  need: AddressNeed | undefined,
+  device: DeviceInfo,
+  express: boolean,
+): Connection | undefined {
   if (need?.type === 'pci-controller') return controllerConnection(device as Controller);
   if (need?.type !== 'pci') return undefined;
   return {

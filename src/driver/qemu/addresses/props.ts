@@ -33,7 +33,7 @@ function propsOf(address: Address, domain: Domain): Props {
     case 'isa':
       return { iobase: address.iobase, irq: address.irq };
     case 'dimm':
-      return { slot: address.slot, addr: address.base === undefined ? undefined : parseBase(address.base) };
+      return { slot: address.slot, addr: address.base === undefined ? undefined : numberOf(address.base) };
     case 'virtio-serial':
       return { bus: `${controllerAlias(domain, 'virtio-serial', address.controller ?? 0)}.0`, nr: address.port ?? 0 };
     case 'ccid':
@@ -73,7 +73,6 @@ function usbProps(address: UsbAddress, domain: Domain): Props {
   return { bus: `${controllerAlias(domain, 'usb', address.bus ?? 0)}.0`, port: address.port };
 }
 
-function parseBase(text: string): number | bigint {
-  const base = BigInt(text);
+function numberOf(base: bigint): number | bigint {
   return base <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(base) : base;
 }

@@ -66,10 +66,10 @@ function hasPort(device: DeviceInfo): device is DeviceInfo & { address: UsbAddre
 function addHubs(domain: Domain, devices: readonly DeviceInfo[]): void {
   const { hubs } = devicesOf(domain);
   const ports = usbControllers(domain).reduce((sum, controller) => sum + portsOf(controller), 0);
-  // Each hub takes one port and offers eight.
-  const missing = devices.length - (ports + hubs.length * (HUB_PORTS - 1));
-  if (ports === 0) return;
-  for (let count = Math.ceil(missing / (HUB_PORTS - 1)); count > 0; count--) hubs.push({ type: 'usb' });
+  const missing = devices.length + hubs.length - (ports + hubs.length * HUB_PORTS);
+  if (ports === 0 || missing <= 0) return;
+  // Each hub takes one port and offers eight; libvirt adds one where they would just suffice.
+  for (let count = Math.ceil((missing + 1) / (HUB_PORTS - 1)); count > 0; count--) hubs.push({ type: 'usb' });
 }
 
 function usbControllers(domain: Domain): Controller[] {

@@ -1,4 +1,4 @@
-/** Ports of virtio-serial controllers for channels and consoles. Port 0 is for the first console only. */
+/** Ports of virtio-serial controllers. Port 0 is for a console, so channels start at 1. */
 import type { DeviceInfo, VirtioSerialAddress } from '../../../model/domain/devices/address.ts';
 import { type DomainContext, fault } from '../context.ts';
 import { addMissingController, controllersOf, freeControllerIndex } from '../definition/controller-list.ts';
@@ -6,7 +6,7 @@ import { devicesOf } from '../definition/devices-of.ts';
 
 const DEFAULT_PORTS = 31;
 
-/** Gives a port to every channel, and to every console that names a controller; adds controllers when all are full. */
+/** Gives a port to every channel, adding controllers when all are full. Consoles leave theirs to QEMU. */
 export function assignVirtioSerialPorts(context: DomainContext): void {
   const { domain } = context;
   const { channels, consoles } = devicesOf(domain);
@@ -16,9 +16,6 @@ export function assignVirtioSerialPorts(context: DomainContext): void {
   const virtioChannels = channels.filter(({ target }) => target?.type === 'virtio');
   for (const device of [...virtioConsoles, ...virtioChannels]) {
     if (isComplete(device.address)) reserve(context, device, device.address, ports);
-  }
-  for (const console of virtioConsoles) {
-    if (console.address?.type === 'virtio-serial' && !isComplete(console.address)) assign(context, console, ports);
   }
   for (const channel of virtioChannels) if (!isComplete(channel.address)) assign(context, channel, ports);
 }

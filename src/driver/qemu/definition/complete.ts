@@ -4,7 +4,7 @@
  */
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import { assignAddresses, assignCcidSlots } from '../addresses/assign.ts';
-import { assignScsiHostdevAddresses, validateDriveAddresses } from '../addresses/drive.ts';
+import { validateDriveAddresses } from '../addresses/drive.ts';
 import type { DomainContext } from '../context.ts';
 import { FAMILIES } from '../devices/families.ts';
 import { normalizeControllers } from './controller-list.ts';
@@ -22,7 +22,6 @@ export function completeDefinition(context: DomainContext): void {
   for (const step of DEFAULT_STEPS) step(context);
   addDefaultDevices(context);
   fillDeviceDefaults(context, done);
-  assignScsiHostdevAddresses(context);
   assignCcidSlots(context);
   addImpliedControllers(context);
   addDefaultVideo(context);

@@ -1,6 +1,6 @@
 /**
- * The list of a domain's controllers: kept sorted by index within each type, as libvirt keeps it, because the order
- * decides which device gets which address. Which controllers a domain needs is decided in `implicit-devices.ts`,
+ * The list of a domain's controllers: those of the definition sorted by index within each type, added ones behind them,
+ * as libvirt keeps it, because the order decides which device gets which address. Which controllers a domain needs is decided in `implicit-devices.ts`,
  * `controllers.ts` and `addresses/`.
  */
 import type { Controller } from '../../../model/domain/devices/controller.ts';
@@ -10,6 +10,8 @@ import { devicesOf } from './devices-of.ts';
 export type ControllerType = Controller['type'];
 export type ControllerModel = Controller['model'];
 
+/** More controllers of a kind than any machine has slots for are a slip of the pen, not a wish. */
+export const MAX_CONTROLLERS = 1024;
 /** USB controllers that make one USB 2 bus together, at one index and in one PCI slot. */
 const USB2_MODELS: ReadonlySet<string> = new Set(['ich9-ehci1', 'ich9-uhci1', 'ich9-uhci2', 'ich9-uhci3']);
 /** First port of the EHCI bus that each companion serves. */
@@ -30,7 +32,7 @@ export function findController(domain: Domain, type: ControllerType, index: numb
   return controllersOf(domain, type).find((controller) => controller.index === index);
 }
 
-/** Adds the controller unless there is one of that type and index. @returns the new one, if any. */
+/** Adds the controller, as the last one, unless there is one of that type and index. @returns the new one, if any. */
 export function addMissingController(
   domain: Domain,
   type: ControllerType,
@@ -39,7 +41,7 @@ export function addMissingController(
 ): Controller | undefined {
   if (findController(domain, type, index) !== undefined) return undefined;
   const controller: Controller = { type, index, ...(model !== undefined && { model }) };
-  insertController(controllersIn(domain), controller);
+  devicesOf(domain).controllers.push(controller);
   return controller;
 }
 
@@ -50,7 +52,7 @@ export function addUsbControllers(domain: Domain, index: number, model: Controll
   for (const name of models) {
     const controller: Controller = { type: 'usb', index, ...(name !== undefined && { model: name }) };
     setCompanionPort(controller);
-    insertController(controllersIn(domain), controller);
+    devicesOf(domain).controllers.push(controller);
   }
 }
 
@@ -64,7 +66,18 @@ export function normalizeControllers(domain: Domain): void {
     insertController(sorted, controller);
   }
   devices.controllers = sorted;
+  addHostdevControllers(domain);
   assignIndexes(sorted);
+}
+
+/** A SCSI host device brings its controllers before those without an index get theirs. */
+function addHostdevControllers(domain: Domain): void {
+  for (const { mode, type, address } of devicesOf(domain).hostdevs) {
+    if (mode !== 'subsystem' || type !== 'scsi') continue;
+    const highest = address?.type === 'drive' ? (address.controller ?? 0) : 0;
+    for (let index = 0; index <= Math.min(highest, MAX_CONTROLLERS); index++)
+      addMissingController(domain, 'scsi', index);
+  }
 }
 
 /** The lowest index that no controller of the type has. */
@@ -75,12 +88,8 @@ export function freeControllerIndex(controllers: readonly Controller[], type: Co
   return index;
 }
 
-function controllersIn(domain: Domain): Controller[] {
-  return devicesOf(domain).controllers;
-}
-
-/** Puts a controller where it belongs: behind its type's lower indexes, a USB master before its companions. */
-export function insertController(list: Controller[], controller: Controller): void {
+/** Puts a controller of the definition where it belongs: behind its type's lower indexes, a USB master before its companions. */
+function insertController(list: Controller[], controller: Controller): void {
   let place = -1;
   for (let position = list.length - 1; position >= 0; position--) {
     const current = list[position];

@@ -3,8 +3,9 @@
  * disk, channel, console, smartcard or SCSI host device sits on. PCI bridges and ports are added by `addresses/`.
  */
 import type { Address } from '../../../model/domain/devices/address.ts';
+import { assignScsiHostdevAddresses } from '../addresses/drive.ts';
 import { type DomainContext, fault } from '../context.ts';
-import { addMissingController, type ControllerType } from './controller-list.ts';
+import { addMissingController, type ControllerType, MAX_CONTROLLERS } from './controller-list.ts';
 import { devicesOf } from './devices-of.ts';
 
 const DISK_BUSES = ['scsi', 'fdc', 'ide', 'sata'] as const;
@@ -28,12 +29,11 @@ export function addImpliedControllers(context: DomainContext): void {
     }
   }
   for (const { address } of smartcards) addMissingController(domain, 'ccid', controllerOf(address, 'ccid') ?? 0);
+  // Their addresses depend on the controllers of the disks.
+  assignScsiHostdevAddresses(context);
   const scsi = hostdevs.filter((hostdev) => hostdev.mode === 'subsystem' && hostdev.type === 'scsi');
   addUpTo(context, 'scsi', Math.max(-1, ...scsi.map(({ address }) => controllerOf(address, 'drive') ?? -1)));
 }
-
-/** More controllers than any machine has slots for are a slip of the pen, not a wish. */
-const MAX_CONTROLLERS = 1024;
 
 function addUpTo(context: DomainContext, type: ControllerType, highest: number): void {
   const { domain } = context;

@@ -22,7 +22,8 @@ export function formatJson(value: PropValue): string {
 
 /**
  * `a=1,b=x` text: booleans as on/off, lists as repeated keys, nested objects as dotted keys. A comma in a value is
- * doubled, which is QEMU's only escape, so no value can start another option.
+ * doubled, which is QEMU's only escape, so no value can start another option. The implied key is written after all where
+ * the value would read as `key=value` itself.
  */
 export function formatKeyval(props: Props, implied?: string): string {
   const parts: string[] = [];
@@ -43,6 +44,7 @@ function flatten(parts: string[], name: string, value: PropValue, bare: boolean)
     }
   } else {
     const text = typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value ?? '');
-    parts.push(`${bare ? '' : `${name}=`}${text.replaceAll(',', ',,')}`);
+    const isBare = bare && !/^[^,]*=/.test(text);
+    parts.push(`${isBare ? '' : `${name}=`}${text.replaceAll(',', ',,')}`);
   }
 }

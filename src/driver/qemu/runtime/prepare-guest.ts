@@ -6,6 +6,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { hostArch } from '../../../host/cpu.ts';
 import type { HostFacts } from '../../../host/host-facts.ts';
+import { readHugetlbfsMounts } from '../../../host/hugetlbfs.ts';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
 import { FaultList } from '../../../model/schema/faults.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
@@ -64,7 +65,7 @@ export async function prepareGuest(source: string | Domain, options: PrepareOpti
     faults: new FaultList(),
     caps: found.capabilities,
     host,
-    config: options.config,
+    config: withHugePages(options.config, domain),
     layout: options.layout,
     lookup: options.lookup,
     ...chance(),
@@ -74,6 +75,12 @@ export async function prepareGuest(source: string | Domain, options: PrepareOpti
   context.faults.throwIfAny('domain XML', options.fileName);
   options.onMark?.('validated');
   return { context, notes };
+}
+
+/** Where huge pages are mounted is the host's to say, unless the configuration does. */
+function withHugePages(config: QemuConfig, domain: Domain): QemuConfig {
+  const isWanted = domain.memoryBacking?.hugepages !== undefined && config.hugetlbfsMounts.length === 0;
+  return isWanted ? { ...config, hugetlbfsMounts: readHugetlbfsMounts() } : config;
 }
 
 /** What a planner may not look up itself: the time, and chance. */

@@ -63,6 +63,9 @@ function planTimer(timer: Timer, { caps, domain }: PlanContext): Part[] {
   return [];
 }
 
+/** 9999-12-31T23:59:59, the last second that the format of QEMU's -rtc can say. */
+const LAST_START = 253_402_300_799;
+
 /** UTC where nothing is said; an adjustment in seconds makes the clock a variable one. */
 export function fillClockDefaults({ domain }: DomainContext): void {
   domain.clock ??= { offset: 'utc', timers: [] };
@@ -87,6 +90,7 @@ export function validateClock(context: DomainContext): void {
   if (clock.offset === 'absolute' && clock.start === undefined) {
     fault(context, clock, "offset='absolute' needs start, in seconds since 1970", '@start');
   }
+  if ((clock.start ?? 0) > LAST_START) fault(context, clock, `start must be ${LAST_START} (the year 9999) or less`, '@start');
   if (clock.offset === 'variable' && typeof clock.adjustment === 'string') {
     fault(context, clock, "offset='variable' needs an adjustment in seconds", '@adjustment');
   }

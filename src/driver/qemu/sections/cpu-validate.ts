@@ -25,6 +25,9 @@ function validateModel(context: DomainContext, cpu: Cpu): void {
   if (vendorId !== undefined && (vendorId.length !== VENDOR_ID_LENGTH || vendorId.includes(','))) {
     fault(context, cpu, `vendor_id must be ${VENDOR_ID_LENGTH} characters without a comma`, 'model/@vendor_id');
   }
+  if (cpu.model?.value !== undefined && !isCpuWord(cpu.model.value)) {
+    fault(context, cpu, `'${cpu.model.value}' is no name of a CPU model`, 'model');
+  }
   if (cpu.model?.value === undefined && (cpu.mode ?? 'custom') === 'custom') {
     if (cpu.features.length > 0) fault(context, cpu, 'features need a <model> that they change');
     if (cpu.vendor !== undefined) fault(context, cpu, '<vendor> needs a <model>');
@@ -38,10 +41,15 @@ function validateModel(context: DomainContext, cpu: Cpu): void {
   }
 }
 
+/** `-cpu` has no escape for commas, and its first word must not look like a property. */
+function isCpuWord(name: string): boolean {
+  return /^[\w.:+-]+$/.test(name);
+}
+
 function validateFeatures(context: DomainContext, cpu: Cpu): void {
   const seen = new Set<string>();
   for (const feature of cpu.features) {
-    if (feature.name === '') fault(context, feature, 'the feature has no name', '@name');
+    if (!isCpuWord(feature.name)) fault(context, feature, `'${feature.name}' is no name of a CPU feature`, '@name');
     if (seen.has(feature.name)) fault(context, feature, `feature '${feature.name}' is given more than once`, '@name');
     seen.add(feature.name);
   }

@@ -11,6 +11,9 @@ import { planLegacyMemoryPath } from './memory-legacy.ts';
 import { initialMemoryKiB, pluggedMemoryKiB, roundMemoryKiB, writtenInitialKiB } from './memory-sizes.ts';
 import { cellsOf, hasHmat, mainMemoryId } from './numa-cells.ts';
 
+/** 2^63-1 bytes. */
+const MAX_MEMORY_KIB = 2 ** 53 - 1;
+
 /** `-m`, the backend of a guest without NUMA cells, `-overcommit`. */
 export function planMemory(context: PlanContext): Part[] {
   const { domain } = context;
@@ -68,6 +71,9 @@ export function validateMemory(context: DomainContext): void {
     const plugged = pluggedMemoryKiB(domain) > 0 ? ' beside its memory devices' : '';
     fault(context, domain, `the guest has no memory${plugged}: give <memory>, or memory in the <numa> cells`);
   }
+  const largest = Math.max(initialMemoryKiB(domain), roundMemoryKiB(domain, domain.maxMemory?.value ?? 0));
+  if (largest > MAX_MEMORY_KIB)
+    fault(context, domain.memory ?? domain, 'the memory is too large once it is rounded up');
   validateMaximum(context);
   validateBacking(context);
   if (domain.memtune?.minGuarantee !== undefined) {

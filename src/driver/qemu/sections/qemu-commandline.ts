@@ -36,9 +36,15 @@ function overrideProps(props: Props, changes: readonly QemuOverrideProperty[]): 
 function valueOf({ type, value = '' }: QemuOverrideProperty): PropValue {
   if (type === 'bool') return value === 'true';
   if (type === 'string') return value;
-  const number = BigInt(value);
+  const number = parseNumber(value);
   const safe = number <= BigInt(Number.MAX_SAFE_INTEGER) && number >= BigInt(Number.MIN_SAFE_INTEGER);
   return safe ? Number(number) : number;
+}
+
+/** BigInt itself reads neither a plus sign nor negative hexadecimal numbers. */
+function parseNumber(text: string): bigint {
+  const size = BigInt(text.replace(/^[+-]/, ''));
+  return text.startsWith('-') ? -size : size;
 }
 
 const INTEGER = /^[+-]?(?:0x[0-9a-fA-F]+|\d+)$/;

@@ -134,8 +134,7 @@ describe('-cpu', () => {
 
   it('names the host for host-model, with the definition’s own features on top', () => {
     const context = complete(`${MEMORY}<cpu mode='host-model'><feature name='svm' policy='disable'/></cpu>`);
-    const planned = { ...context, hostCpuModel: { model: 'Haswell', features: [{ name: 'svm', policy: 'require' }] } };
-    Object.assign(context, planned);
+    Object.assign(context, { hostCpuModel: { model: 'Haswell', features: [{ name: 'svm', policy: 'require' }] } });
     expect(renderPart(planResources(context)[0] ?? { kind: 'argument', text: '' }, context.caps)).toEqual([
       '-cpu',
       'Haswell,svm=off',
@@ -276,6 +275,7 @@ describe('memory backends', () => {
     );
     expect(refusals(`${MEMORY}<memtune><min_guarantee>1</min_guarantee></memtune>`)[0]).toMatch(/min_guarantee/);
     expect(refusals('')).toEqual([expect.stringMatching(/no memory/)]);
+    expect(refusals("<memory unit='KiB'>9007199254740991</memory>")).toEqual([expect.stringMatching(/too large/)]);
   });
 
   it('bind to host nodes, and are filled from a thread near them', () => {

@@ -5,7 +5,7 @@
 import { XmlElement } from '../../../xml/node.ts';
 import type { ElementCodec, Infer } from '../../schema/schema.ts';
 import { attr, child, required, struct } from '../../schema/schema.ts';
-import { hex, integer, oneOf, onOff, text, uint, yesNo } from '../../schema/values.ts';
+import { hex, integer, oneOf, onOff, text, uint, uint64, type ValueCodec, yesNo } from '../../schema/values.ts';
 
 const zpci = struct({ uid: attr(hex(4, 0xffff)), fid: attr(hex(8, 0xffff_ffff)) });
 
@@ -24,7 +24,8 @@ const usb = struct({ bus: attr(uint), port: attr(text), device: attr(uint) });
 const spaprVio = struct({ reg: attr(hex(8, 0xffff_ffff)) });
 const ccw = struct({ cssid: attr(hex(1, 0xfe)), ssid: attr(hex(1, 3)), devno: attr(hex(4, 0xffff)) });
 const isa = struct({ iobase: attr(hex(1, 0xffff_ffff)), irq: attr(hex(1, 0xffff_ffff)) });
-const dimm = struct({ slot: attr(uint), base: attr(text) });
+const physicalAddress: ValueCodec<bigint> = { ...uint64, format: (value) => `0x${value.toString(16)}` };
+const dimm = struct({ slot: attr(uint), base: attr(physicalAddress) });
 const bare = struct({});
 
 const CODECS = {

@@ -33,11 +33,6 @@ export function planImage(image: Image, context: PlanContext, owner: string): Pl
   return { parts: [...(below?.parts ?? []), ...(data?.parts ?? []), ...parts], node };
 }
 
-/** Name of the node that a drive without filters opens. */
-export function topNodeOf(image: Image): string {
-  return nodeName(image, needsFormatNode(image) ? 'format' : 'storage');
-}
-
 interface Below {
   readonly backing: string | undefined;
   readonly data: string | undefined;
@@ -212,7 +207,7 @@ function pciDeviceName(image: Image): string {
 
 function planVdpaFd(image: Image, context: PlanContext, parts: Part[]): string {
   const path = image.source.dev ?? '';
-  const set = context.nextFdset();
+  const set = context.nextFdSet();
   const fd = context.requestFd({ kind: 'file', path, flags: 'r+' });
   const opaque = `${nodeName(image, 'storage')}-vdpa`;
   parts.push({ kind: 'keyval', option: 'add-fd', props: { set, fd, opaque } });

@@ -1,4 +1,4 @@
-/** Where consoles sit: a virtio one without an address takes whatever port QEMU gives it. */
+/** Where consoles sit: a virtio one takes the port that it names, or whatever port QEMU gives it. */
 import type { Console } from '../../../../model/domain/devices/character-device.ts';
 import type { AddressNeed } from '../../addresses/need.ts';
 

@@ -112,11 +112,9 @@ function fillDriveAddress(disk: Disk, context: DomainContext): void {
 /** Controller, bus and unit of the drive of that number; undefined where the bus has no drive addresses. */
 export function drivePlace(bus: string | undefined, index: number): [number, number, number] | undefined {
   switch (bus) {
-    case 'scsi': {
-      // 16 units a bus, of which unit 7 is the controller itself.
-      const unit = index % 15;
-      return [Math.floor(index / 15), 0, unit >= 7 ? unit + 1 : unit];
-    }
+    case 'scsi':
+      // As on a narrow bus, whose unit 7 is the controller itself, though most controllers would take more.
+      return [Math.floor(index / 7), 0, index % 7];
     case 'ide':
       return [Math.floor(index / 4), Math.floor((index % 4) / 2), index % 2];
     case 'sata':

@@ -2,9 +2,6 @@
 import type { InterfaceType, NetworkInterface } from '../../../../model/domain/devices/interface.ts';
 import type { DomainContext, NetworkAttachment } from '../../context.ts';
 
-/** Kinds whose host end is a tap or macvtap device, passed to QEMU as a descriptor. */
-const TAP_TYPES: ReadonlySet<InterfaceType> = new Set(['network', 'bridge', 'direct', 'ethernet']);
-
 /** How the interface's network attaches guests; undefined for other interfaces and unknown networks. */
 export function networkOf(device: NetworkInterface, { lookup }: DomainContext): NetworkAttachment | undefined {
   if (device.type !== 'network' || device.source?.network === undefined) return undefined;
@@ -14,10 +11,6 @@ export function networkOf(device: NetworkInterface, { lookup }: DomainContext): 
 /** The kind behind the network; `network` itself where it is not known. */
 export function actualType(device: NetworkInterface, context: DomainContext): InterfaceType {
   return networkOf(device, context)?.type ?? device.type;
-}
-
-export function isTapType(type: InterfaceType): boolean {
-  return TAP_TYPES.has(type);
 }
 
 /** passt, and not QEMU's own user-mode network (slirp) or a vhost-user process of somebody else's. */

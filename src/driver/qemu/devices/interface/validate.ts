@@ -1,5 +1,6 @@
 /** Refuses interfaces that libvirt or QEMU does not take. What each kind needs of its source is in `validate-source.ts`. */
-import type { InterfaceType, NetworkInterface } from '../../../../model/domain/devices/interface.ts';
+import { isIP } from 'node:net';
+import type { InterfaceType, NetworkInterface, PortForward } from '../../../../model/domain/devices/interface.ts';
 import { hasFeature, hasProperty } from '../../capabilities/capabilities.ts';
 import { type DomainContext, fault } from '../../context.ts';
 import { hasSharedMemory } from '../../definition/shared-memory.ts';
@@ -17,6 +18,7 @@ export function validateInterface(device: NetworkInterface, context: DomainConte
   validateBackend(device, context);
   validateAddresses(device, context);
   validateUserBackend(device, context);
+  for (const forward of device.portForwards) validatePortForward(forward, context);
   validateTeaming(device, context);
   validateByKind(device, context);
   validateRom(device, context);
@@ -100,6 +102,17 @@ function validateBackend(device: NetworkInterface, context: DomainContext): void
   const own = type === 'user' && context.config.slirpPortForward;
   if (device.portForwards.length > 0 && !own) {
     fault(context, device, "port forwarding goes with type='user' and <backend type='passt'/>", 'portForward');
+  }
+}
+
+/** Both stand in the middle of a forwarding rule's text, where nothing can be escaped. */
+function validatePortForward(forward: PortForward, context: DomainContext): void {
+  const { address, dev } = forward;
+  if (address !== undefined && isIP(address) === 0) {
+    fault(context, forward, `'${address}' is no IP address`, '@address');
+  }
+  if (dev !== undefined && /[\s,/%]/.test(dev)) {
+    fault(context, forward, `'${dev}' is no name of a network device`, '@dev');
   }
 }
 

@@ -15,6 +15,7 @@ function run(devices: string, guest = GUEST) {
       types: ['pc-dimm', 'nvdimm', 'virtio-mem-pci', 'virtio-pmem-pci', 'sgx-epc', 'thread-context'],
       properties: { 'virtio-mem-pci': ['prealloc'] },
       features: ['object-memory-reserve', 'object-memory-file-discard'],
+      sgx: { flc: true, sgx1: true, sgx2: false, sections: [] },
     },
     host: { pageSizesKiB: [4] },
     config: { memoryBackingDir: '/ram', hugetlbfsMounts: [{ path: '/huge', sizeKiB: 2048, default: true }] },
@@ -136,6 +137,12 @@ describe('memory devices', () => {
       /holds another/,
     ],
     [`<memory model='dimm'>${target('<node>0</node>')}</memory>`.repeat(3), /3 memory modules/],
+    [
+      ['0x100000000', '0x11fffffff']
+        .map((base) => `<memory model='dimm'>${target('<node>0</node>')}<address type='dimm' base='${base}'/></memory>`)
+        .join(''),
+      /overlaps/,
+    ],
     [`<memory model='nvdimm'>${target('<node>0</node>')}</memory>`, /needs the <path>/],
     [`<memory model='virtio-pmem'><source><path>/x</path></source>${target('')}</memory>`, /access='shared'/],
     [`<memory model='virtio-mem'>${target('<node>0</node>')}</memory>`, /needs <requested>/],

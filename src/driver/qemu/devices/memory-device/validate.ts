@@ -3,6 +3,7 @@ import type { MemoryDevice } from '../../../../model/domain/devices/memory-devic
 import { hasDevice } from '../../capabilities/capabilities.ts';
 import { type DomainContext, fault } from '../../context.ts';
 import { archOf } from '../../machine.ts';
+import { moduleSizeKiB } from '../../sections/memory-sizes.ts';
 import { cellsOf } from '../../sections/numa-cells.ts';
 import { requireHostNodes } from '../../sections/numatune.ts';
 import { THP_SIZE_KIB } from './defaults.ts';
@@ -40,8 +41,32 @@ export function validateMemoryDevice(device: MemoryDevice, context: DomainContex
       validateVirtioMem(device, context);
       break;
     case 'sgx-epc':
+      if (caps.sgx === undefined) fault(context, device, "this host's KVM has no SGX enclave memory", '@model');
       break;
   }
+  validateOverlap(device, context);
+}
+
+/** Devices that say where they are in the guest's memory must not be in the same place. */
+function validateOverlap(device: MemoryDevice, context: DomainContext): void {
+  const own = rangeOf(device, context);
+  if (own === undefined) return;
+  for (const other of context.domain.devices?.memories ?? []) {
+    if (other === device) break;
+    const range = rangeOf(other, context);
+    if (range !== undefined && range.start < own.end && own.start < range.end) {
+      fault(context, device, `its address 0x${own.start.toString(16)} overlaps with another memory device's`);
+    }
+  }
+}
+
+/** Guest-physical addresses; undefined where QEMU chooses them. */
+function rangeOf(device: MemoryDevice, { domain }: DomainContext): { start: bigint; end: bigint } | undefined {
+  const { address, target } = device;
+  const written = address?.type === 'dimm' ? address.base : undefined;
+  const start = target.address?.base ?? written ?? 0n;
+  if (start === 0n) return undefined;
+  return { start, end: start + BigInt(moduleSizeKiB(domain, device)) * 1024n };
 }
 
 function validateModule(device: MemoryDevice, context: DomainContext): void {
@@ -55,7 +80,7 @@ function validateModule(device: MemoryDevice, context: DomainContext): void {
     fault(context, device, `a memory module has a 'dimm' address, not '${address.type}'`, 'address/@type');
     return;
   }
-  const { slot, base } = address;
+  const { slot } = address;
   if (slot !== undefined && slot >= slots)
     fault(context, device, `slot ${slot} is beyond the ${slots} slots`, 'address');
   for (const other of context.domain.devices?.memories ?? []) {
@@ -63,14 +88,6 @@ function validateModule(device: MemoryDevice, context: DomainContext): void {
     if (other.address?.type !== 'dimm') continue;
     if (slot !== undefined && other.address.slot === slot) {
       fault(context, device, `slot ${slot} holds another module already`, 'address/@slot');
-    }
-    if (
-      base !== undefined &&
-      BigInt(base) !== 0n &&
-      other.address.base !== undefined &&
-      BigInt(other.address.base) === BigInt(base)
-    ) {
-      fault(context, device, `address ${base} belongs to another module already`, 'address/@base');
     }
   }
 }
