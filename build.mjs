@@ -46,6 +46,8 @@ async function buildCommand() {
   const common = {
     ...shared,
     format: 'cjs',
+    // In code run by node:vm an import() would need an experimental loader; require() is at hand.
+    supported: { 'dynamic-import': false },
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
     minify: true,

@@ -1,12 +1,13 @@
 // Runs the benches: builds dist/, bundles the benches' TypeScript into .cache/bench and starts them there. Arguments and
 // what they mean are in main.ts.
 import { execFileSync } from 'node:child_process';
-import { cpSync, rmSync } from 'node:fs';
+import { cpSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 
 const repository = fileURLToPath(new URL('..', import.meta.url));
 const folder = `${repository}.cache/bench`;
+const { bin } = JSON.parse(readFileSync(`${repository}package.json`, 'utf8'));
 // The bundle does not know where the sources were.
 process.env.NESTLING_TEST_CACHE ??= `${repository}.cache/guests`;
 
@@ -22,7 +23,7 @@ await build({
   target: 'node20',
   packages: 'external',
   sourcemap: 'inline',
-  define: { NESTLING_VERSION: '"bench"' },
+  define: { NESTLING_VERSION: '"bench"', NESTLING_COMMAND: JSON.stringify(bin.nestling) },
   logLevel: 'warning',
 });
 // A copy, so that a build in the meantime does not change what is measured.

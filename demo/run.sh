@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The demo (`./dev demo`): a Linux guest from domain XML, as a child of this script. With a terminal it gives a shell in
-# the guest (`poweroff` ends it); without one, or with a command as argument, the guest runs that and powers off.
+# The demo (`./dev demo`): a Linux guest from domain XML, as a child of this script, its serial console live, and at the end
+# a timeline of the run. On a terminal it gives a shell in the guest (`poweroff` ends it); without one, or with a command as
+# argument, the guest runs that and powers off.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 
@@ -9,7 +10,7 @@ if [ $# -gt 0 ]; then
 elif [ -t 0 ] && [ -t 1 ]; then
   command=
 else
-  command='uname -sr; cat /proc/uptime; mke2fs -q /dev/vda; mount /dev/vda /mnt; df -h /mnt; poweroff'
+  command='uname -sr; cat /proc/uptime; mke2fs /dev/vda > /dev/null; mount /dev/vda /mnt; df -h /mnt; poweroff'
 fi
 
 mkdir -p .cache/demo
@@ -18,5 +19,8 @@ node_modules/.bin/esbuild demo/prepare.ts --bundle --platform=node --format=esm 
   --define:import.meta.url="'file://$PWD/tests/support/guests/linux-guest.ts'" --outfile=.cache/demo/prepare.mjs
 xml=$(node .cache/demo/prepare.mjs demo/guest.xml .cache/demo "$command")
 
-echo "demo: node dist/cli.cjs run --console $xml" >&2
-exec node dist/cli.cjs run --console "$xml"
+{
+  echo "demo: dist/cli.cjs run --console --timeline ${xml#"$PWD/"}"
+  [ -n "$command" ] || echo "demo: 'poweroff' ends the guest; Ctrl-] leaves its console"
+} >&2
+exec dist/cli.cjs run --console --timeline "$xml"

@@ -3,9 +3,10 @@
  * hostile text in one place, and the two argument lists must have the same options with the same properties, told apart only by that
  * text. `options.ts` reads the arguments as QEMU does.
  */
+
+import type { DriverContext } from '../src/driver/qemu/context.ts';
 import { formatXml } from '../src/xml/format.ts';
 import { parseXml } from '../src/xml/parse.ts';
-import type { DriverContext } from '../src/driver/qemu/context.ts';
 import { type ValueSpot, valuesOf } from './mutations.ts';
 import { type ParsedOption, parseArguments } from './options.ts';
 import { type Planned, tryPlan } from './pipeline.ts';
@@ -43,12 +44,15 @@ export const ATTACKS: readonly string[] = [
   '../zqx',
   'zqx\u00e4\u{1f600}',
   '__proto__',
+  'constructor',
 ];
 
-/** The places of a definition that take any text, tried with the harmless one. */
+/** The places of a definition that take any text, tried with the harmless one; the user's own arguments are his to choose. */
 export function textSpots(xml: string, driver: DriverContext): string[] {
   const names = valuesOf(parseXml(xml).root).map(({ name }, index) => `${index} ${name}`);
-  return names.filter((_, index) => tryPlan(withText(xml, index, HARMLESS), driver) !== undefined);
+  return names.filter(
+    (name, index) => !name.includes('/qemu:arg') && tryPlan(withText(xml, index, HARMLESS), driver) !== undefined,
+  );
 }
 
 /** The definition with another text in the place of that number; a path keeps being one. */
@@ -84,7 +88,7 @@ function shapeOf(options: readonly ParsedOption[]): string[] {
 function sideShape({ plan }: Planned): string[] {
   return [
     ...plan.helpers.map(({ name, args }) =>
-      [name, ...args.map((word, index) => (LISTS.has(args[index - 1] ?? '') ? partsOf(word) : 1))].join(' '),
+      [name, ...args.map((word, index) => partsOf(word, args[index - 1] ?? ''))].join(' '),
     ),
     ...plan.deferred.map(({ command, arguments: props = {} }) => `${command} ${Object.keys(props).join(' ')}`),
     ...plan.fds.map(({ kind }) => kind),
@@ -93,10 +97,20 @@ function sideShape({ plan }: Planned): string[] {
 }
 
 /** Arguments of helpers whose value is a list. */
-const LISTS = new Set(['-o', '--tpmstate', '--ctrl', '--log', '--key', '--migration-key', '--tcp-ports', '--udp-ports']);
+const LISTS = new Set([
+  '-o',
+  '--tpmstate',
+  '--ctrl',
+  '--log',
+  '--key',
+  '--migration-key',
+  '--tcp-ports',
+  '--udp-ports',
+]);
 
-function partsOf(word: string): number {
-  return word.replace(/\\./g, '').split(',').length;
+function partsOf(word: string, option: string): number {
+  if (!LISTS.has(option)) return 1;
+  return (option === '-o' ? word.replace(/\\./g, '') : word).split(',').length;
 }
 
 function differenceOf(harmless: readonly string[], hostile: readonly string[], attack: string): string | undefined {

@@ -20,7 +20,12 @@ fc.assert(
       else counts.planned++;
     } catch (error) {
       const trace = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      const key = trace.split('\n').slice(0, 3).join('\n').replace(/\d{3,}/g, 'N').slice(0, 300);
+      const key = trace
+        .split('\n')
+        .slice(0, 3)
+        .join('\n')
+        .replace(/\d{3,}/g, 'N')
+        .slice(0, 300);
       if (!found.has(key)) found.set(key, `${trace.slice(0, 1500)}\n${JSON.stringify(one)}`);
     }
   }),

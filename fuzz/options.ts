@@ -16,9 +16,36 @@ export interface ParsedOption {
 }
 
 /** Options of ours that take no value. */
-const BARE = new Set(['S', 'nodefaults', 'no-user-config', 'no-shutdown', 'no-reboot', 'no-hpet', 'no-acpi', 'enable-kvm', 'mem-prealloc', 'daemonize', 'usb', 'nographic']);
+const BARE = new Set([
+  'S',
+  'nodefaults',
+  'no-user-config',
+  'no-shutdown',
+  'no-reboot',
+  'no-hpet',
+  'no-acpi',
+  'enable-kvm',
+  'mem-prealloc',
+  'daemonize',
+  'usb',
+  'nographic',
+]);
 /** Options whose value is one text, commas included. */
-const WHOLE = new Set(['kernel', 'initrd', 'append', 'dtb', 'bios', 'uuid', 'display-name', 'pidfile', 'mem-path', 'L', 'k', 'runas', 'chroot']);
+const WHOLE = new Set([
+  'kernel',
+  'initrd',
+  'append',
+  'dtb',
+  'bios',
+  'uuid',
+  'display-name',
+  'pidfile',
+  'mem-path',
+  'L',
+  'k',
+  'runas',
+  'chroot',
+]);
 
 /**
  * Reads an argument list. @throws Error for a word where an option is expected
@@ -47,11 +74,17 @@ function parseValue(option: string, value: string): OptionProperty[] {
   return rawParts(value).map((part, index) => readPart(part, part.replaceAll(',,', ','), index));
 }
 
+/** Keys that the first word of some option stands for. */
+const IMPLIED = new Set(['vnc', 'backend', 'type', 'driver', 'qom-type', 'name']);
+
 /** A key counts as one only when its `=` comes before the first comma, doubled ones included. */
 function readPart(raw: string, text: string, index: number): OptionProperty {
   const at = raw.search(/[=,]/);
-  if (at >= 0 && raw[at] === '=') return { key: text.slice(0, at), value: text.slice(at + 1) };
-  // The first word is the value of the implied key; later ones are flags.
+  if (at >= 0 && raw[at] === '=') {
+    const key = text.slice(0, at);
+    return { key: index === 0 && IMPLIED.has(key) ? '' : key, value: text.slice(at + 1) };
+  }
+  // The first word is the value of the option's implied key; later ones are flags.
   return index === 0 ? { key: '', value: text } : { key: text, value: 'on' };
 }
 

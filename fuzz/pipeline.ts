@@ -2,20 +2,21 @@
  * What happens to a definition on its way to QEMU, on a made-up host, and what must hold whatever the definition says: refusals
  * are of the three kinds that callers handle, everything ends soon, and what is accepted can be written and read again.
  */
-import { DefinitionError, FaultList } from '../src/model/schema/faults.ts';
-import { formatDomain, parseDomain } from '../src/model/domain/domain.ts';
+
 import { VirtError } from '../src/core/errors.ts';
-import { type DomainContext, type DriverContext, PlanContext } from '../src/driver/qemu/context.ts';
 import { assignAliases } from '../src/driver/qemu/aliases.ts';
-import { completeDefinition, validateDefinition } from '../src/driver/qemu/definition/complete.ts';
 import { DEFAULT_CONFIG } from '../src/driver/qemu/config.ts';
+import { type DomainContext, type DriverContext, PlanContext } from '../src/driver/qemu/context.ts';
+import { completeDefinition, validateDefinition } from '../src/driver/qemu/definition/complete.ts';
 import { Layout, SYSTEM_ROOTS } from '../src/driver/qemu/layout.ts';
 import { type LaunchPlan, planWith } from '../src/driver/qemu/plan/launch-plan.ts';
 import { formatCommand, renderArguments } from '../src/driver/qemu/plan/render.ts';
 import { FirmwareSelectionError } from '../src/host/firmware-select.ts';
+import { formatDomain, parseDomain } from '../src/model/domain/domain.ts';
+import { DefinitionError, FaultList } from '../src/model/schema/faults.ts';
 import { XmlSyntaxError } from '../src/xml/parse.ts';
-import { mockHost } from '../tests/conformance/mock-host.ts';
 import { MOCK_FIRMWARE } from '../tests/conformance/mock-firmware.ts';
+import { mockHost } from '../tests/conformance/mock-host.ts';
 import { MOCK_LOOKUP } from '../tests/conformance/mock-network.ts';
 import { readCapabilities } from './corpus.ts';
 

@@ -25,5 +25,6 @@ export function parseUri(text: string): EmbedUri {
   const root = parameters.get('root');
   if (root === null) return { driver: 'qemu', mode: 'embed' };
   if (!root.startsWith('/')) throw refuse(`root must be an absolute path, not '${root}'`);
+  if (root.includes('\0')) throw refuse('no path holds a NUL character');
   return { driver: 'qemu', mode: 'embed', root };
 }

@@ -3,9 +3,17 @@ import { CapabilitiesCache } from '../driver/qemu/capabilities/cache.ts';
 import { formatDomainCapabilities } from '../driver/qemu/capabilities/domain-capabilities-xml.ts';
 import { parseOptions, UsageError } from './usage.ts';
 
-const HELP = `Usage: nestling domcapabilities [--emulatorbin PATH] [--arch ARCH] [--machine TYPE] [--virttype qemu|kvm]
+const HELP = `Usage: nestling domcapabilities [OPTIONS]
 
-Prints the domain capabilities XML, as 'virsh domcapabilities' with the same options. Only the emulator in question is asked.
+Prints the domain capabilities XML, as 'virsh domcapabilities' does with the same options. Only the emulator
+in question is asked.
+
+Options:
+      --emulatorbin PATH   the emulator (default: the architecture's)
+      --arch ARCH          the guest's architecture (default: this host's)
+      --machine TYPE       the machine type (default: the emulator's)
+      --virttype TYPE      qemu or kvm (default: kvm where it is usable)
+  -h, --help               this text
 `;
 
 export async function main(args: string[]): Promise<number> {

@@ -1,5 +1,4 @@
 /** `nestling domxml-to-native`: QEMU's command line for a definition, for this host or for another's QEMU. */
-import { toVirtError } from '../api/errors.ts';
 import { CAPABILITIES_FORMAT, type QemuCapabilities } from '../driver/qemu/capabilities/capabilities.ts';
 import { nativeCommand } from '../driver/qemu/runtime/native-command.ts';
 import { displayName, InputError, onePositional, parseOptions, readInput, readInputFile, UsageError } from './usage.ts';
@@ -26,19 +25,9 @@ export async function main(args: string[]): Promise<number> {
   if (format !== 'qemu-argv') throw new UsageError(`the format must be qemu-argv, not '${format ?? ''}'`);
   const fileName = onePositional(rest, 'XML');
   const xml = await readInput(fileName);
-  try {
-    process.stdout.write(
-      await nativeCommand(xml, {
-        fileName: displayName(fileName),
-        capabilities: readCapabilities(values.capabilities),
-      }),
-    );
-    return 0;
-  } catch (error) {
-    const mapped = toVirtError(error);
-    process.stderr.write(`nestling domxml-to-native: ${mapped instanceof Error ? mapped.message : String(mapped)}\n`);
-    return 1;
-  }
+  const capabilities = readCapabilities(values.capabilities);
+  process.stdout.write(await nativeCommand(xml, { fileName: displayName(fileName), capabilities }));
+  return 0;
 }
 
 function readCapabilities(path: string | undefined): QemuCapabilities | undefined {

@@ -8,8 +8,14 @@ import { parseOptions, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling gc [--json]
 
-Removes what Nestling processes that died have left: files, sockets, directories, processes, taps. What living processes own
-is left alone. Every start does the same by itself. Exit status: 0 all removed, 1 something is still there.
+Removes what Nestling processes that died have left: files, sockets, directories, processes, taps. What living
+processes own is left alone. Every start does the same by itself.
+
+Options:
+      --json   what was removed and what was not, as one JSON object
+  -h, --help   this text
+
+Exit status: 0 all removed; 1 something is still there.
 `;
 
 export async function main(args: string[]): Promise<number> {

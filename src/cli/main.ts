@@ -1,5 +1,7 @@
 /** The `nestling` command: finds the subcommand and loads only that. Exit statuses are the subcommands'. */
+import { VirtError } from '../core/errors.ts';
 import { VERSION } from '../version.ts';
+import { EXIT_FAILED, EXIT_USAGE, exitStatusOf } from './exit-status.ts';
 import { OutputWatch } from './output.ts';
 import { InputError, UsageError } from './usage.ts';
 
@@ -36,7 +38,7 @@ async function main(args: string[], output: OutputWatch): Promise<number> {
   const [name, ...rest] = args;
   if (name === undefined) {
     process.stderr.write(HELP);
-    return 2;
+    return EXIT_USAGE;
   }
   if (name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(HELP);
@@ -54,19 +56,30 @@ async function main(args: string[], output: OutputWatch): Promise<number> {
       `nestling: there is no command '${name}'${nearest === undefined ? '' : `; did you mean '${nearest}'?`}\n`,
     );
     process.stderr.write("Try 'nestling --help'.\n");
-    return 2;
+    return EXIT_USAGE;
   }
   try {
     return await (await subcommand.load()).main(rest, output);
   } catch (error) {
-    if (error instanceof InputError) {
-      process.stderr.write(`nestling ${name}: ${error.message}\n`);
-      return 2;
-    }
-    if (!(error instanceof UsageError)) throw error;
-    process.stderr.write(`nestling ${name}: ${error.message}\nTry 'nestling ${name} --help'.\n`);
-    return 2;
+    return await explain(name, error);
   }
+}
+
+/** Says why a command failed. @returns its exit status */
+async function explain(command: string, error: unknown): Promise<number> {
+  const say = (text: string): void => void process.stderr.write(`nestling ${command}: ${text}\n`);
+  if (error instanceof UsageError) {
+    say(`${error.message}\nTry 'nestling ${command} --help'.`);
+    return EXIT_USAGE;
+  }
+  if (error instanceof InputError) {
+    say(error.message);
+    return EXIT_USAGE;
+  }
+  const { toVirtError } = await import('../api/errors.ts');
+  const mapped = toVirtError(error);
+  say(mapped instanceof Error ? mapped.message : String(mapped));
+  return mapped instanceof VirtError ? exitStatusOf(mapped) : EXIT_FAILED;
 }
 
 main(process.argv.slice(2), new OutputWatch()).then(
@@ -78,6 +91,6 @@ main(process.argv.slice(2), new OutputWatch()).then(
   },
   (error: unknown) => {
     process.stderr.write(`nestling: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exit(1);
+    process.exit(EXIT_FAILED);
   },
 );

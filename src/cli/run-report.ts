@@ -32,10 +32,10 @@ export class RunReport {
     if (this.#options.verbose) this.#say(`${(ms / 1000).toFixed(3)}s ${name}`);
   }
 
-  /** Something the user should know. */
-  note(text: string): void {
+  /** Something the user should know. `newLine`: the guest's cursor may stand anywhere in a line. */
+  note(text: string, { newLine = false }: { newLine?: boolean } = {}): void {
     if (this.#json) this.#writeJson({ event: 'note', text });
-    else this.#say(`nestling: ${text}`);
+    else this.#say(`${newLine ? '\n' : ''}nestling: ${text}`);
   }
 
   /** A message to or from QEMU's monitor. */

@@ -1,19 +1,17 @@
 /** `nestling run`: one guest in the foreground, from XML to its power-off. Thin: the library does the work. */
 import type { Connection } from '../api/connection.ts';
 import type { Domain } from '../api/domain.ts';
-import { ErrorCode, VirtError } from '../core/errors.ts';
+import { VirtError } from '../core/errors.ts';
 import type { DomainStop } from '../driver/driver.ts';
 import { type ConnectOptions, connect } from '../index.ts';
 import { VERSION } from '../version.ts';
 import { Ending } from './ending.ts';
+import { EXIT_FAILED, EXIT_USAGE, exitStatusOf } from './exit-status.ts';
 import type { OutputWatch } from './output.ts';
 import { parseRunOptions, RUN_HELP, type RunOptions } from './run-options.ts';
 import { RunReport } from './run-report.ts';
 import { type Attachment, attachTerminal } from './terminal.ts';
 import { displayName, InputError, readInput, readInputFile } from './usage.ts';
-
-const EXIT_FAILED = 1;
-const EXIT_USAGE = 2;
 
 /** @returns the exit status that RUN_HELP documents */
 export async function main(args: string[], output: OutputWatch): Promise<number> {
@@ -106,10 +104,12 @@ function attach(guest: Domain, report: RunReport): Attachment {
   const attachment = attachTerminal(guest.console().stream());
   report.rawTerminal = attachment.raw;
   void (async () => {
-    if ((await attachment.ended) === 'detached')
-      report.note('detached from the console; the guest runs on, and Ctrl-C is for nestling again');
+    const how = await attachment.ended;
+    // First the terminal, then the message: who reads it may press Ctrl-C at once.
     attachment[Symbol.dispose]();
     report.rawTerminal = false;
+    if (how === 'detached')
+      report.note('detached from the console; the guest runs on, and Ctrl-C is for nestling again', { newLine: true });
   })();
   return attachment;
 }
@@ -128,6 +128,5 @@ function reportError(error: unknown, report: RunReport): number {
   if (!(error instanceof VirtError)) throw error;
   const [log, serial] = (error.str2 ?? '').split('\n--- serial console ---\n');
   report.failure(error.message, { log, serial });
-  const isUsage = error.code === ErrorCode.XML_ERROR || error.code === ErrorCode.INVALID_ARG;
-  return isUsage ? EXIT_USAGE : EXIT_FAILED;
+  return exitStatusOf(error);
 }

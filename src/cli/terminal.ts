@@ -1,6 +1,7 @@
 /** Joins this process's standard input and output to a guest's console, raw when it is a terminal. */
 import { spawnSync } from 'node:child_process';
 import type { Duplex } from 'node:stream';
+import { isatty } from 'node:tty';
 
 /** `^]`, as virsh's console. */
 const ESCAPE = 0x1d;
@@ -15,13 +16,15 @@ export interface Attachment extends Disposable {
 
 export type AttachmentEnd = 'detached' | 'closed' | 'output-gone';
 
+type TerminalInput = NodeJS.ReadStream & { readonly fd: number };
+
 /** Starts copying both ways. The end of the input is not the end of the guest. */
 export function attachTerminal(
   console: Duplex,
-  input: NodeJS.ReadStream = process.stdin,
+  input: TerminalInput = process.stdin,
   output: NodeJS.WriteStream = process.stdout,
 ): Attachment {
-  const raw = input.isTTY === true;
+  const raw = isatty(input.fd);
   let finish: (how: AttachmentEnd) => void = () => {};
   const ended = new Promise<AttachmentEnd>((resolve) => {
     finish = resolve;
@@ -67,7 +70,7 @@ export function attachTerminal(
  * Raw both ways. Node's raw mode still turns each line feed that is printed into carriage return and line feed, which full-screen
  * programs in the guest do not survive; `stty` (coreutils) ends that. Leaving raw mode restores all of it.
  */
-function makeRaw(input: NodeJS.ReadStream): void {
+function makeRaw(input: TerminalInput): void {
   input.setRawMode(true);
   // Without `stty` the console is as good as Node's raw mode.
   spawnSync('stty', ['-opost'], { stdio: [input.fd, 'ignore', 'ignore'] });

@@ -8,7 +8,7 @@ import { parseXml } from '../../xml/parse.ts';
 import { FaultList } from '../schema/faults.ts';
 import { attr, child, children, content, type Infer, NAMESPACES, ReadContext, raw, struct } from '../schema/schema.ts';
 import { sizeKiB } from '../schema/sizes.ts';
-import { int, oneOf, text, uint, uuid, type ValueCodec, ValueError } from '../schema/values.ts';
+import { int, integer, oneOf, text, uuid, type ValueCodec, ValueError } from '../schema/values.ts';
 import { blkiotune } from './blkiotune.ts';
 import { clock } from './clock.ts';
 import { cpu } from './cpu.ts';
@@ -58,6 +58,9 @@ const domainName: ValueCodec<string> = {
   format: (value) => value,
 };
 
+/** Each is a thread of the host: more are a slip of the pen, and each takes memory here before QEMU could say so. */
+const IOTHREADS_MAX = 4096;
+
 const genid = struct({ value: content(uuid) });
 
 export const domainSchema = struct({
@@ -78,7 +81,7 @@ export const domainSchema = struct({
   memoryBacking: child(memoryBacking),
   vcpu: child(vcpu),
   vcpus: child(vcpus),
-  iothreads: child(uint),
+  iothreads: child(integer({ max: IOTHREADS_MAX })),
   iothreadids: child(iothreadids),
   cputune: child(cputune),
   numatune: child(numatune),

@@ -117,6 +117,7 @@ function parseCpuset(value: string): number[] {
       else members.add(member);
     }
   }
+  if (members.size === 0) throw new ValueError('is a set without members');
   return [...members].sort((a, b) => a - b);
 }
 

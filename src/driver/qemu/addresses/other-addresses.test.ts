@@ -39,6 +39,17 @@ describe('USB ports', () => {
     expect(inputs.at(-1)).toBe('2.2');
   });
 
+  it.each([
+    [2, 0],
+    [3, 1],
+    [8, 1],
+    // One hub would do for nine.
+    [9, 2],
+    [16, 3],
+  ])('for %i devices on two ports adds %i hubs', (devices, count) => {
+    expect(portsOf(`<controller type='usb' model='piix3-uhci'/>${MOUSE.repeat(devices)}`).hubs).toHaveLength(count);
+  });
+
   it('respects given ports, nested ones too', () => {
     const hub = "<hub type='usb'><address type='usb' bus='0' port='1'/></hub>";
     const nested = "<input type='mouse' bus='usb'><address type='usb' bus='0' port='1.3'/></input>";
@@ -109,11 +120,14 @@ describe('drive addresses', () => {
   const disk = (unit: number) => `<disk type='file'><target dev='sd${unit}' bus='scsi'/>
     <address type='drive' controller='0' bus='0' target='0' unit='${unit}'/></disk>`;
 
-  it('gives SCSI host devices the units that disks leave, never the controller’s own', () => {
-    const disks = [0, 1, 2, 3, 4, 5, 6].map(disk).join('');
+  it('gives SCSI host devices the units that disks leave, seven to a controller', () => {
+    const disks = [0, 1, 2, 3, 4, 5].map(disk).join('');
     const context = contextOf(`<controller type='scsi' model='virtio-scsi'/>${disks}${HOSTDEV}${HOSTDEV}`);
     assignScsiHostdevAddresses(context);
-    expect(devicesOf(context.domain).hostdevs.map(({ address }) => address)).toMatchObject([{ unit: 8 }, { unit: 9 }]);
+    expect(devicesOf(context.domain).hostdevs.map(({ address }) => address)).toMatchObject([
+      { controller: 0, unit: 6 },
+      { controller: 1, unit: 0 },
+    ]);
   });
 
   it('finds drives that share an address', () => {

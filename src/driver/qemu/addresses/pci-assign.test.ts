@@ -135,6 +135,18 @@ describe('PCI addresses on Q35', () => {
     expect(addressesOf(context)).toContain('disk 01:00.0');
   });
 
+  it('moves a conventional card to the bridge that its missing bus takes to add', () => {
+    const context = assigned('q35', NIC('rtl8139', "<address type='pci' bus='1' slot='4'/>") + NO_BALLOON);
+    expect(addressesOf(context)).toContain('interface 02:04.0');
+    expect(faultsOf(context)).toEqual([]);
+  });
+
+  it('fills indexes that the definition skips with root ports', () => {
+    const context = assigned('q35', "<controller type='pci' index='3' model='pcie-root-port'/>" + NO_BALLOON);
+    const models = devicesOf(context.domain).controllers.map(({ type, index, model }) => `${type} ${index} ${model}`);
+    expect(models).toEqual(expect.arrayContaining(['pci 1 pcie-root-port', 'pci 2 pcie-root-port']));
+  });
+
   it('lets a user plug a conventional card into an Express port', () => {
     const address = "<address type='pci' bus='1'/>";
     const port = "<controller type='pci' model='pcie-root'/><controller type='pci' model='pcie-root-port'/>";
@@ -152,6 +164,8 @@ describe('given PCI addresses that cannot be', () => {
       'used by the <interface> in line 1 and by the <interface> in line 1',
     ],
     ['pc', device("slot='0x1'"), 'and by the chipset'],
+    ['pc', device("slot='0x1' function='3'"), 'and by the chipset'],
+    ['pc', device("bus='0xffffffff' slot='1'"), 'buses are 0 to 255'],
     ['pc', device("domain='1' slot='3'"), 'only PCI domain 0'],
     ['pc', device("slot='0x20'"), 'slots of a pci-root are 1 to 31'],
     [

@@ -83,7 +83,9 @@ function collect(context: DomainContext, growable: boolean): PciBuses {
     // A model of another type's controllers is the validation's to complain about.
     if (model !== undefined && isPciModel(model)) models[index] = model;
   }
-  for (let index = 0; index < models.length; index++) models[index] ??= index === 0 ? 'pci-root' : 'pci-bridge';
+  // Indexes that the definition skips become what the machine adds by itself.
+  const filler = models[0] === 'pcie-root' ? 'pcie-root-port' : 'pci-bridge';
+  for (let index = 0; index < models.length; index++) models[index] ??= index === 0 ? 'pci-root' : filler;
   const buses = new PciBuses(models, { growable, hasExpressBridge: hasDevice(caps, 'pcie-pci-bridge') });
   for (const { family, device, connection } of devicesOfPci(context)) {
     if (!hasPciAddress(device)) continue;

@@ -46,7 +46,8 @@ function placeI440fx(context: DomainContext, buses: PciBuses): void {
       fixAddress(context, controller, 1, 2, 'the PIIX3 USB controller');
     }
   }
-  buses.reserve({ bus: 0, slot: 1, unit: 0 }, CONVENTIONAL, CHIPSET);
+  // ISA bridge, IDE, USB, power management: there whether or not the definition names their controllers.
+  for (const unit of [0, 1, 2, 3]) buses.reserve({ bus: 0, slot: 1, unit }, CONVENTIONAL, CHIPSET);
   placePrimaryVideo(context, buses, 2, CONVENTIONAL);
 }
 

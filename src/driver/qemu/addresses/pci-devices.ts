@@ -27,6 +27,7 @@ import { vsockAddressNeed } from '../devices/vsock/addresses.ts';
 import { watchdogAddressNeed } from '../devices/watchdog/addresses.ts';
 import type { AddressNeed } from './need.ts';
 import type { Connection, Connector } from './pci-bus.ts';
+import { hasPciAddress } from './pci-state.ts';
 
 /** A device with the PCI connection it needs. */
 export interface PciDevice {
@@ -45,7 +46,9 @@ export function pciDevices(domain: Domain, express: boolean): PciDevice[] {
     needOf: (device: D) => AddressNeed | undefined,
   ): void => {
     for (const device of list) {
-      const connection = connectionOf(needOf(device), device, express);
+      // An address on a device that is on no bus at all (a PC speaker) still takes its slot.
+      const connection =
+        connectionOf(needOf(device), device, express) ?? (hasPciAddress(device) ? UNNEEDED : undefined);
       if (connection !== undefined) found.push({ family, device, connection });
     }
   };
@@ -82,6 +85,8 @@ export function pciDevices(domain: Domain, express: boolean): PciDevice[] {
   add('pstore', optional(devices.pstore), pstoreAddressNeed);
   return found;
 }
+
+const UNNEEDED: Connection = { connector: 'pci-endpoint', automatic: true };
 
 /** How a PCI controller plugs into its own parent. */
 export function controllerConnection({ model }: Controller): Connection {

@@ -17,6 +17,10 @@ export function assignVirtioSerialPorts(context: DomainContext): void {
   for (const device of [...virtioConsoles, ...virtioChannels]) {
     if (isComplete(device.address)) reserve(context, device, device.address, ports);
   }
+  for (const { address } of virtioConsoles) {
+    // A console that names only its controller gets a port from QEMU: leave it one.
+    if (address?.type === 'virtio-serial' && (address.port ?? 0) === 0) ports.next(address.controller ?? 0);
+  }
   for (const channel of virtioChannels) if (!isComplete(channel.address)) assign(context, channel, ports);
 }
 

@@ -42,21 +42,23 @@ const FEATURES_BY_REGISTER = [
 export const X86_FEATURES: readonly string[] = FEATURES_BY_REGISTER.flatMap((line) => line.split(' '));
 
 /** libvirt's spelling → QEMU's, where they differ. */
-const QEMU_NAMES: Readonly<Record<string, string>> = {
-  cmp_legacy: 'cmp-legacy',
-  ds_cpl: 'ds-cpl',
-  fxsr_opt: 'fxsr-opt',
-  kvm_pv_eoi: 'kvm-pv-eoi',
-  kvm_pv_unhalt: 'kvm-pv-unhalt',
-  lahf_lm: 'lahf-lm',
-  nodeid_msr: 'nodeid-msr',
-  pclmuldq: 'pclmulqdq',
-  perfctr_core: 'perfctr-core',
-  perfctr_nb: 'perfctr-nb',
-  tsc_adjust: 'tsc-adjust',
-};
+const QEMU_NAMES: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    cmp_legacy: 'cmp-legacy',
+    ds_cpl: 'ds-cpl',
+    fxsr_opt: 'fxsr-opt',
+    kvm_pv_eoi: 'kvm-pv-eoi',
+    kvm_pv_unhalt: 'kvm-pv-unhalt',
+    lahf_lm: 'lahf-lm',
+    nodeid_msr: 'nodeid-msr',
+    pclmuldq: 'pclmulqdq',
+    perfctr_core: 'perfctr-core',
+    perfctr_nb: 'perfctr-nb',
+    tsc_adjust: 'tsc-adjust',
+  }),
+);
 
 /** QEMU's name of a processor feature. What is not known is QEMU's name already. */
 export function qemuFeatureName(name: string, x86: boolean): string {
-  return x86 ? (QEMU_NAMES[name] ?? name) : name;
+  return x86 ? (QEMU_NAMES.get(name) ?? name) : name;
 }

@@ -37,7 +37,8 @@ export type FdRequest =
   | { readonly kind: 'tap'; readonly interfaceAlias: string; readonly queue: number }
   | { readonly kind: 'vhost-net'; readonly interfaceAlias: string; readonly queue: number }
   | { readonly kind: 'vhost-vsock' }
-  | { readonly kind: 'listen-unix'; readonly path: string };
+  /** A listening socket; `blocking` for programs that call accept(2) before anybody can have connected. */
+  | { readonly kind: 'listen-unix'; readonly path: string; readonly blocking?: boolean };
 
 /** Which secret: by UUID or by usage, as in `<secret type='…' uuid='…'/>`. */
 export interface SecretReference {

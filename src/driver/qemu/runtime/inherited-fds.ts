@@ -9,6 +9,7 @@ import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../../../core/fs.ts';
+import { makeBlocking } from '../../../process/blocking.ts';
 import type { ChildStdio } from '../../../process/spawn.ts';
 import { encryptSecret } from '../devices/secret.ts';
 import type { FdRequest, SecretReference } from '../plan/parts.ts';
@@ -80,7 +81,7 @@ async function prepareOne(request: FdRequest, sources: FdSources, fds: PreparedF
     case 'master-key':
       return { fd: nameless(sources.masterKey, sources.scratchDir, fds) };
     case 'listen-unix':
-      return { fd: await listen(request.path, fds) };
+      return { fd: await listen(request, fds) };
     default: {
       if (sources.openNetworkDevice === undefined) {
         throw new VirtError(`cannot open a ${request.kind} device for the guest here`, { code: ErrorCode.NO_SUPPORT });
@@ -109,7 +110,7 @@ function nameless(content: Uint8Array, dir: string, fds: PreparedFds): number {
   return fd;
 }
 
-async function listen(path: string, fds: PreparedFds): Promise<number> {
+async function listen({ path, blocking }: FdRequest & { kind: 'listen-unix' }, fds: PreparedFds): Promise<number> {
   const temporary = `${path}.new`;
   if (Buffer.byteLength(temporary) > MAX_SOCKET_PATH_BYTES) {
     throw new VirtError(
@@ -130,5 +131,7 @@ async function listen(path: string, fds: PreparedFds): Promise<number> {
   const { _handle: handle } = server as Server & { _handle?: { fd: number } };
   if (handle === undefined)
     throw new VirtError(`cannot listen on ${path}: no descriptor`, { code: ErrorCode.INTERNAL_ERROR });
+  // Nobody can connect before the socket gets its name, so this process never waits in accept(2).
+  if (blocking === true) await makeBlocking(handle.fd);
   return handle.fd;
 }

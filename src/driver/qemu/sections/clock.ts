@@ -90,7 +90,8 @@ export function validateClock(context: DomainContext): void {
   if (clock.offset === 'absolute' && clock.start === undefined) {
     fault(context, clock, "offset='absolute' needs start, in seconds since 1970", '@start');
   }
-  if ((clock.start ?? 0) > LAST_START) fault(context, clock, `start must be ${LAST_START} (the year 9999) or less`, '@start');
+  if ((clock.start ?? 0) > LAST_START)
+    fault(context, clock, `start must be ${LAST_START} (the year 9999) or less`, '@start');
   if (clock.offset === 'variable' && typeof clock.adjustment === 'string') {
     fault(context, clock, "offset='variable' needs an adjustment in seconds", '@adjustment');
   }

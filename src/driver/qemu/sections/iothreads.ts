@@ -7,9 +7,9 @@ import type { Props } from '../plan/props.ts';
 
 /** Ids of the guest's I/O threads: those that are listed, then the lowest free ones up to the number wanted. */
 export function iothreadIdsOf({ iothreads, iothreadids }: Domain): number[] {
-  const ids = (iothreadids?.iothreads ?? []).map(({ id }) => id);
-  for (let id = 1; ids.length < (iothreads ?? 0); id++) if (!ids.includes(id)) ids.push(id);
-  return ids;
+  const ids = new Set((iothreadids?.iothreads ?? []).map(({ id }) => id));
+  for (let id = 1; ids.size < (iothreads ?? 0); id++) ids.add(id);
+  return [...ids];
 }
 
 /** `main-loop` and `iothread` objects. */

@@ -9,7 +9,7 @@ import type { Part } from '../plan/parts.ts';
 /** Name of the monitor's socket pair among a plan's descriptors. */
 export const MONITOR_STREAM = 'monitor';
 
-/** The monitor's chardev and its control mode. Planned first, so that its descriptor is always 3. */
+/** The monitor's chardev and its control mode. The runtime finds its descriptor by name. */
 export function planMonitor(context: PlanContext): Part[] {
   const fd = context.requestFd({ kind: 'socketpair', name: MONITOR_STREAM });
   return [

@@ -25,12 +25,12 @@ export function applyOverrides(parts: readonly Part[], { domain }: Pick<DomainCo
 }
 
 function overrideProps(props: Props, changes: readonly QemuOverrideProperty[]): Props {
-  const result: Record<string, PropValue | undefined> = { ...props };
+  const result = new Map<string, PropValue | undefined>(Object.entries(props));
   for (const change of changes) {
-    if (change.type === 'remove') delete result[change.name];
-    else result[change.name] = valueOf(change);
+    if (change.type === 'remove') result.delete(change.name);
+    else result.set(change.name, valueOf(change));
   }
-  return result;
+  return Object.fromEntries(result);
 }
 
 function valueOf({ type, value = '' }: QemuOverrideProperty): PropValue {

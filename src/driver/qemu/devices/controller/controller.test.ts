@@ -10,11 +10,11 @@ import { fillControllerDefaults } from './defaults.ts';
 import { FAMILY } from './index.ts';
 import { validateControllerList } from './validate-list.ts';
 
-const TYPES = [
-  ...['piix3-usb-uhci', 'qemu-xhci', 'nec-usb-xhci', 'pcie-root-port', 'ioh3420', 'pcie-pci-bridge', 'pci-bridge'],
-  ...['i82801b11-bridge', 'pxb', 'pxb-pcie', 'x3130-upstream', 'xio3130-downstream', 'virtio-scsi-pci', 'lsi53c895a'],
-  ...['megasas', 'ich9-ahci', 'usb-ccid', 'ich9-usb-ehci1', 'ich9-usb-uhci1'],
-];
+const TYPES = (
+  'piix3-usb-uhci qemu-xhci nec-usb-xhci ich9-usb-ehci1 ich9-usb-uhci1 pcie-root-port ioh3420 pcie-pci-bridge ' +
+  'pci-bridge i82801b11-bridge pxb pxb-pcie x3130-upstream xio3130-downstream virtio-scsi-pci lsi53c895a megasas ' +
+  'ich9-ahci usb-ccid'
+).split(' ');
 
 function completed(machine: string, devices: string, host: PlanHost = {}, body = '') {
   const os = `<os><type arch='x86_64' machine='${machine}'>hvm</type></os>`;
@@ -85,6 +85,24 @@ describe('implied controllers', () => {
       'scsi2 lsilogic',
       'fdc0',
       'ide0',
+    ]);
+  });
+
+  it('come behind those that the definition names, whatever their indexes', () => {
+    const { domain } = completed(PC, `<controller type='scsi' index='1' model='virtio-scsi'/>${drive('scsi', 0)}`);
+    expect(controllersOf(domain, 'scsi').map(({ index, address }) => [index, address])).toMatchObject([
+      [1, { slot: 2 }],
+      [0, { slot: 3 }],
+    ]);
+  });
+
+  it('come before indexes are given out, where a SCSI host device needs them', () => {
+    const hostdev = `<hostdev mode='subsystem' type='scsi'><source><adapter name='scsi_host0'/>
+      <address bus='0' target='0' unit='0'/></source></hostdev>`;
+    const { domain } = completed(PC, `<controller type='scsi' model='virtio-scsi'/>${hostdev}`);
+    expect(controllersOf(domain, 'scsi').map(({ index, model }) => `${index} ${model}`)).toEqual([
+      '1 virtio-scsi',
+      '0 lsilogic',
     ]);
   });
 
@@ -213,6 +231,12 @@ describe('controllers that are refused', () => {
     [Q35, "<controller type='ide'/>", 'no IDE controller'],
     [PC, "<controller type='scsi' index='1' model='lsilogic'/>".repeat(2), 'several scsi controller'],
     [PC, "<controller type='pci' index='1' model='pci-root'/>", 'has index 0'],
+    [Q35, "<controller type='pci' model='pcie-root'/><controller type='pci' model='pci-bridge'/>", '1 is not above 1'],
+    [
+      Q35,
+      "<controller type='pci' model='pcie-root'/><controller type='pci' model='pcie-to-pci-bridge'/>",
+      'no slot takes',
+    ],
     [PC, "<controller type='pci' index='256' model='pci-bridge'/>", 'at most 255'],
     [
       PC,

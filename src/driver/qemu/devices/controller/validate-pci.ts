@@ -40,8 +40,8 @@ export function validatePciController(controller: Controller, context: DomainCon
   validateModelElement(controller, model, context);
   validateTarget(controller, model, context);
   const bus = controller.address?.type === 'pci' ? (controller.address.bus ?? 0) : 0;
-  if (bus > 0 && bus >= index) {
-    fault(context, controller, `a PCI controller's index must be above that of its bus: ${index} is not above ${bus}`);
+  if (model === 'pci-bridge' && bus >= index) {
+    fault(context, controller, `a pci-bridge's index must be above that of its bus: ${index} is not above ${bus}`);
   }
   const isRoot = model === 'pci-root' || model === 'pcie-root';
   if (controller.pcihole64 !== undefined && !isRoot) {

@@ -60,15 +60,15 @@ describe('defaults', () => {
       device: 'disk',
       driver: { name: 'qemu', type: 'raw' },
       target: { dev: 'sdh', bus: 'scsi' },
-      // Unit 7 is the controller's own.
-      address: { type: 'drive', controller: 0, bus: 0, target: 0, unit: 8 },
+      // Seven units a controller, as on a narrow bus.
+      address: { type: 'drive', controller: 1, bus: 0, target: 0, unit: 0 },
     });
   });
 
   it.each([
     ['hdd', 'ide', [0, 1, 1]],
     ['sdg', 'sata', [1, 0, 0]],
-    ['sdp', 'scsi', [1, 0, 0]],
+    ['sdp', 'scsi', [2, 0, 1]],
     ['fdb', 'fdc', [0, 0, 1]],
   ] as const)('puts %s on %s at %j', (dev, bus, [controller, channel, unit]) => {
     const { domain } = bench(disk(`<target dev='${dev}' bus='${bus}'/>`));

@@ -65,7 +65,7 @@ describe('virtiofs', () => {
         name: 'fs0-virtiofsd',
         command: 'virtiofsd',
         args: ['--fd=3', '--shared-dir=/d'],
-        fds: [{ kind: 'listen-unix', path }],
+        fds: [{ kind: 'listen-unix', path, blocking: true }],
       },
     ]);
   });

@@ -21,7 +21,7 @@ export function planVirtiofsd(filesystem: Filesystem, context: PlanContext): str
     command,
     args: ['--fd=3', ...options],
     // The socket listens before the server runs, so nothing has to wait for it.
-    fds: [{ kind: 'listen-unix', path }],
+    fds: [{ kind: 'listen-unix', path, blocking: true }],
   });
   context.files.push({ kind: 'socket', path });
   return path;

@@ -4,8 +4,20 @@ import { type AddressNeed, PCI_NEED, PCIE_NEED, USB_NEED, virtioNeed } from '../
 
 /** Cards that are known to be conventional ones. Others go where any card works. */
 const CONVENTIONAL_MODELS: ReadonlySet<string> = new Set([
-  ...['rtl8139', 'e1000', 'netfront', 'vlance', 'vmxnet', 'vmxnet2', 'vmxnet3', 'lan9118', 'smc91c111'],
-  ...['Am79C970A', 'Am79C973', '82540EM', '82545EM', '82543GC'],
+  'rtl8139',
+  'e1000',
+  'netfront',
+  'vlance',
+  'vmxnet',
+  'vmxnet2',
+  'vmxnet3',
+  'lan9118',
+  'smc91c111',
+  'Am79C970A',
+  'Am79C973',
+  '82540EM',
+  '82545EM',
+  '82543GC',
 ]);
 
 export function interfaceAddressNeed(networkInterface: NetworkInterface): AddressNeed {

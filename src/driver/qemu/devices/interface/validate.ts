@@ -11,6 +11,9 @@ import { isVirtioModel, virtioDriver } from './model.ts';
 import { isIpv6 } from './netdev.ts';
 import { validateInterfaceSource } from './validate-source.ts';
 
+/** Queues of a tap device of Linux; each takes descriptors of ours. */
+const MAX_QUEUES = 256;
+
 export function validateInterface(device: NetworkInterface, context: DomainContext): void {
   validateInterfaceSource(device, context);
   validateMac(device, context);
@@ -69,6 +72,9 @@ function validateByKind(device: NetworkInterface, context: DomainContext): void 
   const driver = virtioDriver(device);
   only(device.backend?.tap !== undefined, TAP, 'a tap device path', 'backend/@tap');
   only((driver?.queues ?? 0) > 1, MULTIQUEUE, 'more than one queue', 'driver/@queues');
+  if ((driver?.queues ?? 0) > MAX_QUEUES) {
+    fault(context, device, `a network card has at most ${MAX_QUEUES} queues`, 'driver/@queues');
+  }
   only(device.mtu !== undefined && !isPasst(device), MTU, 'an MTU', 'mtu');
   only(device.coalesce !== undefined, COALESCE, '<coalesce>', 'coalesce');
   only(device.virtualport !== undefined, VIRTUALPORT, '<virtualport>', 'virtualport');

@@ -3,5 +3,5 @@ import type { Memballoon } from '../../../../model/domain/devices/memballoon.ts'
 import { type AddressNeed, virtioNeed } from '../../addresses/need.ts';
 
 export function memballoonAddressNeed({ model }: Memballoon): AddressNeed | undefined {
-  return model?.startsWith('virtio') === true ? virtioNeed(model) : undefined;
+  return model.startsWith('virtio') ? virtioNeed(model) : undefined;
 }
