@@ -51,7 +51,6 @@ async function buildCommand() {
     outdir: 'dist',
     outExtension: { '.js': '.cjs' },
     minify: true,
-    keepNames: true,
   };
   await build({ ...common, entryPoints: { 'cli-main': 'src/cli/main.ts' } });
   const hash = createHash('sha256').update(readFileSync('dist/cli-main.cjs')).digest('hex').slice(0, 16);

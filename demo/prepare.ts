@@ -15,7 +15,7 @@ mkdirSync(directory, { recursive: true });
 const disk = join(directory, 'disk.qcow2');
 execFileSync('qemu-img', ['create', '-q', '-f', 'qcow2', disk, '64M']);
 const { kernel, initrd } = await linuxGuest();
-const run = command === '' ? '' : ` nestling.run="${command}"`;
+const run = command === '' ? ' nestling.login' : ` nestling.run="${command}"`;
 const values: Readonly<Record<string, string>> = {
   KERNEL: kernel,
   INITRD: initrd,

@@ -1,4 +1,4 @@
-import { chmodSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readdirSync, rmSync, utimesSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
@@ -15,6 +15,14 @@ it('gives back what was written, under its key', () => {
   expect(readCodeCache('a', dir)?.toString()).toBe('code');
   expect(readCodeCache('b', dir)).toBeUndefined();
   expect(readdirSync(dir)).toHaveLength(1);
+});
+
+it('removes what nobody has used for a month', () => {
+  writeCodeCache('old', Buffer.from('code'), dir);
+  const [old = ''] = readdirSync(dir);
+  utimesSync(join(dir, old), 0, 0);
+  writeCodeCache('new', Buffer.from('code'), dir);
+  expect(readdirSync(dir)).toEqual([old.replace('-old.', '-new.')]);
 });
 
 it('trusts no file that others may write', () => {

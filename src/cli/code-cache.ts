@@ -2,7 +2,19 @@
  * Files with V8's compiled code beside the other caches. V8 checks version, flags and source itself; that nobody else could
  * have written the file is checked here, because what is in it is executed.
  */
-import { closeSync, fstatSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { defaultCacheDir } from '../host/cache-file.ts';
 
@@ -33,18 +45,34 @@ export function writeCodeCache(key: string, data: Uint8Array, dir = defaultCache
   try {
     mkdirSync(dir, { recursive: true, mode: 0o755 });
     writeWhole(temporary, path, data);
+    removeOld(dir);
   } catch {
     // Read-only, full or foreign: the next run compiles as this one did.
   }
 }
 
+/** Synced before it gets its name: V8 does not look for damage in compiled code, so a power cut must not leave any. */
 function writeWhole(temporary: string, path: string, data: Uint8Array): void {
+  const fd = openSync(temporary, 'wx', 0o644);
   try {
-    writeFileSync(temporary, data, { flag: 'wx', mode: 0o644 });
+    writeFileSync(fd, data);
+    fsyncSync(fd);
     renameSync(temporary, path);
   } catch (error) {
     rmSync(temporary, { force: true });
     throw error;
+  } finally {
+    closeSync(fd);
+  }
+}
+
+/** How long the code of bundles that nobody runs any more is kept. */
+const KEPT_MS = 30 * 24 * 3600 * 1000;
+
+function removeOld(dir: string): void {
+  for (const name of readdirSync(dir)) {
+    const path = join(dir, name);
+    if (/^cli-.*\.v8cache/.test(name) && Date.now() - statSync(path).atimeMs > KEPT_MS) rmSync(path, { force: true });
   }
 }
 

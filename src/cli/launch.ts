@@ -3,7 +3,6 @@
  * halves the time to `main`. Knows nothing of the command. Without a usable cache everything works, only later.
  */
 import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
 import { readCodeCache, writeCodeCache } from './code-cache.ts';
@@ -28,4 +27,4 @@ if (cachedData === undefined || script.cachedDataRejected === true) {
 }
 const main = script.runInThisContext() as (...args: unknown[]) => void;
 const module_ = { exports: {} };
-main(module_.exports, createRequire(file), module_, file, __dirname);
+main(module_.exports, require, module_, file, __dirname);

@@ -36,6 +36,8 @@ ${Object.entries(SUBCOMMANDS)
 
 async function main(args: string[], output: OutputWatch): Promise<number> {
   const [name, ...rest] = args;
+  // `run` says when it is going to write.
+  if (name !== 'run') output.watch();
   if (name === undefined) {
     process.stderr.write(HELP);
     return EXIT_USAGE;
@@ -61,6 +63,7 @@ async function main(args: string[], output: OutputWatch): Promise<number> {
   try {
     return await (await subcommand.load()).main(rest, output);
   } catch (error) {
+    output.watch();
     return await explain(name, error);
   }
 }
@@ -82,11 +85,12 @@ async function explain(command: string, error: unknown): Promise<number> {
   return mapped instanceof VirtError ? exitStatusOf(mapped) : EXIT_FAILED;
 }
 
-main(process.argv.slice(2), new OutputWatch()).then(
+const output = new OutputWatch();
+main(process.argv.slice(2), output).then(
   (status) => {
     process.exitCode = status;
     // Whatever handle is left open is of no more use; pipes to stdout are flushed first.
-    if (process.stdout.writableLength === 0) process.exit();
+    if (!output.watching || process.stdout.writableLength === 0) process.exit();
     else process.stdout.write('', () => process.exit());
   },
   (error: unknown) => {

@@ -1,5 +1,6 @@
 /** What `nestling run` says while a guest runs: nothing, a line a step on standard error, or JSON lines on standard output. */
 import type { DomainEvent } from '../driver/domain-events.ts';
+import type { OutputWatch } from './output.ts';
 import type { RunOptions } from './run-options.ts';
 import { formatTimeline, type Moment } from './timeline.ts';
 
@@ -15,18 +16,20 @@ export class RunReport {
   /** Whether the terminal is raw at the moment: then lines need their own carriage returns. */
   rawTerminal = false;
   readonly #options: RunOptions;
+  readonly #output: OutputWatch;
   readonly #json: boolean;
   readonly #moments: Moment[] = [];
 
-  constructor(options: RunOptions) {
+  constructor(options: RunOptions, output: OutputWatch) {
     this.#options = options;
+    this.#output = output;
     // With --dry-run standard output holds one plan and nothing else.
     this.#json = options.json && !options.dryRun;
   }
 
   /** A moment of the run; times count from the start of this process. */
   mark(name: string): void {
-    const ms = performance.now();
+    const ms = process.uptime() * 1000;
     this.#moments.push({ name, ms });
     if (this.#json) this.#writeJson({ event: 'mark', name, ms: Math.round(ms * 1000) / 1000 });
     if (this.#options.verbose) this.#say(`${(ms / 1000).toFixed(3)}s ${name}`);
@@ -68,6 +71,7 @@ export class RunReport {
   }
 
   #writeJson(value: object): void {
+    this.#output.watch();
     process.stdout.write(`${JSON.stringify(value)}\n`);
   }
 
@@ -77,6 +81,7 @@ export class RunReport {
   }
 
   #say(text: string): void {
+    this.#output.watch();
     // The guest's cursor may stand anywhere in a line.
     if (this.rawTerminal) process.stderr.write(`\r\n${text.replaceAll('\n', '\r\n')}\r\n`);
     else process.stderr.write(`${text}\n`);

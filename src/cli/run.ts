@@ -16,6 +16,7 @@ import { displayName, InputError, readInput, readInputFile } from './usage.ts';
 /** @returns the exit status that RUN_HELP documents */
 export async function main(args: string[], output: OutputWatch): Promise<number> {
   const options = parseRunOptions(args);
+  if (options === 'help' || options === 'version') output.watch();
   if (options === 'help') {
     process.stdout.write(RUN_HELP);
     return 0;
@@ -24,25 +25,26 @@ export async function main(args: string[], output: OutputWatch): Promise<number>
     process.stdout.write(`nestling ${VERSION}\n`);
     return 0;
   }
-  const report = new RunReport(options);
+  const report = new RunReport(options, output);
   report.mark('started');
   using ending = new Ending(options, report, output);
-  const status = await run(options, ending, report);
+  const status = await run(options, ending, report, output);
   report.mark('cleaned-up');
   report.end({ status, reason: ending.endedBy?.reason });
   return status;
 }
 
-async function run(options: RunOptions, ending: Ending, report: RunReport): Promise<number> {
+async function run(options: RunOptions, ending: Ending, report: RunReport, output: OutputWatch): Promise<number> {
   try {
     const xml = await readInput(options.xmlPath);
     if (options.dryRun) {
+      output.watch();
       const { printPlan } = await import('./run-plan.ts');
       await printPlan(xml, options, report, ending.starting);
       return 0;
     }
     await using connection = await open(options, report);
-    return await runGuest(connection, xml, ending, options, report);
+    return await runGuest(connection, xml, ending, options, report, output);
   } catch (error) {
     return ending.endedBy?.status ?? reportError(error, report);
   }
@@ -77,6 +79,7 @@ async function runGuest(
   ending: Ending,
   options: RunOptions,
   report: RunReport,
+  output: OutputWatch,
 ): Promise<number> {
   void followEvents(connection, report);
   await using guest = await connection.createDomain(xml, {
@@ -86,7 +89,7 @@ async function runGuest(
     fileName: displayName(options.xmlPath),
     signal: ending.starting,
   });
-  using attachment = options.console ? attach(guest, report) : undefined;
+  using attachment = options.console ? attach(guest, report, output) : undefined;
   ending.watch(guest);
   const stop = await guest.waitForStop();
   report.mark('guest-exit');
@@ -100,7 +103,8 @@ async function followEvents(connection: Connection, report: RunReport): Promise<
   for await (const event of connection.events()) report.event(event);
 }
 
-function attach(guest: Domain, report: RunReport): Attachment {
+function attach(guest: Domain, report: RunReport, output: OutputWatch): Attachment {
+  output.watch();
   const attachment = attachTerminal(guest.console().stream());
   report.rawTerminal = attachment.raw;
   void (async () => {

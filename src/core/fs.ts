@@ -3,11 +3,11 @@
  * not known here.
  */
 
-import { randomBytes } from 'node:crypto';
-import type { Stats } from 'node:fs';
-import { lstat, mkdtemp, open, readFile, realpath, rename, rm } from 'node:fs/promises';
+// Through node:fs, which loads its promises at their first use: none is needed before QEMU is started.
+import { promises as fs, type Stats } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, normalize, resolve } from 'node:path';
+import { randomHex } from './random.ts';
 
 /** `sun_path` of unix(7) is 108 bytes with its final NUL. */
 export const MAX_SOCKET_PATH_BYTES = 107;
@@ -42,8 +42,8 @@ export async function writeFileAtomic(
   { mode = 0o644, sync = true }: WriteFileAtomicOptions = {},
 ): Promise<void> {
   const folder = dirname(path);
-  const temporary = join(folder, `.nestling-${randomBytes(6).toString('hex')}.tmp`);
-  const file = await open(temporary, 'wx', mode);
+  const temporary = join(folder, `.nestling-${randomHex(6)}.tmp`);
+  const file = await fs.open(temporary, 'wx', mode);
   try {
     try {
       await file.writeFile(data);
@@ -51,9 +51,9 @@ export async function writeFileAtomic(
     } finally {
       await file.close();
     }
-    await rename(temporary, path);
+    await fs.rename(temporary, path);
   } catch (error) {
-    await rm(temporary, { force: true });
+    await fs.rm(temporary, { force: true });
     throw error;
   }
   if (sync) await syncFolder(folder);
@@ -61,7 +61,7 @@ export async function writeFileAtomic(
 
 /** Without it the rename itself may be lost with the power. */
 async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r');
+  const handle = await fs.open(folder, 'r');
   try {
     await handle.sync();
   } finally {
@@ -92,15 +92,15 @@ export async function removeTree(path: string, options: RemoveTreeOptions): Prom
   if (stats === undefined) return;
   if (stats.isSymbolicLink()) throw refuse('it is a symbolic link');
   if (!stats.isDirectory()) throw refuse('it is not a directory');
-  if ((await realpath(path)) !== path) throw refuse('a part of the path is a symbolic link');
-  const mount = findMountBelow(path, await readFile(mountInfoPath, 'utf8'));
+  if ((await fs.realpath(path)) !== path) throw refuse('a part of the path is a symbolic link');
+  const mount = findMountBelow(path, await fs.readFile(mountInfoPath, 'utf8'));
   if (mount !== undefined) throw refuse(`${mount} is a mount point; unmount it first`);
-  await rm(path, { recursive: true, force: true });
+  await fs.rm(path, { recursive: true, force: true });
 }
 
 async function lstatOrNothing(path: string): Promise<Stats | undefined> {
   try {
-    return await lstat(path);
+    return await fs.lstat(path);
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
     throw error;
@@ -128,7 +128,7 @@ function findMountBelow(path: string, mountInfo: string): string | undefined {
  * A new private directory (0700) with a name of a few characters below `parent`, for sockets. Whoever makes it removes it.
  */
 export async function makeShortTempDir(parent: string, prefix = ''): Promise<string> {
-  return await mkdtemp(join(parent, prefix));
+  return await fs.mkdtemp(join(parent, prefix));
 }
 
 /**

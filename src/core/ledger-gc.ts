@@ -7,7 +7,6 @@
  * are idempotent, so that doing a part twice is harmless. What could not be removed is given back for the next time.
  */
 
-import { randomBytes } from 'node:crypto';
 import {
   appendFileSync,
   closeSync,
@@ -33,6 +32,7 @@ import {
 } from './ledger-format.ts';
 import { isAlive, type LedgerOwner, readOwner } from './ledger-owner.ts';
 import { CORE_REMOVERS, type Removers } from './ledger-removers.ts';
+import { randomHex } from './random.ts';
 
 export interface CollectGarbageOptions {
   /** The folder given to `Ledger.open`. */
@@ -118,7 +118,7 @@ async function collectFile(collector: Collector, name: string, file: LedgerFileN
   if (header === undefined) return;
   const { owner } = parseLedger(header);
   if (!mayCollect(collector, name, file, owner)) return;
-  const claimed = join(collector.dir, claimedFileName(file.base, collector.self, randomBytes(4).toString('hex')));
+  const claimed = join(collector.dir, claimedFileName(file.base, collector.self, randomHex(4)));
   if (!renameOrLose(path, claimed)) return;
   let finished = false;
   try {

@@ -4,7 +4,6 @@
  * is synced; a write that has returned outlives the process. It makes and removes no objects itself.
  */
 
-import { randomBytes } from 'node:crypto';
 import { closeSync, ftruncateSync, mkdirSync, openSync, renameSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { requirePrivateDir } from './fs-runtime-dir.ts';
@@ -17,6 +16,7 @@ import {
   type ObjectIdentity,
 } from './ledger-format.ts';
 import { type LedgerOwner, readOwner } from './ledger-owner.ts';
+import { randomHex } from './random.ts';
 
 /** Past this size, and only if most of it is done with, the file is written anew. */
 const COMPACT_BYTES = 64 * 1024;
@@ -61,7 +61,7 @@ export class Ledger implements Disposable {
   static open(dir: string, owner: LedgerOwner = readOwner()): Ledger {
     mkdirSync(dir, { recursive: true, mode: 0o700 });
     requirePrivateDir(dir, process.getuid?.() ?? 0);
-    return new Ledger(join(dir, ledgerFileName(owner, randomBytes(4).toString('hex'))), owner);
+    return new Ledger(join(dir, ledgerFileName(owner, randomHex(4))), owner);
   }
 
   /** What is recorded and not done. */

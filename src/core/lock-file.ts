@@ -2,10 +2,11 @@
  * A lock that a crash cannot leave behind: a file that names its owner (pid, start time, boot, pid namespace), made with
  * link(2) so that exactly one process gets it, and taken over once the owner is known to be dead.
  */
-import { randomBytes } from 'node:crypto';
+
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { formatHeader, parseLedger } from './ledger-format.ts';
 import { isAlive, type LedgerOwner, readOwner } from './ledger-owner.ts';
+import { randomHex } from './random.ts';
 
 /** Somebody else holds it, or it cannot be told. */
 export class LockedError extends Error {
@@ -35,7 +36,7 @@ const ATTEMPTS = 16;
  */
 export function acquireLockFile(path: string, options: LockFileOptions = {}): Disposable {
   const self = options.self ?? readOwner();
-  const mine = `${path}.${randomBytes(6).toString('hex')}`;
+  const mine = `${path}.${randomHex(6)}`;
   writeFileSync(mine, formatHeader(self), { mode: 0o600, flag: 'wx' });
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
@@ -63,7 +64,7 @@ function removeStale(path: string, self: LedgerOwner, procRoot: string): void {
   if (text === undefined) return;
   requireDead(path, text, self, procRoot);
   // One rename wins. Should the file have changed hands since it was read, it is given back.
-  const aside = `${path}.stale-${randomBytes(6).toString('hex')}`;
+  const aside = `${path}.stale-${randomHex(6)}`;
   try {
     renameSync(path, aside);
   } catch (error) {

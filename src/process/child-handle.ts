@@ -5,6 +5,7 @@
 
 import type { ChildProcess } from 'node:child_process';
 import { Duplex, Readable, Writable } from 'node:stream';
+import { monotonicMs } from '../core/clock.ts';
 import { type ProcessIdentity, readProcStat } from './proc.ts';
 import { errnoOf, ProcessError } from './process-error.ts';
 import type { StderrTail } from './stderr-tail.ts';
@@ -61,7 +62,7 @@ const TAIL_PATIENCE_MS = 100;
 
 export interface ChildInit {
   command: string;
-  /** `performance.now()` at the fork. */
+  /** `monotonicMs()` at the fork. */
   startedAtMs: number;
   tail: StderrTail;
   /** The fds whose streams belong to the caller. */
@@ -107,7 +108,7 @@ export class Child implements ChildHandle {
     signal: NodeJS.Signals | null,
     { startedAtMs, tail }: ChildInit,
   ): Promise<ExitResult> {
-    const durationMs = performance.now() - startedAtMs;
+    const durationMs = monotonicMs() - startedAtMs;
     let timer: NodeJS.Timeout | undefined;
     const patience = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, TAIL_PATIENCE_MS);

@@ -5,10 +5,10 @@
  */
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { closeSync, statSync } from 'node:fs';
+import { closeSync, readlinkSync, statSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { Duplex } from 'node:stream';
-import { isMainThread } from 'node:worker_threads';
+import { monotonicMs } from '../core/clock.ts';
 import { Child, type ChildHandle } from './child-handle.ts';
 import { type ChildStdio, chooseStatusFd, fileTailOf, openStdio, type RawStdio, streamTailOf } from './child-stdio.ts';
 import { findProgram } from './find-program.ts';
@@ -54,7 +54,7 @@ export async function spawnChild(spec: SpawnSpec, options: SpawnOptions = {}): P
   options.lifetime?.throwIfAborted();
   const plan = planSpawn(spec, options);
   const openFiles: number[] = [];
-  const startedAtMs = performance.now();
+  const startedAtMs = monotonicMs();
   let started: Started;
   try {
     started = await forkChild(spec, plan, openStdio(spec.command, plan.stdio, openFiles));
@@ -105,8 +105,25 @@ function planSpawn(spec: SpawnSpec, options: SpawnOptions): SpawnPlan {
     );
   }
   if (statusFd !== undefined) stdio[statusFd] = 'pipe';
-  const facts = { parentPid: process.pid, isMainThread, locate: (tool: string) => findProgram(tool), statusFd, hold };
+  const facts = {
+    parentPid: process.pid,
+    isMainThread: isMainThread(),
+    locate: (tool: string) => findProgram(tool),
+    statusFd,
+    hold,
+  };
   return { ...wrapCommand(program, spec, facts), stdio, pipes, statusFd };
+}
+
+/** Whether the kernel sees this code in the process's first thread: node:worker_threads would say it too, at 2 ms for loading it. */
+function isMainThread(): boolean {
+  try {
+    const [pid, , thread] = readlinkSync('/proc/thread-self').split('/');
+    return pid === thread;
+  } catch {
+    // Without /proc the caller's word is taken; a parent-death signal from a worker would come early, not late.
+    return true;
+  }
 }
 
 /** Node reports a missing working directory as ENOENT of the program. */

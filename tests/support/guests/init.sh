@@ -3,6 +3,7 @@
 # console and gives a root shell there. The ACPI power button powers off. Kernel command line:
 #   nestling.run="COMMAND"  runs it before the shell and prints "nestling run: exit STATUS"
 #   nestling.net=dhcp       brings up eth0 with DHCP
+#   nestling.login          a shell for people, in which Ctrl-C works
 export PATH=/sbin:/bin HOME=/root TERM=vt100 PS1='nestling# '
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -42,7 +43,12 @@ if [ -n "$command" ]; then
   wait $!
   echo "nestling run: exit $?"
 fi
+# A shell started in the background ignores Ctrl-C for ever; login gives SIGINT back, but loses what was typed ahead.
+shell=sh
+case " $(cat /proc/cmdline) " in
+*' nestling.login '*) shell='login -p -f root' ;;
+esac
 while :; do
-  setsid cttyhack sh < /dev/console &
+  setsid cttyhack $shell < /dev/console &
   wait $!
 done

@@ -2,7 +2,8 @@
  * Finds the images below a disk's top image by reading their headers, so that a definition may name the top only.
  * Files are read, never written; network images end the walk, as QEMU opens those itself.
  */
-import { type FileHandle, open } from 'node:fs/promises';
+import { promises as fs } from 'node:fs';
+import type { FileHandle } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type {
   BackingStore,
@@ -220,7 +221,7 @@ async function readHeader(path: string, format: StorageFormat): Promise<{ header
 
 async function openImage(path: string, role: string): Promise<FileHandle> {
   try {
-    return await open(path, 'r');
+    return await fs.open(path, 'r');
   } catch (cause) {
     throw systemError(path, `cannot open it${role === '' ? '' : role}`, cause);
   }

@@ -3,7 +3,7 @@
  * temporary one (removed with the connection). Sockets live in a short runtime directory, because a socket's path must
  * fit in 107 bytes however long the root is. Holds the root's lock; knows nothing of guests.
  */
-import { randomBytes } from 'node:crypto';
+
 import { lstatSync, mkdirSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join, normalize } from 'node:path';
@@ -13,6 +13,7 @@ import { removeTree } from '../../../core/fs.ts';
 import { prepareRuntimeDir } from '../../../core/fs-runtime-dir.ts';
 import { Ledger } from '../../../core/ledger.ts';
 import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
+import { randomHex } from '../../../core/random.ts';
 import { Layout, type LayoutRoots } from '../layout.ts';
 
 export interface EmbeddedRootOptions {
@@ -58,7 +59,7 @@ export class EmbeddedRoot implements AsyncDisposable {
     const cleanup = new DisposalStack();
     cleanup.defer(() => ledger[Symbol.dispose]());
     try {
-      const unique = randomBytes(4).toString('hex');
+      const unique = randomHex(4);
       const run = makeRecorded(ledger, cleanup, join(runtimeDir, unique), runtimeDir);
       const path =
         options.root === undefined ? makeTemporaryRoot(ledger, cleanup, unique) : useRoot(options.root, cleanup);

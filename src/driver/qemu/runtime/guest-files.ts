@@ -3,14 +3,13 @@
  * made: the connection's own directories are recorded as a whole, so only what lies elsewhere needs a record of its own.
  */
 import { execFile } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { existsSync, lstatSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
-import { chmod, copyFile, rename, rm } from 'node:fs/promises';
+import { existsSync, promises as fs, lstatSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { promisify } from 'node:util';
 import type { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { removeTree } from '../../../core/fs.ts';
+import { randomHex } from '../../../core/random.ts';
 import type { Layout } from '../layout.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { FileRequest } from '../plan/parts.ts';
@@ -97,17 +96,17 @@ const MAKERS: { readonly [K in FileRequest['kind']]: Maker<K> } = {
 
 /** Appears whole or not at all: a half-written variable store would be used by the next start. */
 async function copyTemplate({ path, template, mode, format }: OfKind<'copy'>): Promise<void> {
-  const temporary = `${path}.${randomBytes(4).toString('hex')}`;
+  const temporary = `${path}.${randomHex(4)}`;
   try {
     if (format === undefined || format.from === format.to) {
-      await copyFile(template, temporary);
+      await fs.copyFile(template, temporary);
     } else {
       await promisify(execFile)('qemu-img', ['convert', '-f', format.from, '-O', format.to, template, temporary]);
     }
-    await chmod(temporary, mode);
-    await rename(temporary, path);
+    await fs.chmod(temporary, mode);
+    await fs.rename(temporary, path);
   } catch (cause) {
-    await rm(temporary, { force: true });
+    await fs.rm(temporary, { force: true });
     const why = cause instanceof Error ? cause.message.trim() : String(cause);
     throw new VirtError(`cannot make ${path} from the template ${template}: ${why}`, {
       code: ErrorCode.SYSTEM_ERROR,

@@ -3,15 +3,14 @@
  * listening sockets, secrets in files that have no name any more. What was opened here is closed once QEMU runs.
  */
 
-import { randomBytes } from 'node:crypto';
 import { closeSync, linkSync, openSync, rmSync, unlinkSync, writeSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../../../core/fs.ts';
+import { randomHex } from '../../../core/random.ts';
 import { makeBlocking } from '../../../process/blocking.ts';
 import type { ChildStdio } from '../../../process/spawn.ts';
-import { encryptSecret } from '../devices/secret.ts';
 import type { FdRequest, SecretReference } from '../plan/parts.ts';
 
 /** What the requests are answered with. */
@@ -77,7 +76,7 @@ async function prepareOne(request: FdRequest, sources: FdSources, fds: PreparedF
     case 'file':
       return { path: request.path, flags: request.flags };
     case 'secret':
-      return { fd: nameless(contentOf(request, sources), sources.scratchDir, fds) };
+      return { fd: nameless(await contentOf(request, sources), sources.scratchDir, fds) };
     case 'master-key':
       return { fd: nameless(sources.masterKey, sources.scratchDir, fds) };
     case 'listen-unix':
@@ -94,15 +93,21 @@ async function prepareOne(request: FdRequest, sources: FdSources, fds: PreparedF
 }
 
 /** Encrypted with the guest's master key where the plan says so: then nothing in clear passes through a file. */
-function contentOf({ secret, iv, format }: FdRequest & { kind: 'secret' }, sources: FdSources): Uint8Array {
+async function contentOf(
+  { secret, iv, format }: FdRequest & { kind: 'secret' },
+  sources: FdSources,
+): Promise<Uint8Array> {
   const value = secret.value === undefined ? sources.resolveSecret(secret) : Buffer.from(secret.value);
-  if (iv !== undefined) return encryptSecret(value, sources.masterKey, iv);
+  if (iv !== undefined) {
+    const { encryptSecret } = await import('../devices/secret-encryption.ts');
+    return encryptSecret(value, sources.masterKey, iv);
+  }
   return format === 'base64' ? Buffer.from(Buffer.from(value).toString('base64')) : value;
 }
 
 /** A file that only descriptors lead to: QEMU reads it as /dev/fd/N, nobody else can. */
 function nameless(content: Uint8Array, dir: string, fds: PreparedFds): number {
-  const path = join(dir, `.${randomBytes(8).toString('hex')}`);
+  const path = join(dir, `.${randomHex(8)}`);
   const fd = openSync(path, 'wx+', 0o600);
   fds.owned.push(fd);
   unlinkSync(path);

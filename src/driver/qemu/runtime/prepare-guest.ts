@@ -2,8 +2,9 @@
  * From domain XML to a launch plan on this host: finds the emulator and its capabilities, fetches the facts that the
  * definition needs, settles the acceleration and lets the planner do the rest. Starts nothing.
  */
-import { randomBytes, randomUUID } from 'node:crypto';
+
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import { randomBytes, randomUuid } from '../../../core/random.ts';
 import { hostArch } from '../../../host/cpu.ts';
 import type { HostFacts } from '../../../host/host-facts.ts';
 import { readHugetlbfsMounts } from '../../../host/hugetlbfs.ts';
@@ -50,7 +51,7 @@ export async function prepareGuest(source: string | Domain, options: PrepareOpti
   const domain = readSource(source, options.fileName, notes);
   if (options.name !== undefined) domain.name = options.name;
   options.onMark?.('xml-parsed');
-  domain.uuid ??= randomUUID();
+  domain.uuid ??= randomUuid();
   const emulator = findEmulator(domain.devices?.emulator, domain.os?.type?.arch ?? hostArch());
   const wantsKvm =
     options.accel === 'kvm' || options.accel === 'auto' || (options.accel === undefined && domain.type === 'kvm');

@@ -1,6 +1,7 @@
 /** Secrets of one connection, in memory: definitions and values. Values never leave but towards QEMU's descriptors. */
-import { randomUUID } from 'node:crypto';
+
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { randomUuid } from '../../../core/random.ts';
 import { parseSecret, type Secret, usageId } from '../../../model/secret.ts';
 import type { SecretReference } from '../plan/parts.ts';
 
@@ -10,7 +11,7 @@ export class SecretStore implements Disposable {
   /** Adds or redefines a secret; its value stays. @returns its UUID */
   define(xml: string): string {
     const secret = parseSecret(xml);
-    const uuid = secret.uuid ?? randomUUID();
+    const uuid = secret.uuid ?? randomUuid();
     const id = usageId(secret);
     for (const [other, entry] of this.#secrets) {
       const same = id !== undefined && usageId(entry.secret) === id && entry.secret.usage?.type === secret.usage?.type;

@@ -3,10 +3,10 @@
  * socket pair. Everything is undone when a step fails, and the error carries QEMU's own words.
  */
 
-import { randomBytes } from 'node:crypto';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import { randomBytes } from '../../../core/random.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
 import { spawnChild } from '../../../process/spawn.ts';

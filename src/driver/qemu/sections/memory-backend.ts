@@ -126,7 +126,10 @@ interface Settings {
 function settingsOf(context: PlanContext, request: BackendRequest): Settings {
   const { memoryBacking, cpu } = context.domain;
   const cell = cpu?.numa?.cells[request.cell];
-  const given = request.pageSizeKiB === context.host.pageSizesKiB[0] ? undefined : request.pageSizeKiB;
+  const given =
+    request.pageSizeKiB !== undefined && request.pageSizeKiB === context.host.pageSizesKiB[0]
+      ? undefined
+      : request.pageSizeKiB;
   const inherited = request.pageSizeKiB === undefined ? hugepageSizeKiB(context, request.cell) : undefined;
   // A file of one's own is not made of huge pages.
   const hugepageKiB = request.path === undefined ? (given ?? inherited?.sizeKiB) : undefined;

@@ -150,7 +150,7 @@ describe('-cpu', () => {
 
   it('cannot be given further options by a model’s name', () => {
     expect(cpu('<cpu><model>EPYC,svm=on</model></cpu>', { type: 'kvm' })).toBeUndefined();
-    expect(refusals(`${MEMORY}<cpu><model>EPYC,svm=on</model></cpu>`)[0]).toMatch(/no CPU model/);
+    expect(refusals(`${MEMORY}<cpu><model>EPYC,svm=on</model></cpu>`)[0]).toMatch(/is no name of a CPU model/);
   });
 
   it.each([

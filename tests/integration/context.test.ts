@@ -1,0 +1,166 @@
+/**
+ * An embedded guest lives where its program lives: QEMU's parent is the program, and cgroup in every hierarchy, namespaces, CPU
+ * affinity, nice value, limits and root are the program's own, also where the program has unusual ones.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { listDescendants } from '../../src/process/proc.ts';
+import { bundleScript } from '../support/bundle.ts';
+import { domainXml } from '../support/domain-xml.ts';
+import { bootSectorImage } from '../support/guests/boot-sectors.ts';
+import { StreamText } from '../support/until.ts';
+
+const NAMESPACES = [
+  'cgroup',
+  'ipc',
+  'mnt',
+  'net',
+  'pid',
+  'pid_for_children',
+  'time',
+  'time_for_children',
+  'user',
+  'uts',
+];
+
+let scratch: string;
+let script: string;
+let xml: string;
+beforeAll(async () => {
+  scratch = mkdtempSync(join(tmpdir(), 'context-'));
+  script = await bundleScript(new URL('context-program.ts', import.meta.url).pathname);
+  xml = join(scratch, 'guest.xml');
+  writeFileSync(
+    xml,
+    domainXml({ name: 'context', vcpus: 2, disks: [{ path: await bootSectorImage('halt'), readonly: true }] }),
+  );
+});
+afterAll(() => rmSync(scratch, { recursive: true, force: true }));
+
+/** What a process is surrounded by. Values of `stat` are counted behind the command's closing parenthesis. */
+function contextOf(pid: number): Record<string, string> {
+  const read = (file: string) => readFileSync(`/proc/${pid}/${file}`, 'utf8');
+  const status = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(read('status'))?.[1] ?? '';
+  const stat = read('stat')
+    .replace(/^.*\) /s, '')
+    .split(' ');
+  return {
+    cgroup: read('cgroup'),
+    ...Object.fromEntries(NAMESPACES.map((name) => [`ns/${name}`, readlinkSync(`/proc/${pid}/ns/${name}`)])),
+    root: readlinkSync(`/proc/${pid}/root`),
+    cpus: status('Cpus_allowed_list'),
+    memoryNodes: status('Mems_allowed_list'),
+    uid: status('Uid'),
+    gid: status('Gid'),
+    capabilities: status('CapEff'),
+    nice: stat[16] ?? '',
+    openFiles: /^Max open files\s+(\S+\s+\S+)/m.exec(read('limits'))?.[1] ?? '',
+    oomScore: read('oom_score_adj'),
+  };
+}
+
+/** Runs the program below `prefix` and hands its context, and those of QEMU and of each of QEMU's threads, to `check`. */
+async function withGuest(prefix: readonly string[], check: (program: number, qemu: number) => void): Promise<void> {
+  const [command = '', ...args] = [...prefix, process.execPath, script, xml];
+  const program = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const closed = once(program, 'close');
+  const errors = new StreamText(program.stderr);
+  try {
+    const { pid } = JSON.parse(await new StreamText(program.stdout).until('\n')) as { pid: number };
+    const found = listDescendants(pid).filter(({ comm }) => comm.startsWith('qemu-system'));
+    expect(found).toHaveLength(1);
+    check(pid, found[0]!.pid);
+  } finally {
+    program.stdin.end();
+    await closed;
+  }
+  expect([program.exitCode, errors.text]).toEqual([0, '']);
+}
+
+function expectSameContext(program: number, qemu: number): void {
+  expect(contextOf(qemu)).toEqual(contextOf(program));
+  expect(readFileSync(`/proc/${qemu}/status`, 'utf8')).toMatch(new RegExp(`^PPid:\\s*${program}$`, 'm'));
+  const { cpus } = contextOf(program);
+  for (const thread of readdirSync(`/proc/${qemu}/task`)) {
+    expect(readFileSync(`/proc/${qemu}/task/${thread}/status`, 'utf8')).toMatch(
+      new RegExp(`^Cpus_allowed_list:\\s*${cpus}$`, 'm'),
+    );
+    expect(readFileSync(`/proc/${qemu}/task/${thread}/cgroup`, 'utf8')).toBe(contextOf(program)['cgroup']);
+  }
+}
+
+describe('an embedded guest', () => {
+  it('is the child of its program and shares its context', async () => {
+    await withGuest([], expectSameContext);
+  });
+
+  it('keeps the affinity, the nice value and the limits that the program was given', async () => {
+    await withGuest(
+      ['taskset', '--cpu-list', '0', 'nice', '-n', '5', 'prlimit', '--nofile=777:888'],
+      (program, qemu) => {
+        expect(contextOf(program)).toMatchObject({ cpus: '0', nice: '5' });
+        expectSameContext(program, qemu);
+      },
+    );
+  });
+
+  const hierarchy = writableHierarchy();
+  if (hierarchy === undefined) process.stderr.write('\nSKIPPED: no cgroup hierarchy can be written here\n\n');
+  it.skipIf(hierarchy === undefined)('stays in the cgroup of its program', async () => {
+    const group = join(hierarchy!, `nestling-context-${process.pid}`);
+    mkdirSync(group);
+    try {
+      const enter = ['sh', '-c', 'echo $$ > "$0/cgroup.procs" && exec "$@"', group];
+      await withGuest(enter, (program, qemu) => {
+        expect(contextOf(program)['cgroup']).toContain('nestling-context-');
+        expectSameContext(program, qemu);
+        const members = readFileSync(join(group, 'cgroup.procs'), 'utf8').split('\n');
+        expect(members).toEqual(expect.arrayContaining([String(program), String(qemu)]));
+      });
+    } finally {
+      rmdirSync(group);
+    }
+  });
+
+  it.skipIf(process.getuid?.() !== 0)('stays in the namespaces of its program', async () => {
+    await withGuest(['unshare', '--uts', '--ipc', '--net', '--mount'], (program, qemu) => {
+      expect(contextOf(program)['ns/net']).not.toBe(contextOf(process.pid)['ns/net']);
+      expectSameContext(program, qemu);
+    });
+  });
+});
+
+/** A hierarchy where groups can be made, a controller's own (v1) or the unified one. */
+function writableHierarchy(): string | undefined {
+  const base = '/sys/fs/cgroup';
+  const candidates = ['freezer', 'pids', 'unified', ''].map((name) => join(base, name));
+  return candidates.find((path) => {
+    if (!existsSync(join(path, 'cgroup.procs'))) return false;
+    try {
+      accessSync(join(path, 'cgroup.procs'), constants.W_OK);
+      const probe = join(path, `nestling-probe-${process.pid}`);
+      mkdirSync(probe);
+      rmdirSync(probe);
+      return true;
+    } catch {
+      // Read-only, or not ours: the next one.
+      return false;
+    }
+  });
+}
