@@ -18,7 +18,7 @@ export function formatTable(results: readonly Result[]): string {
       formatSummary(ours, unit),
       others.map((other) => `${other.name} ${formatSummary(other, unit)}`).join('; '),
       `${figure.name} ${formatValue(figure.value, figure.unit)}`,
-      `<= ${formatValue(goal, figure.unit)}`,
+      Number.isFinite(goal) ? `<= ${formatValue(goal, figure.unit)}` : 'none',
       isMet(result) === true ? 'yes' : 'NO',
     ];
   });

@@ -36,12 +36,16 @@ export const CREATE: Bench = {
       summarize('raw QEMU to greeting', samples.greeting),
       summarize('raw QEMU to running', samples.answer),
     ];
-    const row = addedRow('createDomain until QEMU runs', summarize('ours', samples.ours), greeting, ADDED_GOAL_MS);
+    const ours = summarize('ours', samples.ours);
+    const what = 'createDomain until QEMU runs';
     return [
       {
-        ...row,
-        others: [greeting, answer],
-        note: 'in a program that is connected already; added to the greeting, which QEMU sends before it makes the machine',
+        ...addedRow(`${what}, over raw QEMU that runs`, ours, answer, ADDED_GOAL_MS),
+        note: 'in a program that is connected already; raw QEMU runs when it answers query-status',
+      },
+      {
+        ...addedRow(`${what}, over raw QEMU's greeting`, ours, greeting, Number.POSITIVE_INFINITY),
+        note: 'for information: QEMU greets before it makes the machine, and needs longer for that than any goal',
       },
       commandsRow(commandCounts),
     ];

@@ -26,8 +26,9 @@ export async function main(args: string[], output: OutputWatch): Promise<number>
     return 0;
   }
   const report = new RunReport(options, output);
-  report.mark('started');
+  // Signals first: whoever reads the first mark may send one.
   using ending = new Ending(options, report, output);
+  report.mark('started');
   const status = await run(options, ending, report, output);
   report.mark('cleaned-up');
   report.end({ status, reason: ending.endedBy?.reason });

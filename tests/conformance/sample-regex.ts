@@ -62,7 +62,8 @@ class RegexSampler {
       if (this.#peek() === '-' && this.#pattern[this.#at + 1] !== ']') {
         this.#at++;
         const last = this.#classChar();
-        for (let code = first.charCodeAt(0); code <= last.charCodeAt(0); code++) members.push(String.fromCharCode(code));
+        for (let code = first.charCodeAt(0); code <= last.charCodeAt(0); code++)
+          members.push(String.fromCharCode(code));
       } else members.push(first);
     }
     this.#at++;

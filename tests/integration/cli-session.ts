@@ -5,6 +5,7 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { bundleScript } from '../support/bundle.ts';
@@ -35,8 +36,6 @@ export interface Session extends AsyncDisposable {
   readonly stderr: StreamText;
   readonly ended: Promise<Ended>;
 }
-
-const SIGKILL_STATUS = 137;
 
 /** Starts `nestling ARGS`; its standard input stays open until `process.stdin.end()`. */
 export async function startNestling(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Session> {
@@ -70,8 +69,8 @@ function follow(process: ChildProcessWithoutNullStreams): Session {
   const stderr = new StreamText(process.stderr);
   // A program may end before it has read everything.
   process.stdin.on('error', () => undefined);
-  const ended = once(process, 'close').then(([status]) => ({
-    status: typeof status === 'number' ? status : SIGKILL_STATUS,
+  const ended = once(process, 'close').then(() => ({
+    status: process.exitCode ?? 128 + constants.signals[process.signalCode ?? 'SIGKILL'],
     stdout: stdout.text,
     stderr: stderr.text,
   }));

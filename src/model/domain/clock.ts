@@ -1,11 +1,12 @@
 /** `<clock>`: what the guest's clock starts with, and its timers. */
 import { attr, child, children, type Infer, required, struct } from '../schema/schema.ts';
-import { int, oneOf, text, uint, ulong, type ValueCodec, yesNo } from '../schema/values.ts';
+import { integer, oneOf, text, uint, ulong, type ValueCodec, yesNo } from '../schema/values.ts';
 
+const seconds = integer({ min: -Number.MAX_SAFE_INTEGER });
 /** Seconds, or `reset`. */
 const adjustment: ValueCodec<number | 'reset'> = {
   describe: 'seconds | reset',
-  parse: (value) => (value === 'reset' ? 'reset' : int.parse(value)),
+  parse: (value) => (value === 'reset' ? 'reset' : seconds.parse(value)),
   format: String,
 };
 

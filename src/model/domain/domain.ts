@@ -131,9 +131,10 @@ export function parseDomain(source: string | XmlElement, options: { fileName?: s
     return domainSchema.readElement(root, context);
   });
   faults.throwIfAny('domain XML', options.fileName);
-  const warnings = context.unknown.map(({ path, line, column, suggestion }) => {
+  const warnings = context.unknown.map(({ path, line, column, suggestion, repeated }) => {
     const hint = suggestion === undefined ? '' : ` (did you mean '${suggestion}'?)`;
-    return `${options.fileName ?? 'domain XML'}:${line}:${column}: ${path} is not known${hint}; it is kept and has no effect`;
+    const reason = repeated === true ? 'appears more than once and only the first counts' : `is not known${hint}`;
+    return `${options.fileName ?? 'domain XML'}:${line}:${column}: ${path} ${reason}; it is kept and has no effect`;
   });
   return { domain, warnings };
 }

@@ -1,11 +1,11 @@
 /** `<launchSecurity>`: confidential computing. What each type needs is checked by the QEMU driver. */
 import { attr, child, type Infer, required, struct } from '../schema/schema.ts';
-import { oneOf, text, uint, uint64, type ValueCodec, yesNo } from '../schema/values.ts';
+import { bareHex, oneOf, text, uint, type ValueCodec, yesNo } from '../schema/values.ts';
 
-/** Four digits as SEV writes it, eight where it is longer (SNP, TDX). */
+/** Hexadecimal digits, also without 0x. Four of them as SEV writes it, eight where it is longer (SNP, TDX). */
 const policy: ValueCodec<bigint> = {
   describe: 'integer 0x0000..2^64-1',
-  parse: (value) => uint64.parse(value),
+  parse: (value) => bareHex.parse(value),
   format: (value) => `0x${value.toString(16).padStart(value > 0xffffn ? 8 : 4, '0')}`,
 };
 

@@ -4,15 +4,42 @@ import { formatXml } from '../../xml/format.ts';
 import { parseXml } from '../../xml/parse.ts';
 import { DefinitionError, FaultList, sourceOf } from './faults.ts';
 import { nearestOf } from './nearest.ts';
-import { attr, child, children, cloneDefinition, content, flag, ReadContext, raw, required, struct } from './schema.ts';
+import {
+  attr,
+  child,
+  children,
+  cloneDefinition,
+  content,
+  flag,
+  ReadContext,
+  raw,
+  required,
+  single,
+  struct,
+  unsetByZero,
+} from './schema.ts';
 import { sizeBytes, sizeKiB } from './sizes.ts';
-import { cpuset, formatCpuset, hex, integer, mac, oneOf, onOff, text, uint, uint64, uuid, yesNo } from './values.ts';
+import {
+  bareHex,
+  cpuset,
+  formatCpuset,
+  hex,
+  integer,
+  mac,
+  oneOf,
+  onOff,
+  text,
+  uint,
+  uint64,
+  uuid,
+  yesNo,
+} from './values.ts';
 
-const wheel = struct({ size: required(attr(uint)), spokes: attr(uint) });
+const wheel = struct({ size: required(attr(uint)), spokes: attr(uint), load: unsetByZero(attr(uint)) });
 const bike = struct({
   kind: required(attr(oneOf('road', 'city', 'cargo'))),
   locked: attr(yesNo, 'is_locked'),
-  name: child(text),
+  name: single(child(text)),
   weight: child(sizeKiB()),
   wheels: children(wheel, 'wheel'),
   bell: flag(),
@@ -69,6 +96,20 @@ describe('struct', () => {
     expect(written).toContain('<naem>x</naem>');
   });
 
+  it('reads the first of repeated elements, keeps the others, and warns of them', () => {
+    const { value, unknown, faults } = read(
+      "<bike kind='road'><weight unit='KiB'>1</weight><weight unit='KiB'>2</weight></bike>",
+    );
+    expect({ weight: value.weight, faults }).toEqual({ weight: 1, faults: [] });
+    expect(unknown).toMatchObject([{ path: 'bike/weight', repeated: true }]);
+    expect(formatXml(bike.writeElement('bike', value)).match(/<weight/g)).toHaveLength(2);
+  });
+
+  it('takes a number that stands for nothing as absent', () => {
+    const { value, faults } = read("<bike kind='road'><wheel size='1' load='0'/><wheel size='1' load='3'/></bike>");
+    expect({ loads: value.wheels.map(({ load }) => load), faults }).toEqual({ loads: [undefined, 3], faults: [] });
+  });
+
   it('gathers every fault with path and line', () => {
     const { faults } = read(
       "<bike kind='raod'>\n<wheel/>\n<wheel size='-1'/><name>a</name><name>b</name>\n<weight unit='MB ish'>1</weight></bike>",
@@ -100,6 +141,12 @@ describe('values', () => {
     [mac, '52:54', undefined],
     [hex(4, 0xffff), '0x1F', '0x001f'],
     [hex(2, 0xff), '256', undefined],
+    [hex(2, 0xff), '010', '0x08'],
+    [hex(2, 0xff), '08', undefined],
+    [bareHex, '100', '0x100'],
+    [bareHex, '0xBeef', '0xbeef'],
+    [bareHex, '0xg', undefined],
+    [integer(), '+97', '97'],
     [integer({ min: 1 }), '0', undefined],
     [uint, '1e3', undefined],
     [uint, '', undefined],

@@ -28,6 +28,10 @@ export interface Field<T, P extends Presence = Presence> {
   readonly xmlName: string | undefined;
   readonly value?: ValueCodec<T>;
   readonly element?: ElementCodec<T>;
+  /** A second one is a fault rather than ignored. */
+  readonly single?: boolean;
+  /** Reads as if it were absent. */
+  readonly unset?: T;
   /** Only carries the type. */
   readonly type?: T;
 }
@@ -56,11 +60,18 @@ export interface Extra {
 /** Key of the unknown content kept on a struct's object (not enumerable). */
 export const EXTRA = Symbol('extra');
 
+/** Content that is kept without effect. */
+export interface UnknownContent extends SourcePosition {
+  readonly suggestion: string | undefined;
+  /** The element is known; it stands there for the second time. */
+  readonly repeated?: boolean;
+}
+
 /** State of one reading: the faults so far, what was kept without being understood, and the path down to here. */
 export class ReadContext {
   readonly faults: FaultList;
-  /** Elements and attributes that no table names: kept, and worth a warning. */
-  readonly unknown: { path: string; line: number; column: number; suggestion: string | undefined }[] = [];
+  /** Elements and attributes that no table names, and repeated elements: kept, and worth a warning. */
+  readonly unknown: UnknownContent[] = [];
   #path = '';
 
   constructor(faults: FaultList) {
@@ -95,6 +106,16 @@ export function attr<T>(value: ValueCodec<T>, xmlName?: string): Field<T, 'optio
 /** A child element that appears at most once: a struct, or a scalar that is its text. */
 export function child<T>(codec: ElementCodec<T> | ValueCodec<T>, xmlName?: string): Field<T, 'optional'> {
   return { kind: 'child', presence: 'optional', xmlName, element: toElementCodec(codec) };
+}
+
+/** Marks a child of which libvirt refuses a second one; of others it reads the first and ignores the rest. */
+export function single<T, P extends Presence>(field: Field<T, P>): Field<T, P> {
+  return { ...field, single: true };
+}
+
+/** Marks a number for which libvirt takes 0 as "not given". */
+export function unsetByZero<P extends Presence>(field: Field<number, P>): Field<number, P> {
+  return { ...field, unset: 0 };
 }
 
 /** A child element that may repeat; always an array, empty where there is none. */
@@ -219,8 +240,13 @@ export class StructCodec<T> implements ElementCodec<T> {
       }
       const count = (counts.get(name) ?? 0) + 1;
       counts.set(name, count);
+      if (count > 1 && row.field.kind !== 'children') {
+        if (row.field.single === true) context.fault(node, `<${node.name}> may appear only once`, `/${name}`);
+        else this.#keepRepeated(node, extra, context);
+        continue;
+      }
       const step = row.field.kind === 'children' ? `${name}[${count}]` : name;
-      context.inside(step, () => readField(row, node, count, result, context));
+      context.inside(step, () => readField(row, node, result, context));
     }
   }
 
@@ -233,6 +259,11 @@ export class StructCodec<T> implements ElementCodec<T> {
     kept.push(attribute);
     const suggestion = nearestOf(attribute.name, this.#attributes.keys());
     context.unknown.push({ ...context.at(attribute, `/@${attribute.name}`), suggestion });
+  }
+
+  #keepRepeated(element: XmlElement, kept: XmlElement[], context: ReadContext): void {
+    kept.push(element);
+    context.unknown.push({ ...context.at(element, `/${element.name}`), suggestion: undefined, repeated: true });
   }
 
   #keepElement(element: XmlElement, kept: XmlElement[], context: ReadContext): void {
@@ -257,17 +288,9 @@ export class StructCodec<T> implements ElementCodec<T> {
   }
 }
 
-function readField(
-  row: Row,
-  node: XmlElement,
-  count: number,
-  result: Record<string, unknown>,
-  context: ReadContext,
-): void {
+function readField(row: Row, node: XmlElement, result: Record<string, unknown>, context: ReadContext): void {
   const { field, key } = row;
-  if (field.kind !== 'children' && count > 1) {
-    context.fault(node, `<${node.name}> may appear only once`);
-  } else if (field.kind === 'flag') {
+  if (field.kind === 'flag') {
     result[key] = true;
   } else if (field.kind === 'raw') {
     result[key] = node;
@@ -296,7 +319,8 @@ function writeField(element: XmlElement, row: Row, value: unknown): void {
 
 function readScalar(field: Field<unknown>, text: string, position: SourcePosition, context: ReadContext): unknown {
   try {
-    return field.value?.parse(text);
+    const value = field.value?.parse(text);
+    return value === field.unset ? undefined : value;
   } catch (error) {
     if (!(error instanceof ValueError)) throw error;
     context.faults.add(position, `value '${text}' ${error.message}`);

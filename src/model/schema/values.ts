@@ -67,9 +67,27 @@ export const ulong: ValueCodec<number> = integer();
 export function hex(digits: number, max: number): ValueCodec<number> {
   return codec(
     `integer 0x0..0x${max.toString(16)}`,
-    (value) => parseInteger(value, 0, max),
+    (value) => parseInteger(readOctal(value.trim()), 0, max),
     (value) => `0x${value.toString(16).padStart(digits, '0')}`,
   );
+}
+
+/** A number whose digits are hexadecimal with or without 0x before them. */
+export const bareHex: ValueCodec<bigint> = codec(
+  'hexadecimal 0x0..2^64-1',
+  (value) => {
+    if (!/^(?:0x)?[0-9a-fA-F]{1,16}$/i.test(value)) throw new ValueError('is not a hexadecimal number');
+    return BigInt(`0x${value.replace(/^0x/i, '')}`);
+  },
+  (value) => `0x${value.toString(16)}`,
+);
+
+/** Where hexadecimal is expected, libvirt reads as C does: digits after a leading 0 are octal. */
+function readOctal(value: string): string {
+  if (!/^0\d+$/.test(value)) return value;
+  if (/[89]/.test(value))
+    throw new ValueError("is octal, as it begins with 0, and holds an 8 or 9: write it with '0x'");
+  return String(Number.parseInt(value, 8));
 }
 
 /** Any unsigned 64-bit number (WWNs, addresses, PCI hole sizes). */
@@ -135,7 +153,7 @@ export function formatCpuset(members: readonly number[]): string {
 
 function parseInteger(value: string, min: number, max: number): number {
   const trimmed = value.trim();
-  if (!/^(?:-?\d+|0x[0-9a-fA-F]+)$/.test(trimmed)) throw new ValueError('is not a whole number');
+  if (!/^(?:[+-]?\d+|0x[0-9a-fA-F]+)$/.test(trimmed)) throw new ValueError('is not a whole number');
   const number = Number(trimmed);
   if (number < min || number > max) throw new ValueError(`is outside ${min} to ${max}`);
   return number;

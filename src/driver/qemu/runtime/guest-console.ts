@@ -27,12 +27,15 @@ export class GuestConsole implements ConsoleStream {
     this.alias = alias;
     this.#source = source;
     this.closed = new Promise((resolve) => {
-      source.once('close', () => {
+      const finish = (): void => {
         this.#open = false;
         for (const reader of this.#readers) reader.push(null);
         this.#readers.clear();
         resolve();
-      });
+      };
+      // QEMU's end closes the whole socket pair: whichever is heard of first.
+      source.once('end', finish);
+      source.once('close', finish);
     });
     source.on('data', (chunk: Buffer) => {
       if (this.#total === 0) onFirstByte?.();

@@ -5,7 +5,13 @@
 import { XmlElement } from '../../../xml/node.ts';
 import type { ElementCodec, Infer } from '../../schema/schema.ts';
 import { attr, child, required, struct } from '../../schema/schema.ts';
-import { hex, integer, oneOf, onOff, text, uint, uint64, type ValueCodec, yesNo } from '../../schema/values.ts';
+import { bareHex, hex, integer, oneOf, onOff, text, uint, type ValueCodec, yesNo } from '../../schema/values.ts';
+
+/** A 32-bit number whose digits are hexadecimal with or without 0x; written with so many digits at least. */
+function base16(digits: number): ValueCodec<number> {
+  const bounded = hex(digits, 0xffff_ffff);
+  return { ...bounded, parse: (value) => bounded.parse(bareHex.format(bareHex.parse(value))) };
+}
 
 const zpci = struct({ uid: attr(hex(4, 0xffff)), fid: attr(hex(8, 0xffff_ffff)) });
 
@@ -21,11 +27,10 @@ const drive = struct({ controller: attr(uint), bus: attr(uint), target: attr(uin
 const virtioSerial = struct({ controller: attr(uint), bus: attr(uint), port: attr(uint) });
 const ccid = struct({ controller: attr(uint), slot: attr(uint) });
 const usb = struct({ bus: attr(uint), port: attr(text), device: attr(uint) });
-const spaprVio = struct({ reg: attr(hex(8, 0xffff_ffff)) });
+const spaprVio = struct({ reg: attr(base16(8)) });
 const ccw = struct({ cssid: attr(hex(1, 0xfe)), ssid: attr(hex(1, 3)), devno: attr(hex(4, 0xffff)) });
-const isa = struct({ iobase: attr(hex(1, 0xffff_ffff)), irq: attr(hex(1, 0xffff_ffff)) });
-const physicalAddress: ValueCodec<bigint> = { ...uint64, format: (value) => `0x${value.toString(16)}` };
-const dimm = struct({ slot: attr(uint), base: attr(physicalAddress) });
+const isa = struct({ iobase: attr(base16(1)), irq: attr(base16(1)) });
+const dimm = struct({ slot: attr(uint), base: attr(bareHex) });
 const bare = struct({});
 
 const CODECS = {

@@ -1,5 +1,5 @@
 /** `<devices>`: all device families, in the order in which libvirt writes them. */
-import { child, children, type Infer, struct } from '../../schema/schema.ts';
+import { child, children, type Infer, single, struct } from '../../schema/schema.ts';
 import { text } from '../../schema/values.ts';
 import { audio } from './audio.ts';
 import { channel, console, parallel, serial } from './character-device.ts';
@@ -49,18 +49,18 @@ export const devices = struct({
   videos: children(video, 'video'),
   hostdevs: children(hostdev, 'hostdev'),
   redirdevs: children(redirdev, 'redirdev'),
-  redirfilter: child(redirfilter),
+  redirfilter: single(child(redirfilter)),
   hubs: children(hub, 'hub'),
   watchdogs: children(watchdog, 'watchdog'),
-  memballoon: child(memballoon),
+  memballoon: single(child(memballoon)),
   rngs: children(rng, 'rng'),
-  nvram: child(nvram),
+  nvram: single(child(nvram)),
   panics: children(panic, 'panic'),
   shmems: children(shmem, 'shmem'),
   memories: children(memoryDevice, 'memory'),
   iommus: children(iommu, 'iommu'),
-  vsock: child(vsock),
+  vsock: single(child(vsock)),
   cryptos: children(crypto, 'crypto'),
-  pstore: child(pstore),
+  pstore: single(child(pstore)),
 });
 export interface Devices extends Infer<typeof devices> {}

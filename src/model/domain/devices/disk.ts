@@ -1,5 +1,5 @@
 /** `<disk>`: a drive of any kind as the guest sees it, over an image that `storage-source.ts` describes. */
-import { attr, child, children, flag, type Infer, required, struct } from '../../schema/schema.ts';
+import { attr, child, children, flag, type Infer, required, struct, unsetByZero } from '../../schema/schema.ts';
 import { integer, oneOf, onOff, text, uint, yesNo } from '../../schema/values.ts';
 import { bootField, deviceInfoFields, virtioDriverFields } from './address.ts';
 import { encryption, storageAuth } from './encryption.ts';
@@ -36,8 +36,8 @@ const driver = struct({
   discard: attr(oneOf('default', 'unmap', 'ignore')),
   iothread: attr(integer({ min: 1, max: 0xffff_ffff })),
   detectZeroes: attr(oneOf('default', 'off', 'on', 'unmap'), 'detect_zeroes'),
-  queues: attr(integer({ min: 1, max: 0xffff_ffff })),
-  queueSize: attr(integer({ min: 1, max: 0xffff_ffff }), 'queue_size'),
+  queues: unsetByZero(attr(uint)),
+  queueSize: unsetByZero(attr(uint, 'queue_size')),
   discardNoUnref: attr(onOff, 'discard_no_unref'),
   ...virtioDriverFields,
   iothreads: child(queueThreads),
@@ -63,7 +63,7 @@ const target = struct({
   bus: attr(oneOf(...DISK_BUSES)),
   tray: attr(oneOf('closed', 'open')),
   removable: attr(onOff),
-  rotationRate: attr(integer({ min: 1, max: 0xffff }), 'rotation_rate'),
+  rotationRate: unsetByZero(attr(uint, 'rotation_rate')),
 });
 
 const limitNamed = (name: string) => child(integer(), name);

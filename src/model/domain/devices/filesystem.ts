@@ -1,7 +1,7 @@
 /** `<filesystem>`: a host directory, image or memory that the guest mounts. */
-import { attr, child, children, flag, type Infer, required, struct } from '../../schema/schema.ts';
+import { attr, child, children, flag, type Infer, required, struct, unsetByZero } from '../../schema/schema.ts';
 import { sizeBytes } from '../../schema/sizes.ts';
-import { integer, oneOf, onOff, text, uint, type ValueCodec, ValueError } from '../../schema/values.ts';
+import { integer, oneOf, onOff, text, uint, ulong, type ValueCodec, ValueError } from '../../schema/values.ts';
 import { bootField, deviceInfoFields, virtioDriverFields } from './address.ts';
 
 /** A file mode in octal, with or without a leading zero; written with four digits. */
@@ -18,18 +18,18 @@ const driver = struct({
   type: attr(oneOf('path', 'handle', 'loop', 'nbd', 'ploop', 'virtiofs', 'mtp')),
   format: attr(text),
   wrpolicy: attr(oneOf('immediate')),
-  queue: attr(integer({ min: 1 })),
+  queue: unsetByZero(attr(ulong)),
   ...virtioDriverFields,
 });
 
 const binary = struct({
   path: attr(text),
   xattr: attr(onOff),
-  cache: child(struct({ mode: required(attr(oneOf('none', 'always'))) })),
-  sandbox: child(struct({ mode: required(attr(oneOf('namespace', 'chroot'))) })),
+  cache: child(struct({ mode: attr(oneOf('none', 'always')) })),
+  sandbox: child(struct({ mode: attr(oneOf('namespace', 'chroot')) })),
   lock: child(struct({ posix: attr(onOff), flock: attr(onOff) })),
   threadPool: child(struct({ size: attr(uint) }), 'thread_pool'),
-  openfiles: child(struct({ max: required(attr(integer({ min: 1 }))) })),
+  openfiles: child(struct({ max: unsetByZero(required(attr(ulong))) })),
 });
 
 const idRange = struct({ start: required(attr(uint)), target: required(attr(uint)), count: required(attr(uint)) });

@@ -1,6 +1,6 @@
 /** `<rng>`: a source of random numbers for the guest. */
-import { attr, child, content, type Infer, required, struct } from '../../schema/schema.ts';
-import { integer, oneOf, text, uint } from '../../schema/values.ts';
+import { attr, child, content, type Infer, required, struct, unsetByZero } from '../../schema/schema.ts';
+import { oneOf, text, uint } from '../../schema/values.ts';
 import { deviceInfoFields, virtioDriver } from './address.ts';
 import { chardevFields, chardevTypeField } from './chardev-source.ts';
 
@@ -16,7 +16,7 @@ const backend = struct({
 export const rng = struct({
   model: required(attr(oneOf('virtio', 'virtio-transitional', 'virtio-non-transitional'))),
   /** Bytes in so many milliseconds. */
-  rate: child(struct({ bytes: required(attr(integer({ min: 1, max: 0xffff_ffff }))), period: attr(uint) })),
+  rate: child(struct({ bytes: unsetByZero(required(attr(uint))), period: attr(uint) })),
   backend: required(child(backend)),
   driver: child(virtioDriver),
   ...deviceInfoFields,

@@ -13,9 +13,10 @@ import {
   required,
   type StructOf,
   struct,
+  unsetByZero,
 } from '../../schema/schema.ts';
 import { sizeBytes } from '../../schema/sizes.ts';
-import { integer, oneOf, text, uint, yesNo } from '../../schema/values.ts';
+import { integer, oneOf, text, uint, ulong, yesNo } from '../../schema/values.ts';
 import { deviceSeclabel } from '../seclabel.ts';
 import { pciSourceAddress } from './address.ts';
 import { encryption, storageAuth } from './encryption.ts';
@@ -118,7 +119,7 @@ const sourceFields = {
   namespace: attr(integer({ min: 1 })),
   fdgroup: attr(text),
   startupPolicy: attr(oneOf('mandatory', 'requisite', 'optional')),
-  index: attr(integer({ min: 1 })),
+  index: unsetByZero(attr(uint)),
   hosts: children(host, 'host'),
   snapshot: child(named),
   config: child(struct({ file: required(attr(text)) })),
@@ -126,8 +127,8 @@ const sourceFields = {
   initiator: child(struct({ iqn: child(named) })),
   ssl: child(struct({ verify: attr(yesNo) })),
   cookies: child(struct({ cookies: children(cookie, 'cookie') })),
-  readahead: child(struct({ size: required(attr(integer({ min: 1 }))) })),
-  timeout: child(struct({ seconds: required(attr(integer({ min: 1 }))) })),
+  readahead: child(struct({ size: unsetByZero(required(attr(ulong))) })),
+  timeout: child(struct({ seconds: unsetByZero(required(attr(ulong))) })),
   knownHosts: child(struct({ path: required(attr(text)) })),
   identity: child(
     struct({ user: attr(text), group: attr(text), username: attr(text), keyfile: attr(text), agentsock: attr(text) }),
@@ -160,7 +161,7 @@ export const storageSource: ElementCodec<StorageSource> = struct({
 
 const storeFields = {
   type: attr(oneOf(...STORAGE_TYPES)),
-  index: attr(integer({ min: 1 })),
+  index: unsetByZero(attr(uint)),
   format: child(storageFormat),
   source: child(storageSource),
 };

@@ -18,7 +18,7 @@ export function planRng(rng: Rng, context: PlanContext): Part[] {
     ...virtioOptionProps(driver),
     rng: source,
     'max-bytes': rate?.bytes,
-    period: rate === undefined ? undefined : (rate.period ?? DEFAULT_PERIOD_MS),
+    period: rate?.bytes === undefined ? undefined : (rate.period ?? DEFAULT_PERIOD_MS),
     id: alias,
     ...addressProps(rng, context),
   };
