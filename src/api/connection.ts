@@ -1,4 +1,5 @@
 /** A connection to a hypervisor, whatever driver is behind it. Method names follow libvirt's bindings. */
+import { ErrorCode, VirtError } from '../core/errors.ts';
 import type { DomainEvent } from '../driver/domain-events.ts';
 import type { CreateOptions, DomainCapabilitiesQuery, DomainFilter, DomainPlan, Driver } from '../driver/driver.ts';
 import { Domain, type Waiting } from './domain.ts';
@@ -84,10 +85,12 @@ export class Connection implements AsyncDisposable {
   /** Defines a secret and sets its value. @returns its UUID */
   async defineSecret(xml: string, value: string | Uint8Array, options: Waiting = {}): Promise<string> {
     return await call(async () => {
-      const { defineSecret, setSecretValue } = this.#driver;
-      if (defineSecret === undefined || setSecretValue === undefined) throw new Error('this driver keeps no secrets');
-      const uuid = await defineSecret.call(this.#driver, xml, options);
-      await setSecretValue.call(this.#driver, uuid, typeof value === 'string' ? Buffer.from(value) : value, options);
+      const driver = this.#driver;
+      if (driver.defineSecret === undefined || driver.setSecretValue === undefined) {
+        throw new VirtError('this connection keeps no secrets', { code: ErrorCode.NO_SUPPORT });
+      }
+      const uuid = await driver.defineSecret(xml, options);
+      await driver.setSecretValue(uuid, typeof value === 'string' ? Buffer.from(value) : value, options);
       return uuid;
     }, options.signal);
   }

@@ -35,6 +35,8 @@ export interface SamplerOptions {
   readonly isWanted?: (node: XmlElement) => boolean;
   /** Texts for definitions whose grammar allows what has no meaning (an empty set of CPUs). */
   readonly samples?: Readonly<Record<string, readonly string[]>>;
+  /** Share of optional parts that are taken once each has been seen; 0.4. */
+  readonly density?: number;
   /** Prefixes of namespaces. */
   readonly prefixes?: Readonly<Record<string, string>>;
 }
@@ -49,7 +51,6 @@ export class GrammarSampler {
   readonly #options: SamplerOptions;
   #depth = 0;
   #prefix = '';
-  #deep = DEEP;
 
   constructor(fileName: string, random: Random, options: SamplerOptions = {}) {
     this.#random = random;
@@ -58,13 +59,17 @@ export class GrammarSampler {
   }
 
   /** One document for the element that a definition holds. */
-  sample(define: string, deep = DEEP): XmlElement {
-    this.#deep = deep;
-    const result: Yield = { attributes: new Map(), children: [] };
-    for (const pattern of this.#defines.get(define) ?? []) this.#expand(pattern, result);
-    const root = result.children.find((node) => node.kind === 'element');
+  sample(define: string): XmlElement {
+    const [root] = this.samples(define);
     if (root === undefined) throw new Error(`definition ${define} of the grammar is no element`);
     return root;
+  }
+
+  /** The elements of a definition that stands for several. */
+  samples(define: string): XmlElement[] {
+    const result: Yield = { attributes: new Map(), children: [] };
+    this.#expandRef(define, result);
+    return result.children.filter((node) => node.kind === 'element');
   }
 
   #load(fileName: string, seen: Set<string>): void {
@@ -142,9 +147,9 @@ export class GrammarSampler {
   }
 
   #takes(node: XmlElement): boolean {
-    if (this.#depth > this.#deep || !node.elements().every((part) => this.#usable(part))) return false;
+    if (this.#depth > DEEP || !node.elements().every((part) => this.#usable(part))) return false;
     const visits = node.elements().reduce((sum, part) => sum + (this.#visits.get(part) ?? 0), 0);
-    return this.#random() < (visits < 3 ? 0.8 : 0.4);
+    return this.#random() < (visits < 3 ? 0.8 : (this.#options.density ?? 0.4));
   }
 
   #expandChoice(node: XmlElement, out: Yield): void {

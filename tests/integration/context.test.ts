@@ -77,8 +77,8 @@ function contextOf(pid: number): Record<string, string> {
 
 /** Runs the program below `prefix` and hands its context, and those of QEMU and of each of QEMU's threads, to `check`. */
 async function withGuest(prefix: readonly string[], check: (program: number, qemu: number) => void): Promise<void> {
-  const [command = '', ...args] = [...prefix, process.execPath, script, xml];
-  const program = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] });
+  const words = [...prefix, process.execPath, script, xml];
+  const program = spawn(words[0] ?? '', words.slice(1), { stdio: ['pipe', 'pipe', 'pipe'] });
   const closed = once(program, 'close');
   const errors = new StreamText(program.stderr);
   try {

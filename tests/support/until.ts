@@ -94,17 +94,3 @@ function literalMatch(text: string, pattern: string): { 0: string; index: number
   const index = text.indexOf(pattern);
   return index < 0 ? undefined : { 0: pattern, index };
 }
-
-const watched = new WeakMap<Readable, StreamText>();
-
-/** The text of `stream` up to `pattern`; call it again for what comes next: nothing in between is lost. */
-export function untilLine(stream: Readable, pattern: string | RegExp, options?: WaitOptions): Promise<string> {
-  return textOf(stream).until(pattern, options);
-}
-
-/** The watcher that `untilLine` uses for this stream. */
-function textOf(stream: Readable): StreamText {
-  const known = watched.get(stream) ?? new StreamText(stream);
-  watched.set(stream, known);
-  return known;
-}

@@ -96,6 +96,8 @@ export interface PciSource {
 /** One definition under work. `domain` is changed in place; faults are gathered. */
 export interface DomainContext extends DriverContext {
   readonly domain: Domain;
+  /** What to call the definition's text in faults: a path. */
+  readonly fileName?: string | undefined;
   readonly faults: FaultList;
 }
 
@@ -112,6 +114,7 @@ export function refuse(message: string, code: ErrorCode = ErrorCode.CONFIG_UNSUP
 /** Collects what a plan needs besides its arguments. Passed to every `plan` function. */
 export class PlanContext implements DomainContext {
   readonly domain: Domain;
+  readonly fileName: string | undefined;
   readonly faults: FaultList;
   readonly caps: QemuCapabilities;
   readonly host: HostFacts;
@@ -142,6 +145,7 @@ export class PlanContext implements DomainContext {
 
   constructor(context: DomainContext, id: number) {
     this.domain = context.domain;
+    this.fileName = context.fileName;
     this.faults = context.faults;
     this.caps = context.caps;
     this.host = context.host;

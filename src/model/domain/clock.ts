@@ -1,5 +1,5 @@
 /** `<clock>`: what the guest's clock starts with, and its timers. */
-import { attr, child, children, type Infer, required, struct } from '../schema/schema.ts';
+import { attr, child, children, type Infer, required, struct, withDefault } from '../schema/schema.ts';
 import { integer, oneOf, text, uint, ulong, type ValueCodec, yesNo } from '../schema/values.ts';
 
 const seconds = integer({ min: -Number.MAX_SAFE_INTEGER });
@@ -22,7 +22,7 @@ const timer = struct({
 export interface Timer extends Infer<typeof timer> {}
 
 export const clock = struct({
-  offset: required(attr(oneOf('utc', 'localtime', 'variable', 'timezone', 'absolute'))),
+  offset: withDefault(attr(oneOf('utc', 'localtime', 'variable', 'timezone', 'absolute')), 'utc'),
   adjustment: attr(adjustment),
   basis: attr(oneOf('utc', 'localtime')),
   timezone: attr(text),

@@ -51,7 +51,7 @@ const cell = scaledAttribute(
   struct({
     id: attr(uint),
     cpus: attr(cpuset),
-    memory: attr(ulong),
+    memory: required(attr(ulong)),
     unit: attr(text),
     memAccess: attr(oneOf('shared', 'private')),
     discard: attr(yesNo),

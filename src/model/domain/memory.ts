@@ -24,8 +24,8 @@ export const memoryBacking = struct({
   hugepages: child(hugepages),
   nosharepages: flag(),
   locked: flag(),
-  source: child(struct({ type: required(attr(oneOf('file', 'anonymous', 'memfd'))) })),
-  access: child(struct({ mode: required(attr(oneOf('shared', 'private'))) })),
+  source: child(struct({ type: attr(oneOf('file', 'anonymous', 'memfd')) })),
+  access: child(struct({ mode: attr(oneOf('shared', 'private')) })),
   allocation: child(struct({ mode: attr(oneOf('immediate', 'ondemand')), threads: attr(uint) })),
   discard: flag(),
 });

@@ -69,6 +69,6 @@ export const os = struct({
   boots: children(struct({ dev: required(attr(oneOf(...BOOT_DEVICES))) }), 'boot'),
   bootmenu: child(bootmenu),
   bios: child(bios),
-  smbios: child(struct({ mode: required(attr(oneOf('emulate', 'host', 'sysinfo'))) })),
+  smbios: child(struct({ mode: attr(oneOf('emulate', 'host', 'sysinfo')) })),
 });
 export interface Os extends Infer<typeof os> {}

@@ -17,6 +17,7 @@ import {
   single,
   struct,
   unsetByZero,
+  withDefault,
 } from './schema.ts';
 import { sizeBytes, sizeKiB } from './sizes.ts';
 import {
@@ -38,6 +39,7 @@ import {
 const wheel = struct({ size: required(attr(uint)), spokes: attr(uint), load: unsetByZero(attr(uint)) });
 const bike = struct({
   kind: required(attr(oneOf('road', 'city', 'cargo'))),
+  gears: withDefault(attr(oneOf('one', 'seven')), 'one'),
   locked: attr(yesNo, 'is_locked'),
   name: single(child(text)),
   weight: child(sizeKiB()),
@@ -55,7 +57,7 @@ function read(xml: string) {
   return { value, faults: faults.faults, unknown: context.unknown };
 }
 
-const RICH = `<bike kind='cargo' is_locked='yes'>
+const RICH = `<bike kind='cargo' gears='seven' is_locked='yes'>
   <name>Max &amp; Moritz</name>
   <weight unit='KiB'>2048</weight>
   <wheel size='28' spokes='36'/>
@@ -74,6 +76,7 @@ describe('struct', () => {
     expect({ faults, unknown }).toEqual({ faults: [], unknown: [] });
     expect(value).toMatchObject({
       kind: 'cargo',
+      gears: 'seven',
       locked: true,
       weight: 2048,
       bell: true,
@@ -100,7 +103,7 @@ describe('struct', () => {
     const { value, unknown, faults } = read(
       "<bike kind='road'><weight unit='KiB'>1</weight><weight unit='KiB'>2</weight></bike>",
     );
-    expect({ weight: value.weight, faults }).toEqual({ weight: 1, faults: [] });
+    expect({ weight: value.weight, gears: value.gears, faults }).toEqual({ weight: 1, gears: 'one', faults: [] });
     expect(unknown).toMatchObject([{ path: 'bike/weight', repeated: true }]);
     expect(formatXml(bike.writeElement('bike', value)).match(/<weight/g)).toHaveLength(2);
   });

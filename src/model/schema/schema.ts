@@ -32,6 +32,8 @@ export interface Field<T, P extends Presence = Presence> {
   readonly single?: boolean;
   /** Reads as if it were absent. */
   readonly unset?: T;
+  /** What stands for an absent attribute. */
+  readonly fallback?: T;
   /** Only carries the type. */
   readonly type?: T;
 }
@@ -111,6 +113,11 @@ export function child<T>(codec: ElementCodec<T> | ValueCodec<T>, xmlName?: strin
 /** Marks a child of which libvirt refuses a second one; of others it reads the first and ignores the rest. */
 export function single<T, P extends Presence>(field: Field<T, P>): Field<T, P> {
   return { ...field, single: true };
+}
+
+/** An attribute that has a value even where it is not written. */
+export function withDefault<T>(field: Field<T, 'optional'>, fallback: NoInfer<T>): Field<T, 'required'> {
+  return { ...field, presence: 'required', fallback };
 }
 
 /** Marks a number for which libvirt takes 0 as "not given". */
@@ -202,6 +209,8 @@ export class StructCodec<T> implements ElementCodec<T> {
       if (text !== '') result[this.#content.key] = readScalar(this.#content.field, text, context.at(element), context);
     }
     for (const row of this.#rows) {
+      if (row.field.fallback !== undefined && element.attribute(row.name) === undefined)
+        result[row.key] = row.field.fallback;
       if (row.field.presence === 'required' && result[row.key] === undefined)
         this.#reportMissing(row, element, context);
     }

@@ -45,7 +45,7 @@ export function planWith(context: PlanContext): LaunchPlan {
   }
   for (const section of LAST_SECTIONS) parts.push(...section(context));
   parts.unshift(...FIRST_SECTIONS.flatMap((section) => section(context)));
-  context.faults.throwIfAny('domain XML');
+  context.faults.throwIfAny('domain XML', context.fileName);
   return {
     binary: context.domain.devices?.emulator ?? context.caps.binary,
     parts: applyOverrides(parts, context),

@@ -99,6 +99,7 @@ export class DomainStarter {
           caps: context.caps,
           plan,
           paused: options.paused === true,
+          transient: record.definition === undefined,
           fdSources: { resolveSecret: (reference) => secrets.resolve(reference) },
           ...(observers.trace === undefined ? {} : { trace: observers.trace }),
           emit: (event, timestampMs) => emit(record, event, id, timestampMs),

@@ -1,4 +1,4 @@
-import { Duplex, duplexPair } from 'node:stream';
+import { type Duplex, duplexPair } from 'node:stream';
 import { describe, expect, it } from 'vitest';
 import { Console } from '../../../api/console.ts';
 import { GuestConsole } from './guest-console.ts';

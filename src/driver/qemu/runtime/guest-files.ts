@@ -20,6 +20,8 @@ export interface GuestFilesRequest {
   readonly name: string;
   readonly plan: Pick<LaunchPlan, 'files' | 'fds' | 'helpers'>;
   readonly root: Pick<EmbeddedRoot, 'layout' | 'ledger'>;
+  /** UUID of a guest that no definition outlives: its TPM goes with it. */
+  readonly transientUuid?: string | undefined;
 }
 
 /** Makes directories for the guest's sockets, then the files, in the plan's order. */
@@ -27,7 +29,18 @@ export async function makeGuestFiles(request: GuestFilesRequest, undo: DisposalS
   const { plan, root } = request;
   mkdirSync(root.layout.roots.run, { recursive: true, mode: 0o700 });
   makeSocketDirs(request, undo);
+  removeTransientTpm(request, undo);
   for (const file of plan.files) await MAKERS[file.kind](file as never, request, undo);
+}
+
+/** Emulated TPMs are kept as long as a definition, which a transient guest has none of. */
+function removeTransientTpm({ transientUuid, root }: GuestFilesRequest, undo: DisposalStack): void {
+  if (transientUuid === undefined) return;
+  const { swtpmLib } = root.layout.roots;
+  const dir = `${swtpmLib}/${transientUuid}`;
+  undo.defer(async () => {
+    if (existsSync(dir)) await removeTree(dir, { root: swtpmLib });
+  });
 }
 
 /** A socket's directory is made where it is ours; a user's own path must exist, and the error says so. */

@@ -63,6 +63,7 @@ export async function prepareGuest(source: string | Domain, options: PrepareOpti
   options.onMark?.('capabilities');
   const context: DomainContext = {
     domain,
+    fileName: options.fileName,
     faults: new FaultList(),
     caps: found.capabilities,
     host,

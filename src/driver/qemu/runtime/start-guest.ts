@@ -39,6 +39,8 @@ export interface StartRequest {
   readonly fdSources: Omit<FdSources, 'masterKey' | 'scratchDir'>;
   readonly version: string;
   readonly paused: boolean;
+  /** No definition outlives the guest. */
+  readonly transient: boolean;
   readonly trace?: QmpClientOptions['trace'];
   readonly emit: (event: BareEvent, timestampMs: number) => void;
   readonly onMark?: ((mark: StartMark) => void) | undefined;
@@ -57,7 +59,7 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
   const name = request.domain.name ?? '';
   try {
     const log = undo.use(GuestLog.open(request.root.layout.logFile(name)));
-    await makeGuestFiles({ ...request, name }, undo);
+    await makeGuestFiles({ ...request, name, transientUuid: transientUuidOf(request) }, undo);
     const started = await launch(request, log, undo, signal);
     const guest = await introduce(request, log, started, undo, signal);
     return guest;
@@ -231,4 +233,12 @@ function environmentOf({ root, id, domain }: StartRequest): Record<string, strin
 
 function versionText({ version, package: packageText }: QemuCapabilities): string {
   return `${version.major}.${version.minor}.${version.micro}${packageText === '' ? '' : ` (${packageText})`}`;
+}
+
+/** A TPM whose state the definition wants kept is kept. */
+function transientUuidOf({ domain, transient }: StartRequest): string | undefined {
+  const isKept = (domain.devices?.tpms ?? []).some(
+    ({ backend }) => 'persistentState' in backend && backend.persistentState === true,
+  );
+  return transient && !isKept ? domain.uuid : undefined;
 }

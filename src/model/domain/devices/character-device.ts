@@ -36,7 +36,7 @@ const port = attr(integer({ max: 0x7fff_ffff }));
 const serialTarget = struct({
   type: attr(oneOf(...SERIAL_TARGETS)),
   port,
-  model: child(struct({ name: required(attr(oneOf(...SERIAL_MODELS))) })),
+  model: child(struct({ name: attr(oneOf(...SERIAL_MODELS)) })),
 });
 export const serial = struct({
   ...chardevTypeField,

@@ -1,5 +1,5 @@
 /** `<interface>`: a network card of the guest and what it is connected to on the host. */
-import { attr, child, children, type Infer, raw, required, struct } from '../../schema/schema.ts';
+import { attr, child, children, type Infer, raw, required, struct, withDefault } from '../../schema/schema.ts';
 import { integer, mac, oneOf, onOff, text, uint, uuid, yesNo } from '../../schema/values.ts';
 import { bootField, deviceInfoFields, virtioDriverFields } from './address.ts';
 import { reconnect } from './chardev-source.ts';
@@ -159,7 +159,7 @@ const coalesce = struct({ rx: child(struct({ frames: child(struct({ max: attr(ui
 const script = struct({ path: required(attr(text)) });
 
 export const networkInterface = struct({
-  type: required(attr(oneOf(...INTERFACE_TYPES))),
+  type: withDefault(attr(oneOf(...INTERFACE_TYPES)), 'user'),
   managed: attr(yesNo),
   trustGuestRxFilters: attr(yesNo),
   mac: child(macAddress),

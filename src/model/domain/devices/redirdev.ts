@@ -1,11 +1,11 @@
 /** `<redirdev>`: a USB device redirected from a remote viewer, and `<redirfilter>`: which ones are let in. */
-import { attr, children, type Infer, required, struct } from '../../schema/schema.ts';
+import { attr, children, type Infer, required, struct, withDefault } from '../../schema/schema.ts';
 import { oneOf, type ValueCodec, ValueError, yesNo } from '../../schema/values.ts';
 import { bootField, deviceInfoFields } from './address.ts';
 import { chardevFields, chardevTypeField } from './chardev-source.ts';
 
 export const redirdev = struct({
-  bus: required(attr(oneOf('usb'))),
+  bus: withDefault(attr(oneOf('usb')), 'usb'),
   ...chardevTypeField,
   ...chardevFields,
   ...bootField,
