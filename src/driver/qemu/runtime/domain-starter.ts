@@ -16,7 +16,7 @@ import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
 import type { RunningGuest } from './running-guest.ts';
 import type { SecretStore } from './secret-store.ts';
-import { type StartMark, startGuest } from './start-guest.ts';
+import { type StartMark, startError, startGuest } from './start-guest.ts';
 
 /** What the embedding program may listen to. */
 export interface StartObservers {
@@ -88,7 +88,10 @@ export class DomainStarter {
     record.starting = true;
     try {
       const planning = { id, console: options.console ?? 'auto', lookup, signal: options.signal } as const;
-      const { plan, context } = await planStart(prepared.context, planning);
+      const { plan, context } = await planStart(prepared.context, planning).catch((cause: unknown) => {
+        options.signal?.throwIfAborted();
+        throw startError(record.name, cause);
+      });
       lookup.fillPorts(context.domain);
       const guest = await startGuest(
         {

@@ -8,6 +8,7 @@ import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { randomBytes } from '../../../core/random.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import { DefinitionError } from '../../../model/schema/faults.ts';
 import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
@@ -57,25 +58,31 @@ const EXIT_PATIENCE_MS = 1000;
 export async function startGuest(request: StartRequest, signal?: AbortSignal): Promise<RunningGuest> {
   const undo = new DisposalStack();
   const name = request.domain.name ?? '';
+  let log: GuestLog | undefined;
   try {
-    const log = undo.use(GuestLog.open(request.root.layout.logFile(name)));
+    log = undo.use(GuestLog.open(request.root.layout.logFile(name)));
     await makeGuestFiles({ ...request, name, transientUuid: transientUuidOf(request) }, undo);
     const started = await launch(request, log, undo, signal);
-    const guest = await introduce(request, log, started, undo, signal);
-    return guest;
+    return await introduce(request, log, started, undo, signal);
   } catch (cause) {
+    log?.stamp('shutting down, reason=failed');
     await undo[Symbol.asyncDispose]();
     signal?.throwIfAborted();
-    if (cause instanceof VirtError) {
-      throw new VirtError(`cannot start guest ${name}: ${cause.message}`, {
-        code: cause.code,
-        domain: cause.domain,
-        cause,
-      });
-    }
-    const message = cause instanceof Error ? cause.message : String(cause);
-    throw new VirtError(`cannot start guest ${name}: ${message}`, { code: ErrorCode.INTERNAL_ERROR, cause });
+    throw startError(name, cause);
   }
+}
+
+/** A failed start in one line that names the guest; what is wrong with the definition itself says so already. */
+export function startError(name: string, cause: unknown): Error {
+  if (cause instanceof DefinitionError) return cause;
+  const message = `cannot start guest ${name}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  if (!(cause instanceof VirtError)) return new VirtError(message, { code: ErrorCode.INTERNAL_ERROR, cause });
+  return new VirtError(message, {
+    code: cause.code,
+    domain: cause.domain,
+    ...(cause.str2 === undefined ? {} : { str2: cause.str2 }),
+    cause,
+  });
 }
 
 interface Started {
@@ -237,8 +244,6 @@ function versionText({ version, package: packageText }: QemuCapabilities): strin
 
 /** A TPM whose state the definition wants kept is kept. */
 function transientUuidOf({ domain, transient }: StartRequest): string | undefined {
-  const isKept = (domain.devices?.tpms ?? []).some(
-    ({ backend }) => 'persistentState' in backend && backend.persistentState === true,
-  );
+  const isKept = (domain.devices?.tpms ?? []).some(({ backend }) => backend.persistentState === true);
   return transient && !isKept ? domain.uuid : undefined;
 }
