@@ -12,6 +12,9 @@ export interface Tails {
   readonly serial?: string | undefined;
 }
 
+/** What QEMU puts before its words: the time, and its own name. */
+const QEMU_PREFIX = /^(?:\d{4}-\d\d-\d\dT[\d:.]+Z )?\S*qemu-system-\w+: /;
+
 export class RunReport {
   /** Whether the terminal is raw at the moment: then lines need their own carriage returns. */
   rawTerminal = false;
@@ -65,7 +68,8 @@ export class RunReport {
       this.#writeJson({ event: 'error', message, ...tails });
     }
     this.#say(`nestling run: ${message}`);
-    if (log.trim() !== '' && !message.includes(log.trim())) this.#sayTail('end of the log', log);
+    const news = log.split('\n').filter((line) => !message.includes(line.replace(QEMU_PREFIX, '').trim()));
+    if (news.length > 0) this.#sayTail('end of the log', news.join('\n'));
     // Who has the console attached has read it.
     if (serial.trim() !== '' && !this.#options.console) this.#sayTail('end of the serial console', serial);
   }

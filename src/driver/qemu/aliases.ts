@@ -7,7 +7,8 @@ import { type DomainContext, fault } from './context.ts';
 import { FAMILIES } from './devices/families.ts';
 import type { DeviceFamily } from './devices/family.ts';
 
-const USER_PREFIX = 'ua-';
+/** Names that a user may choose; libvirt passes over others in silence. */
+const USER_ALIAS = /^ua-[A-Za-z0-9_-]*$/;
 
 /** Sets `alias.name` of every device. */
 export function assignAliases(context: DomainContext): void {
@@ -26,9 +27,12 @@ function keepUserAliases(family: DeviceFamily<DeviceInfo>, context: DomainContex
   for (const device of family.select(context.domain)) {
     const name = device.alias?.name;
     if (name === undefined) continue;
-    if (!name.startsWith(USER_PREFIX)) delete device.alias;
+    if (!USER_ALIAS.test(name)) {
+      delete device.alias;
+      continue;
+    }
     // The first console may be the first serial port under its other name.
-    else if (seen.has(name) && family.name !== 'console') {
+    if (seen.has(name) && family.name !== 'console') {
       fault(context, device, `the alias '${name}' is another device's: each needs its own`, 'alias/@name');
     }
     seen.add(name);

@@ -39,6 +39,10 @@ export function validateChardev(
   if (feature !== undefined && !hasFeature(context.caps, feature)) {
     fault(context, device, `this QEMU has no character device of type '${type}'`, '@type');
   }
+  const hasSpice = context.domain.devices?.graphics.some((graphics) => graphics.type === 'spice') === true;
+  if ((type === 'spicevmc' || type === 'spiceport') && !hasSpice) {
+    fault(context, device, `type '${type}' ends in a SPICE client: add <graphics type='spice'/>`, '@type');
+  }
   if (type === 'nmdm') fault(context, device, "QEMU has no character device of type 'nmdm'; use 'pty'", '@type');
 }
 

@@ -46,9 +46,9 @@ const driver = struct({
 export interface DiskDriver extends Infer<typeof driver> {}
 
 const geometry = struct({
-  cyls: required(attr(uint)),
-  heads: required(attr(uint)),
-  secs: required(attr(uint)),
+  cyls: attr(uint),
+  heads: attr(uint),
+  secs: attr(uint),
   trans: attr(oneOf('default', 'none', 'auto', 'lba')),
 });
 

@@ -45,9 +45,7 @@ function validateStream(
   if (stream.fixedSettings === true && stream.mixingEngine !== true) {
     fault(context, audio, "fixed settings need the mixing engine: add mixingEngine='yes'", field);
   }
-  const { settings } = stream;
-  const given = settings?.frequency ?? settings?.channels ?? settings?.format;
-  if (given !== undefined && stream.fixedSettings !== true) {
+  if (stream.settings !== undefined && stream.fixedSettings !== true) {
     fault(
       context,
       audio,

@@ -27,9 +27,9 @@ export function planChannel(channel: Channel, context: PlanContext): Part[] {
   return [...parts, { kind: 'device', props }];
 }
 
-/** Guests look for the agents of displays by this name. */
+/** Guests look for the SPICE agent's channel by this name. */
 function agentName({ type }: Channel): string | undefined {
-  return type === 'spicevmc' || type === 'qemu-vdagent' ? SPICE_AGENT : undefined;
+  return type === 'spicevmc' ? SPICE_AGENT : undefined;
 }
 
 /** Path of a channel's own socket, with its directory; undefined for channels that the user placed elsewhere. */

@@ -33,18 +33,19 @@ export function planDrive(disk: Disk, context: PlanContext, backend: Props): Pro
     vendor: disk.vendor,
     product: disk.product,
     removable: usb ? target.removable === true : target?.removable,
-    ...(geometry !== undefined && {
-      cyls: positive(geometry.cyls),
-      heads: positive(geometry.heads),
-      secs: positive(geometry.secs),
-      'bios-chs-trans': geometry.trans,
-    }),
+    ...geometryProps(geometry),
     serial: disk.serial,
     // scsi-block passes commands through: no cache of QEMU's is in between.
     'write-cache': disk.device === 'lun' ? undefined : writeCacheOf(driver),
     werror: policies ? werror : undefined,
     rerror: policies ? rerror : undefined,
   };
+}
+
+/** Numbers that are not all there are none. */
+function geometryProps(geometry: Disk['geometry']): Props {
+  const { cyls = 0, heads = 0, secs = 0, trans } = geometry ?? {};
+  return cyls > 0 && heads > 0 && secs > 0 ? { cyls, heads, secs, 'bios-chs-trans': trans } : {};
 }
 
 /** What QEMU does on write and read errors, in its own words; undefined: its default. */

@@ -40,6 +40,9 @@ function validateVirtioOptions(disk: Disk, context: DomainContext): void {
 function validateImageOptions(disk: Disk, context: DomainContext): void {
   const { driver } = disk;
   if (driver === undefined) return;
+  if (driver.copyOnRead === true && disk.device === 'lun') {
+    fault(context, disk, "copy_on_read is not for device='lun', which passes commands through", 'driver/@copy_on_read');
+  }
   const { cache } = driver;
   if (driver.io === 'native' && cache !== 'none' && cache !== 'directsync') {
     fault(context, disk, "io='native' needs cache='none' or 'directsync'", 'driver/@io');

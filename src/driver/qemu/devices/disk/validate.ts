@@ -74,6 +74,9 @@ function validateKind(disk: Disk, context: DomainContext): void {
     fault(context, disk, `'removable' is for disks on bus 'usb' or 'scsi'`, 'target/@removable');
   }
   if (source?.startupPolicy !== undefined) validateStartupPolicy(disk, source.startupPolicy, context);
+  if (device === 'disk' && disk.readonly === true && (bus === 'ide' || bus === 'sata')) {
+    fault(context, disk, `disks on bus '${bus}' cannot be read-only: use another bus or device='cdrom'`, 'readonly');
+  }
   if (device === 'lun') validateLun(disk, context);
   else validateNotLun(disk, context);
 }
@@ -135,6 +138,9 @@ function validateIdentity(disk: Disk, context: DomainContext): void {
   }
   if (target?.rotationRate !== undefined && bus !== 'scsi' && bus !== 'ide' && bus !== 'sata') {
     fault(context, disk, `rotation_rate is for bus 'scsi', 'ide' or 'sata'`, 'target/@rotation_rate');
+  }
+  if (serial !== undefined && !/^[A-Za-z0-9\-_ .+]*$/.test(serial)) {
+    fault(context, disk, "<serial> may hold letters, digits, spaces and '-', '_', '.', '+' only", 'serial');
   }
   if (serial !== undefined && bus === 'sd') fault(context, disk, "a disk on bus 'sd' has no serial number", 'serial');
   if (geometry !== undefined) {

@@ -20,6 +20,9 @@ export function validateHostdev(device: Hostdev, context: DomainContext): void {
   if (device.type !== 'scsi' && device.sgio !== undefined) {
     fault(context, device, "'sgio' is only for host devices of type 'scsi'", '@sgio');
   }
+  if (device.type !== 'usb' && device.source.startupPolicy !== undefined) {
+    fault(context, device, 'startupPolicy is for USB host devices only', 'source/@startupPolicy');
+  }
   if (device.teaming !== undefined) validateTeaming(device, context);
   validateRom(device, context);
   VALIDATORS[device.type]?.(device, context);

@@ -21,6 +21,8 @@ function validateBus(input: Input, context: DomainContext): void {
       refuse("input type 'evdev' takes no bus: its events reach the guest through its own devices");
   } else if (type === 'passthrough' && bus !== 'virtio') {
     refuse("input type 'passthrough' needs bus='virtio'");
+  } else if (input.model === 'virtio' && bus !== 'virtio') {
+    refuse("model 'virtio' sits on bus 'virtio' only");
   } else if (bus === 'ps2' && type !== 'mouse' && type !== 'keyboard') {
     refuse(`bus 'ps2' has no ${type}: use bus='usb' or bus='virtio'`);
   } else if (bus === 'xen' || bus === 'parallels' || bus === 'none') {

@@ -2,6 +2,7 @@
 import type { Rng } from '../../../../model/domain/devices/rng.ts';
 import { hasDevice } from '../../capabilities/capabilities.ts';
 import { type DomainContext, fault } from '../../context.ts';
+import { validateChardev } from '../chardev-rules.ts';
 
 const QEMU_TYPES = { random: 'rng-random', egd: 'rng-egd', builtin: 'rng-builtin' } as const;
 
@@ -12,7 +13,7 @@ export function validateRng(rng: Rng, context: DomainContext): void {
   if (backend.model !== 'egd') return;
   if (backend.type === undefined) {
     fault(context, backend, 'an EGD backend needs a type: where the daemon is to be found', '@type');
-  } else if (backend.sources.length === 0) {
-    fault(context, backend, 'an EGD backend needs a <source>');
+  } else {
+    validateChardev(backend, context);
   }
 }

@@ -110,9 +110,12 @@ function validateDriver(video: Video, model: VideoModel, context: DomainContext)
       fault(context, video, `${caps.binary} has no vhost-user video card: use driver name='qemu'`, 'driver/@name');
     }
   }
-  if (model.blob === undefined) return;
-  if (model.type !== 'virtio') fault(context, video, "blob goes with model 'virtio' only", 'model/@blob');
-  else if (!hasProperty(caps, 'virtio-gpu-pci', 'blob') && !hasProperty(caps, 'virtio-gpu-device', 'blob')) {
+  for (const name of ['iommu', 'ats', 'packed', 'pagePerVq'] as const) {
+    if (model.type === 'virtio' || video.driver?.[name] === undefined) continue;
+    fault(context, video, `the options of virtio devices go with model 'virtio', not '${model.type}'`, 'driver');
+  }
+  if (model.blob === undefined || model.type !== 'virtio') return;
+  if (!hasProperty(caps, 'virtio-gpu-pci', 'blob') && !hasProperty(caps, 'virtio-gpu-device', 'blob')) {
     fault(context, video, `${caps.binary} has no blob resources: remove blob`, 'model/@blob');
   }
 }
