@@ -347,7 +347,7 @@ export function textElement<T>(value: ValueCodec<T>): ElementCodec<T> {
     kind: 'content',
     presence: 'optional',
     xmlName: undefined,
-    value: value as ValueCodec<unknown>,
+    value,
   };
   return {
     readElement: (element, context) => readScalar(field, element.text, context.at(element), context) as T | undefined,

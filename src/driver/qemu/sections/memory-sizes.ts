@@ -11,7 +11,7 @@ const MIB = 1024;
 /** Guest memory at start, without memory devices. */
 export function initialMemoryKiB(domain: Domain): number {
   const cells = domain.cpu?.numa?.cells ?? [];
-  const inCells = cells.reduce((sum, { memory = 0 }) => sum + roundMemoryKiB(domain, memory), 0);
+  const inCells = cells.reduce((sum, { memory }) => sum + roundMemoryKiB(domain, memory), 0);
   return inCells > 0 ? inCells : roundMemoryKiB(domain, writtenInitialKiB(domain));
 }
 

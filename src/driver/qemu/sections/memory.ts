@@ -52,7 +52,7 @@ export function machineMemoryProps(context: PlanContext): Props {
 
 /** Completes `<memory>` and `<currentMemory>`. */
 export function fillMemoryDefaults({ domain }: DomainContext): void {
-  const inCells = cellsOf(domain).reduce((sum, { memory = 0 }) => sum + memory, 0);
+  const inCells = cellsOf(domain).reduce((sum, { memory }) => sum + memory, 0);
   if (inCells > 0) {
     const total = inCells + pluggedMemoryKiB(domain);
     if (domain.memory === undefined) domain.memory = { value: total };

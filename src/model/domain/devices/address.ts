@@ -73,8 +73,8 @@ export const address: ElementCodec<Address> = {
       line: element.line,
       column: element.column,
     });
-    const value = CODECS[type].readElement(rest, context);
-    return Object.assign(value, { type }) as Address;
+    const value: object = Object.assign(CODECS[type].readElement(rest, context), { type });
+    return value as Address;
   },
   writeElement: (name, value) => {
     const element = new XmlElement(name);
