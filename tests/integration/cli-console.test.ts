@@ -116,7 +116,7 @@ describe('every type of serial device', () => {
   it('none: says what is missing', async () => {
     const { status, stderr } = await nestling(['run', '--console', await guestWith('serial-none', '')]);
     expect(status).toBe(1);
-    expect(stderr).toMatch(/guest 'serial-none' has no serial device or console.*<serial type='pty'\/>/);
+    expect(stderr).toMatch(/cannot start guest serial-none: it has no serial device or console.*<serial type='pty'\/>/);
   });
 
   it('a virtio console alone', async () => {

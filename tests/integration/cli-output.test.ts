@@ -1,5 +1,4 @@
 /** What `nestling run` reports: JSON lines, the plan, the timeline, the monitor's trace without secrets; and secrets themselves. */
-import { execFileSync } from 'node:child_process';
 import {
   existsSync,
   mkdirSync,
@@ -15,6 +14,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { prepareRuntimeDir } from '../../src/core/fs-runtime-dir.ts';
 import { readHostFacts } from '../../src/host/host-facts.ts';
+import { createLuksImage } from '../support/luks.ts';
 import { nestling, quote, shell, startNestling, writeGuest } from './cli-session.ts';
 
 let scratch: string;
@@ -181,7 +181,7 @@ describe('--secret', () => {
     const uuid = '5c1f2a33-9d0e-4a4c-8a36-0f6c2d7c1e11';
     const image = join(scratch, 'luks.qcow2');
     const format = ['-f', 'qcow2', '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'];
-    execFileSync('qemu-img', ['create', '-q', '--object', `secret,id=s,data=${value}`, ...format, image, '8M']);
+    createLuksImage(['--object', `secret,id=s,data=${value}`, ...format, image, '8M']);
     const encryption = `<encryption format='luks'><secret type='passphrase' uuid='${uuid}'/></encryption>`;
     const disk = `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${image}'>${encryption}</source><target dev='vdb' bus='virtio'/></disk>`;
     const guest = await writeGuest(scratch, 'poweroff', { name: 'luks', devices: disk });

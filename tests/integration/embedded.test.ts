@@ -29,6 +29,7 @@ import {
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage, greetingOf } from '../support/guests/boot-sectors.ts';
 import { LINUX_GUEST_CMDLINE, LINUX_GUEST_READY, linuxGuest } from '../support/guests/linux-guest.ts';
+import { createLuksImage } from '../support/luks.ts';
 
 let scratch: string;
 beforeAll(() => {
@@ -67,7 +68,8 @@ describe('a guest in the scope of its program', () => {
   it('reacts to the power button, pause, resume and reset', async () => {
     await using connection = await connect('qemu:///embed');
     await using guest = await connection.createDomain(await guestXml('powerbutton'));
-    await guest.console().waitFor(greetingOf('powerbutton'));
+    // The whole line: a reset in the middle of it would join it with the next.
+    await guest.console().waitFor(`${greetingOf('powerbutton')}\r\n`);
     expect(await guest.state()).toEqual({ state: DomainState.RUNNING, reason: StateReason.running.BOOTED });
     await guest.suspend();
     expect(await guest.state()).toEqual({ state: DomainState.PAUSED, reason: StateReason.paused.USER });
@@ -306,18 +308,8 @@ describe('secrets', () => {
     const password = 'correct-horse-battery';
     const image = join(scratch, 'luks.qcow2');
     const uuid = '0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f';
-    execFileSync('qemu-img', [
-      'create',
-      '-q',
-      '--object',
-      `secret,id=s,data=${password}`,
-      '-f',
-      'qcow2',
-      '-o',
-      'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10',
-      image,
-      '8M',
-    ]);
+    const format = ['-f', 'qcow2', '-o', 'encrypt.format=luks,encrypt.key-secret=s,encrypt.iter-time=10'];
+    createLuksImage(['--object', `secret,id=s,data=${password}`, ...format, image, '8M']);
     chmodSync(image, 0o600);
     const disk = `<disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${image}'><encryption format='luks'><secret type='passphrase' uuid='${uuid}'/></encryption></source><target dev='vdb' bus='virtio'/></disk>`;
     const root = join(scratch, 'secret-root');

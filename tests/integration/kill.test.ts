@@ -44,6 +44,18 @@ function processesOf(marker: string): string[] {
     });
 }
 
+/** A third of the guests has an emulated TPM, another third a shared directory: helper processes of their own. */
+async function guestXml(index: number, dir: string): Promise<string> {
+  const tpm = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>";
+  const share = `<filesystem type='mount'><driver type='virtiofs'/><source dir='${dir}'/><target dir='share'/></filesystem>`;
+  return domainXml({
+    name: `kill-n${index}-x`,
+    disks: [{ path: await bootSectorImage('halt'), readonly: true }],
+    devices: [tpm, share, ''][index % 3] ?? '',
+    extra: "<memoryBacking><source type='memfd'/><access mode='shared'/></memoryBacking>",
+  });
+}
+
 interface Moment {
   readonly index: number;
   readonly from: keyof typeof LATEST_MS;
@@ -54,15 +66,7 @@ async function killAt({ index, from, delayMs }: Moment): Promise<string> {
   const dir = join(scratch, `n${index}`);
   mkdirSync(dir);
   const xml = join(dir, 'guest.xml');
-  const tpm = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>";
-  writeFileSync(
-    xml,
-    domainXml({
-      name: `kill-n${index}-x`,
-      disks: [{ path: await bootSectorImage('halt'), readonly: true }],
-      devices: index % 3 === 0 ? tpm : '',
-    }),
-  );
+  writeFileSync(xml, await guestXml(index, dir));
   const parent = spawn(process.execPath, [script, xml], {
     env: { ...process.env, TMPDIR: dir },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -101,7 +105,9 @@ describe('SIGKILL of the embedding process', () => {
     const before = new Set(readdirSync(runtimeDir));
     const moments = Array.from({ length: KILLS }, (_, index): Moment => {
       const from = index % 2 === 0 ? 'start' : 'connected';
-      return { index, from, delayMs: Math.random() * LATEST_MS[from] };
+      // Making a TPM takes most of a second before QEMU is started.
+      const latestMs = LATEST_MS[from] + (index % 3 === 0 ? 800 : 0);
+      return { index, from, delayMs: Math.random() * latestMs };
     });
     const reached = new Map<string, number>();
     const worker = async (): Promise<void> => {

@@ -13,6 +13,7 @@ import { findBackingChain } from '../../src/driver/qemu/runtime/backing-chain.ts
 import { prepareFds } from '../../src/driver/qemu/runtime/inherited-fds.ts';
 import { planThrottleGroups } from '../../src/driver/qemu/sections/throttle-groups.ts';
 import { benchDevices } from '../../src/driver/qemu/testing/device-bench.ts';
+import { createLuksImage } from '../support/luks.ts';
 
 let dir = '';
 beforeAll(() => {
@@ -108,7 +109,8 @@ describe('disks that QEMU really opens', () => {
 
   it('are unlocked by a secret that was encrypted on its way', async () => {
     const key = ['--object', 'secret,id=s,data=open sesame'];
-    const path = image('luks.img', ...key, '-f', 'luks', '-o', 'key-secret=s,iter-time=10');
+    const path = join(dir, 'luks.img');
+    createLuksImage([...key, '-f', 'luks', '-o', 'key-secret=s,iter-time=10', path, '1M']);
     const disk = `<disk><driver type='raw'/><source file='${path}'><encryption format='luks'>
       <secret type='passphrase' usage='u'/></encryption></source><target dev='vda'/></disk>`;
     const [nodes] = await openDisks(disk, ['query-named-block-nodes'], { secret: 'open sesame' });

@@ -17,7 +17,7 @@ import { scaledAttribute } from './scaled.ts';
 export const vcpu = struct({
   placement: attr(oneOf('static', 'auto')),
   cpuset: attr(cpuset),
-  current: attr(uint),
+  current: attr(integer({ min: 1, max: 0xffff })),
   /** Highest number of virtual CPUs. */
   value: content(integer({ min: 1, max: 0xffff })),
 });

@@ -39,6 +39,8 @@ export class FaultList {
   add(where: object | SourcePosition, message: string, field = ''): void {
     const position = SOURCE in where ? sourceOf(where) : isPosition(where) ? where : NOWHERE;
     const path = field === '' ? position.path : `${position.path}/${field}`;
+    // Two devices may share what is wrong (a console and the serial port that it is).
+    if (this.faults.some((known) => known.path === path && known.message === message && path !== '')) return;
     this.faults.push({ path, line: position.line, column: position.column, message });
   }
 

@@ -131,7 +131,10 @@ describe('validateChardev', () => {
   it('says so when this QEMU lacks the back end', () => {
     const options = { families: [{ ...channel, plan: () => [] }], without: ['chardev-spicevmc'] as const };
     const xml = "<channel type='spicevmc'><target type='virtio'/></channel>";
-    expect(benchDevices(xml, options).faults).toEqual(["this QEMU has no character device of type 'spicevmc'"]);
+    expect(benchDevices(xml, options).faults).toEqual([
+      "this QEMU has no character device of type 'spicevmc'",
+      "type 'spicevmc' ends in a SPICE client: add <graphics type='spice'/>",
+    ]);
   });
 });
 

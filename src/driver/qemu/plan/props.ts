@@ -21,7 +21,7 @@ export function formatJson(value: PropValue): string {
 }
 
 /**
- * `a=1,b=x` text: booleans as on/off, lists as repeated keys, nested objects as dotted keys. A comma in a value is
+ * `a=1,b=x` text: booleans as on/off, null as the name alone, lists as repeated keys, nested objects as dotted keys. A comma in a value is
  * doubled, which is QEMU's only escape, so no value can start another option. The implied key is written after all where
  * the value would read as `key=value` itself.
  */
@@ -38,12 +38,14 @@ function flatten(parts: string[], name: string, value: PropValue, bare: boolean)
     value.forEach((item: PropValue, index) =>
       flatten(parts, typeof item === 'object' ? `${name}.${index}` : name, item, false),
     );
-  } else if (typeof value === 'object' && value !== null) {
+  } else if (value === null) {
+    parts.push(name);
+  } else if (typeof value === 'object') {
     for (const [key, item] of Object.entries(value as Props)) {
       if (item !== undefined) flatten(parts, `${name}.${key}`, item, false);
     }
   } else {
-    const text = typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value ?? '');
+    const text = typeof value === 'boolean' ? (value ? 'on' : 'off') : String(value);
     const isBare = bare && !/^[^,]*=/.test(text);
     parts.push(`${isBare ? '' : `${name}=`}${text.replaceAll(',', ',,')}`);
   }

@@ -2,7 +2,7 @@
  * Starts the processes that a guest needs beside QEMU (swtpm, virtiofsd, passt) and waits until they are ready. They die
  * with this process as QEMU does. What they are and when is the plan's business.
  */
-import { existsSync, watch } from 'node:fs';
+import { existsSync, readFileSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
@@ -29,10 +29,11 @@ export interface HelperOptions {
 export async function startHelper(helper: HelperProcess, options: HelperOptions): Promise<ChildHandle> {
   using fds = await prepareFds(helper.fds ?? [], options.fdSources);
   using deadline = withTimeout(options.signal, READY_TIMEOUT_MS);
+  const { command, args } = helper.oneShot === true ? contained(helper) : helper;
   const child = await spawnChild(
     {
-      command: helper.command,
-      args: helper.args,
+      command,
+      args,
       env: options.env,
       dieWithParent: true,
       // As its guest: signals of the caller's terminal are for the caller alone.
@@ -50,6 +51,34 @@ export async function startHelper(helper: HelperProcess, options: HelperOptions)
     await child[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/**
+ * A set-up program starts programs of its own (swtpm_setup a swtpm), which no parent-death signal of ours reaches: in a PID
+ * namespace the kernel ends them all with the first. Where a user may not make one, the program runs as it is.
+ */
+function contained({ command, args }: HelperProcess): { command: string; args: readonly string[] } {
+  const isRoot = process.geteuid?.() === 0;
+  if (!isRoot && !mayUnshareUsers()) return { command, args };
+  const asUser = isRoot ? [] : ['--user', '--map-current-user'];
+  return { command: 'unshare', args: [...asUser, '--pid', '--fork', '--kill-child', '--', command, ...args] };
+}
+
+/** What the kernel, Debian's patch and AppArmor each have to say on unprivileged user namespaces. */
+function mayUnshareUsers(): boolean {
+  const read = (name: string, otherwise: string): string => {
+    try {
+      return readFileSync(`/proc/sys/${name}`, 'utf8').trim();
+    } catch {
+      // The switch does not exist on this kernel.
+      return otherwise;
+    }
+  };
+  return (
+    read('user/max_user_namespaces', '0') !== '0' &&
+    read('kernel/unprivileged_userns_clone', '1') === '1' &&
+    read('kernel/apparmor_restrict_unprivileged_userns', '0') === '0'
+  );
 }
 
 async function untilDone(helper: HelperProcess, child: ChildHandle, signal: AbortSignal): Promise<void> {

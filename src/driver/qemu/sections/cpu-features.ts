@@ -11,7 +11,7 @@ export function cpuFeatureProps({ domain }: Pick<DomainContext, 'domain'>): Prop
     'kvm-pv-eoi': features.apic?.eoi,
     'kvm-pv-unhalt': features.pvspinlock?.state,
     ...hypervProps(features.hyperv),
-    'hv-crash': devices?.panics.some(({ model }) => model === 'hyperv') === true ? true : undefined,
+    'hv-crash': devices?.panics.some(({ model }) => model === 'hyperv') === true ? null : undefined,
     ...kvmProps(features.kvm),
     pmu: pmuOf(features),
   };

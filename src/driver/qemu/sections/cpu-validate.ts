@@ -30,7 +30,6 @@ function validateModel(context: DomainContext, cpu: Cpu): void {
   }
   if (cpu.model?.value === undefined && (cpu.mode ?? 'custom') === 'custom') {
     if (cpu.features.length > 0) fault(context, cpu, 'features need a <model> that they change');
-    if (cpu.vendor !== undefined) fault(context, cpu, '<vendor> needs a <model>');
     if (cpu.match !== undefined && cpu.match !== 'exact') fault(context, cpu, `match='${cpu.match}' needs a <model>`);
   }
   if (cpu.migratable !== undefined && !isHostLike(cpu)) {
@@ -80,9 +79,6 @@ function validateAddressBits(context: DomainContext, cpu: Cpu): void {
   if (!isX86(context.domain)) {
     fault(context, maxphysaddr, `the width of physical addresses cannot be given for ${archOf(context.domain)}`);
   } else if (maxphysaddr.mode === 'passthrough') {
-    if (!isHostLike(cpu)) {
-      fault(context, maxphysaddr, "mode='passthrough' needs CPU mode 'host-passthrough' or 'maximum'", '@mode');
-    }
     if (maxphysaddr.bits !== undefined) {
       fault(context, maxphysaddr, "bits are for mode='emulate': passthrough takes the host's", '@bits');
     }

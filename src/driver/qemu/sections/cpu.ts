@@ -5,7 +5,7 @@
 import type { Cpu } from '../../../model/domain/cpu.ts';
 import type { AcceleratorName } from '../capabilities/capabilities.ts';
 import { findMachine } from '../capabilities/capabilities.ts';
-import type { DomainContext, PlanContext } from '../context.ts';
+import { type DomainContext, fault, type PlanContext } from '../context.ts';
 import { resolveGuestCpu } from '../cpu/guest-cpu.ts';
 import { archOf, isArm, isKvm, isX86, machineOf } from '../machine.ts';
 import type { Part } from '../plan/parts.ts';
@@ -40,6 +40,11 @@ export function acceleratorOf({ domain }: Pick<DomainContext, 'domain'>): Accele
 
 /** Completes `<cpu>` as libvirt does: QEMU's default model where none is named, and how far it is checked. */
 export function fillCpuDefaults(context: DomainContext): void {
+  // A model may be filled in below: what the definition itself says is checked here.
+  const given = context.domain.cpu;
+  if (given?.vendor !== undefined && given.model?.value === undefined) {
+    fault(context, given, '<vendor> needs a <model>', 'vendor');
+  }
   fillDefaultModel(context);
   const { domain } = context;
   const { cpu } = domain;

@@ -50,9 +50,20 @@ export function validateLifecycle(context: DomainContext): void {
   const actions = { on_poweroff: domain.onPoweroff, on_reboot: domain.onReboot, on_crash: domain.onCrash };
   for (const [element, action] of Object.entries(actions)) {
     if (action === 'rename-restart') fault(context, domain, "QEMU guests have no action 'rename-restart'", element);
+    if (element !== 'on_crash' && action === 'preserve') {
+      fault(context, domain, "'preserve' is an action for <on_crash> only", element);
+    }
     if (element !== 'on_crash' && action?.startsWith('coredump-') === true) {
       fault(context, domain, `'${action}' is an action for <on_crash> only`, element);
     }
+  }
+  if (domain.onPoweroff === 'restart' && domain.onReboot === 'destroy') {
+    fault(
+      context,
+      domain,
+      'QEMU cannot restart a guest that powers off and end one that reboots: choose one',
+      'on_reboot',
+    );
   }
   const { pm } = domain;
   if (pm === undefined) return;

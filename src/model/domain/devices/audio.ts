@@ -20,17 +20,18 @@ export const AUDIO_TYPES = [
 ] as const;
 export type AudioType = (typeof AUDIO_TYPES)[number];
 
+const positive = integer({ min: 1, max: 0xffff_ffff });
 const settings = struct({
-  frequency: attr(uint),
-  channels: attr(uint),
+  frequency: attr(positive),
+  channels: attr(positive),
   format: attr(oneOf('s8', 'u8', 's16', 'u16', 's32', 'u32', 'f32')),
 });
 
 const stream = struct({
   mixingEngine: attr(yesNo),
   fixedSettings: attr(yesNo),
-  voices: attr(uint),
-  bufferLength: attr(uint),
+  voices: attr(positive),
+  bufferLength: attr(positive),
   dev: attr(text),
   bufferCount: attr(uint),
   tryPoll: attr(yesNo),
@@ -49,7 +50,7 @@ export interface AudioStream extends Infer<typeof stream> {}
 export const audio = struct({
   id: required(attr(integer({ min: 1, max: 0xffff_ffff }))),
   type: required(attr(oneOf(...AUDIO_TYPES))),
-  timerPeriod: attr(uint),
+  timerPeriod: attr(positive),
   tryMMap: attr(yesNo),
   exclusive: attr(yesNo),
   dspPolicy: attr(int),

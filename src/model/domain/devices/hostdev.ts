@@ -36,8 +36,10 @@ export interface HostdevAddress extends Infer<typeof anyAddress> {}
 /** PCI numbers are written in hexadecimal, those of USB and SCSI in decimal, as libvirt does. */
 export const hostdevAddress: ElementCodec<HostdevAddress> = {
   readElement: (element, context) => anyAddress.readElement(element, context),
-  writeElement: (name, value): XmlElement =>
-    value.slot === undefined ? decimalAddress.writeElement(name, value) : anyAddress.writeElement(name, value),
+  writeElement: (name, value): XmlElement => {
+    const isPci = (value.domain ?? value.slot ?? value.function) !== undefined;
+    return (isPci ? anyAddress : decimalAddress).writeElement(name, value);
+  },
 };
 
 const usbId = struct({ id: required(attr(hex(4, 0xffff))) });

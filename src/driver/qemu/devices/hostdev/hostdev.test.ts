@@ -152,7 +152,7 @@ describe('smart cards', () => {
       '{"driver":"ccid-card-passthru","chardev":"charsmartcard0","id":"smartcard0"}',
     ],
   ])('<smartcard %s', (xml, expected) => {
-    const { args, faults } = bench(`<smartcard ${xml}</smartcard>`);
+    const { args, faults } = bench(`<graphics type='spice'/><smartcard ${xml}</smartcard>`);
     expect(faults).toEqual([]);
     expect(args.at(-1)).toBe(`-device ${expected}`);
   });

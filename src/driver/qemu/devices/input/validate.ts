@@ -16,13 +16,13 @@ export function validateInput(input: Input, context: DomainContext): void {
 function validateBus(input: Input, context: DomainContext): void {
   const { bus, type } = input;
   const refuse = (message: string) => fault(context, input, message, '@bus');
-  if (type === 'evdev') {
+  if (input.model === 'virtio' && bus !== 'virtio') {
+    refuse("model 'virtio' sits on bus 'virtio' only");
+  } else if (type === 'evdev') {
     if (bus !== undefined)
       refuse("input type 'evdev' takes no bus: its events reach the guest through its own devices");
   } else if (type === 'passthrough' && bus !== 'virtio') {
     refuse("input type 'passthrough' needs bus='virtio'");
-  } else if (input.model === 'virtio' && bus !== 'virtio') {
-    refuse("model 'virtio' sits on bus 'virtio' only");
   } else if (bus === 'ps2' && type !== 'mouse' && type !== 'keyboard') {
     refuse(`bus 'ps2' has no ${type}: use bus='usb' or bus='virtio'`);
   } else if (bus === 'xen' || bus === 'parallels' || bus === 'none') {

@@ -135,7 +135,7 @@ describe('video', () => {
     [video("type='virtio'", "<acceleration rendernode='/dev/dri/x'/>"), /'vhostuser' only/],
     [video("type='cirrus'", "<resolution x='1' y='1'/>"), /takes no resolution/],
     [video("type='vga'", "<resolution x='0' y='1'/>"), /resolution of 0/],
-    [video("type='vga' blob='on'"), /blob goes with model 'virtio'/],
+    ["<video><driver iommu='on'/><model type='vga'/></video>", /options of virtio devices/],
     [video("type='virtio' blob='on'"), /no blob/, { properties: {} }],
     ["<video><driver name='vhostuser'/><model type='vga'/></video>", /goes with model 'virtio'/],
     ["<video><model type='ramfb'/><address type='pci' slot='2'/></video>", /sits on no bus/],

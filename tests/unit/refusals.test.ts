@@ -1,0 +1,132 @@
+/**
+ * Definitions that libvirt accepts or refuses, each differing from a plain guest in one place: our verdict is the
+ * same. Found by trying random definitions against it; what a device family refuses is in the family's own tests.
+ */
+import { describe, expect, it } from 'vitest';
+import { fuzzHost } from '../../fuzz/pipeline.ts';
+import { planFromXml } from '../../src/driver/qemu/plan/launch-plan.ts';
+import { renderArguments } from '../../src/driver/qemu/plan/render.ts';
+
+const HOST = fuzzHost('x86_64');
+
+interface Pieces {
+  readonly machine?: string;
+  readonly body?: string;
+  readonly devices?: string;
+}
+
+function argumentsOf({ machine = 'q35', body = '', devices = '' }: Pieces): string {
+  const xml = `<domain type='qemu'><name>guest</name><uuid>6a1f0d1e-9d0c-4a3b-8d58-1c6f0b9f3a10</uuid>
+    <memory unit='MiB'>256</memory><os><type arch='x86_64' machine='${machine}'>hvm</type></os>${body}
+    <devices>${devices}</devices></domain>`;
+  return renderArguments(planFromXml(xml, HOST), HOST.caps).join(' ');
+}
+
+const disk = (attributes: string, children: string, target = "dev='vda' bus='virtio'"): string =>
+  `<disk type='file' ${attributes}>${children}<source file='/i'/><target ${target}/></disk>`;
+const rng = (more: string): string => `<rng model='virtio'><backend model='random'>/dev/urandom</backend>${more}</rng>`;
+
+describe('accepted', () => {
+  it.each<[string, Pieces, string]>([
+    ['an interface without a type', { devices: "<interface><model type='virtio'/></interface>" }, '"type":"user"'],
+    ['a clock without an offset', { body: '<clock/>' }, '-rtc base=utc'],
+    ['an adjustment with a plus sign', { body: "<clock offset='variable' adjustment='+97'/>" }, '-rtc base='],
+    ['a second element of a kind', { body: '<title>a</title><title>b</title>' }, '-name'],
+    [
+      'a redirected device without a bus',
+      { devices: "<redirdev type='tcp'><source mode='connect' host='h' service='1'/></redirdev>" },
+      'usb-redir',
+    ],
+    [
+      'memory backing that says nothing',
+      { body: '<memoryBacking><source/><access/></memoryBacking>' },
+      '-m size=262144k',
+    ],
+    [
+      '0 for a number that is not given',
+      { devices: disk('', "<driver name='qemu' queues='0' queue_size='0'/>") },
+      '"driver":"virtio-blk-pci"',
+    ],
+    ['an incomplete geometry', { devices: disk('', "<geometry cyls='4'/>") }, '"driver":"virtio-blk-pci"'],
+    ['a rate without bytes', { devices: rng('<rate/>') }, '"driver":"virtio-rng-pci"'],
+    [
+      'an EGD backend that is a text console',
+      { devices: "<rng model='virtio'><backend model='egd' type='vc'/></rng>" },
+      'rng-egd',
+    ],
+    ['octal slots', { devices: rng("<address type='pci' bus='0' slot='010'/>") }, '"addr":"0x8"'],
+    [
+      'hexadecimal ISA addresses without 0x',
+      { devices: "<serial type='null'><address type='isa' iobase='3e8' irq='4'/></serial>" },
+      '"iobase":1000',
+    ],
+    ['an alias that is not a user’s', { devices: disk('', "<alias name='ua-a,b'/>") }, '"id":"virtio-disk0"'],
+  ])('%s', (_title, pieces, expected) => {
+    expect(argumentsOf(pieces)).toContain(expected);
+  });
+});
+
+describe('refused', () => {
+  it.each<[string, Pieces, RegExp]>([
+    ['a slot that is octal and is not', { devices: rng("<address type='pci' bus='0' slot='08'/>") }, /octal/],
+    ['two balloons', { devices: "<memballoon model='none'/><memballoon model='none'/>" }, /only once/],
+    [
+      'copy on read of a LUN',
+      {
+        devices:
+          "<disk type='block' device='lun'><driver name='qemu' copy_on_read='on'/><source dev='/dev/sda'/><target dev='sda' bus='scsi'/></disk>",
+      },
+      /copy_on_read/,
+    ],
+    [
+      'a read-only IDE disk',
+      { machine: 'pc', devices: disk('', '<readonly/>', "dev='hda' bus='ide'") },
+      /cannot be read-only/,
+    ],
+    ['a serial number that would end a property', { devices: disk('', '<serial>a,b=c</serial>') }, /<serial> may hold/],
+    [
+      'a SPICE channel without SPICE',
+      { devices: "<channel type='spicevmc'><target type='virtio'/></channel>" },
+      /add <graphics type='spice'/,
+    ],
+    ['a virtio tablet on USB', { devices: "<input type='tablet' bus='usb' model='virtio'/>" }, /bus 'virtio' only/],
+    [
+      'a start policy of a PCI device',
+      {
+        devices:
+          "<hostdev mode='subsystem' type='pci'><source startupPolicy='optional'><address bus='1'/></source></hostdev>",
+      },
+      /USB host devices only/,
+    ],
+    [
+      'virtio options of a VGA card',
+      { devices: "<video><driver ats='on'/><model type='vga'/></video>" },
+      /options of virtio devices/,
+    ],
+    [
+      'audio settings that are not fixed',
+      { devices: "<audio id='1' type='none'><output><settings/></output></audio>" },
+      /fixedSettings/,
+    ],
+    [
+      'an EGD backend without its address',
+      { devices: "<rng model='virtio'><backend model='egd' type='tcp'/></rng>" },
+      /needs <source host/,
+    ],
+    ['a CPU vendor without a model', { body: '<cpu><vendor>Intel</vendor></cpu>' }, /<vendor> needs a <model>/],
+    ['preserving a guest that powered off', { body: '<on_poweroff>preserve</on_poweroff>' }, /<on_crash> only/],
+    [
+      'a restart on power-off with an end on reboot',
+      { body: '<on_poweroff>restart</on_poweroff><on_reboot>destroy</on_reboot>' },
+      /choose one/,
+    ],
+    ['a guest without a running CPU', { body: "<vcpu current='0'>2</vcpu>" }, /outside 1/],
+    [
+      'a NUMA cell without memory',
+      { body: "<cpu><numa><cell id='0' cpus='0'/></numa></cpu>" },
+      /lacks attribute 'memory'/,
+    ],
+  ])('%s', (_title, pieces, message) => {
+    expect(() => argumentsOf(pieces)).toThrow(message);
+  });
+});
