@@ -6,7 +6,7 @@ import type { EmbeddedDriverOptions } from './driver/qemu/runtime/embedded-drive
 import { VERSION } from './version.ts';
 
 export { Connection } from './api/connection.ts';
-export { Console, type ConsoleOptions } from './api/console.ts';
+export { Console, type ConsoleOptions, type LinesOptions } from './api/console.ts';
 export { Domain, type Waiting } from './api/domain.ts';
 export { ListDomainsFlag, XmlFlag } from './api/flags.ts';
 export { ErrorCode, ErrorDomain, type ErrorLevel, VirtError } from './core/errors.ts';

@@ -13,6 +13,13 @@ export interface ConsoleOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
+export interface LinesOptions extends ConsoleOptions {
+  /** After how many milliseconds of silence an unfinished line is handed out. 0: never. Default 300. */
+  readonly promptMs?: number;
+}
+
+const PROMPT_MS = 300;
+
 export class Console {
   readonly #source: ConsoleStream;
 
@@ -26,20 +33,44 @@ export class Console {
     return this.#source.open({ replay });
   }
 
-  /** What the guest prints, line by line, without line ends; the last one may be unfinished. */
-  async *lines(options: ConsoleOptions = {}): AsyncGenerator<string, void, undefined> {
+  /**
+   * What the guest prints, line by line, without line ends. A line that stays unfinished for `promptMs` (a prompt such as
+   * `login:`) is handed out as it is; what follows it counts as a new line.
+   */
+  async *lines({ promptMs = PROMPT_MS, ...options }: LinesOptions = {}): AsyncGenerator<string, void, undefined> {
+    const { signal } = options;
+    const stop = new AbortController();
+    const follow = (): void => stop.abort(signal?.reason);
+    if (signal?.aborted === true) follow();
+    else signal?.addEventListener('abort', follow, { once: true });
+    const pieces = this.text({ ...options, signal: stop.signal });
     let rest = '';
-    for await (const text of this.text(options)) {
-      rest += text;
-      const lines = rest.split(/\r*\n/);
-      rest = lines.pop() ?? '';
-      yield* lines;
-      if (rest.length > MAX_LINE) {
-        yield rest;
-        rest = '';
+    let next = pieces.next();
+    try {
+      for (;;) {
+        const piece = rest === '' || promptMs <= 0 ? await next : await withinMs(next, promptMs);
+        if (piece === undefined) {
+          yield rest;
+          rest = '';
+          continue;
+        }
+        if (piece.done === true) break;
+        const lines = (rest + piece.value).split(/\r*\n/);
+        rest = lines.pop() ?? '';
+        yield* lines;
+        if (rest.length > MAX_LINE) {
+          yield rest;
+          rest = '';
+        }
+        next = pieces.next();
       }
+      if (rest !== '') yield rest.replace(/\r+$/, '');
+    } finally {
+      signal?.removeEventListener('abort', follow);
+      // A reader that leaves at a prompt leaves a read under way: it ends with the stream, and nobody waits for it.
+      next.catch(() => {});
+      stop.abort(new Error('the reader has left'));
     }
-    if (rest !== '') yield rest.replace(/\r+$/, '');
   }
 
   /** What the guest prints, as text in pieces of any size. */
@@ -95,6 +126,19 @@ export class Console {
     } finally {
       stream.destroy();
     }
+  }
+}
+
+/** The promise's value, or undefined when it takes longer. */
+async function withinMs<T>(promise: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined;
+  const silence = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms);
+  });
+  try {
+    return await Promise.race([promise, silence]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -56,7 +56,7 @@ const REFUSED: readonly (readonly [RegExp, RegExp])[] = [
   [/reservations$/, /lacks attribute 'managed'/],
   [/\/adapter$/, /lacks attribute 'name'/],
   [/\/(?:redirfilter)$/, /only once/],
-  [/\/@(?:namespace|size|busNr)$|\/audio\/@id$/, /outside 1/],
+  [/\/@(?:namespace|size|busNr|timerPeriod|voices|bufferLength|frequency|channels)$|\/audio\/@id$/, /outside 1/],
   [/\/source\/local\/@port$/, /outside/],
   [/\/cache\/line\/@value$/, /outside/],
 ];

@@ -67,6 +67,13 @@ describe('accepted', () => {
 });
 
 describe('refused', () => {
+  it('once, where two devices share what is wrong', () => {
+    const devices =
+      "<serial type='unix'><source mode='bind' path='/s'><reconnect enabled='yes' timeout='1'/></source></serial>";
+    const message = "only a source of mode 'connect' can reconnect";
+    expect(() => argumentsOf({ devices })).toThrow(new RegExp(`^(?:(?!${message}).)*${message}(?!.*${message})`, 's'));
+  });
+
   it.each<[string, Pieces, RegExp]>([
     ['a slot that is octal and is not', { devices: rng("<address type='pci' bus='0' slot='08'/>") }, /octal/],
     ['two balloons', { devices: "<memballoon model='none'/><memballoon model='none'/>" }, /only once/],
@@ -119,6 +126,37 @@ describe('refused', () => {
       'a restart on power-off with an end on reboot',
       { body: '<on_poweroff>restart</on_poweroff><on_reboot>destroy</on_reboot>' },
       /choose one/,
+    ],
+    [
+      'a USB companion without its controller',
+      { devices: "<controller type='usb' index='1' model='ich9-uhci2'/>" },
+      /ich9-ehci1/,
+    ],
+    [
+      'a turning CD-ROM',
+      { devices: disk("device='cdrom'", '', "dev='sda' bus='sata' rotation_rate='5'") },
+      /rotation_rate/,
+    ],
+    [
+      'passing on all SCSI commands',
+      {
+        devices:
+          "<disk type='block' device='lun' sgio='unfiltered'><source dev='/dev/sda'/><target dev='sda' bus='scsi'/></disk>",
+      },
+      /no longer have sgio/,
+    ],
+    [
+      'half a MiB of translated code',
+      { body: "<features><tcg><tb-cache unit='KiB'>1536</tb-cache></tcg></features>" },
+      /whole number of MiB/,
+    ],
+    [
+      'silence as audio settings',
+      {
+        devices:
+          "<audio id='1' type='none'><output mixingEngine='yes' fixedSettings='yes'><settings frequency='0'/></output></audio>",
+      },
+      /outside 1/,
     ],
     ['a guest without a running CPU', { body: "<vcpu current='0'>2</vcpu>" }, /outside 1/],
     [

@@ -13,7 +13,7 @@ export function romProps({ rom }: DeviceInfo): Props {
 /** Refuses ROM settings of a device that is not on PCI, and settings of a ROM that is switched off. */
 export function validateRom(device: DeviceInfo, context: DomainContext): void {
   const { rom, address } = device;
-  if (rom === undefined) return;
+  if (rom?.enabled === undefined && rom?.bar === undefined && rom?.file === undefined) return;
   if (address !== undefined && address.type !== 'pci' && address.type !== 'unassigned') {
     fault(context, device, `a device with a ${address.type} address has no option ROM; leave <rom> out`, 'rom');
   }

@@ -21,6 +21,33 @@ describe('GuestConsole', () => {
     expect(lines).toEqual(['early', 'late', 'end']);
   });
 
+  it('hands out a prompt that no line end follows, and what comes after it as a new line', async () => {
+    const { side, console } = guest();
+    side.write('boot\r\nguest login: ');
+    const lines = new Console(console).lines({ promptMs: 20 });
+    expect((await lines.next()).value).toBe('boot');
+    expect((await lines.next()).value).toBe('guest login: ');
+    side.write('root\r\n');
+    expect((await lines.next()).value).toBe('root');
+    await lines.return();
+  });
+
+  it('lets a reader leave at a prompt', async () => {
+    const { side, console } = guest();
+    side.write('guest login: ');
+    for await (const line of new Console(console).lines({ promptMs: 20 })) if (line.includes('login:')) break;
+    side.write('more');
+    expect(await new Console(console).waitFor('more')).toBe('guest login: more');
+  });
+
+  it('waits for the end of a line for ever when told to', async () => {
+    const { side, console } = guest();
+    side.write('half');
+    const line = new Console(console).lines({ promptMs: 0 }).next();
+    side.write(' and half\n');
+    expect((await line).value).toBe('half and half');
+  });
+
   it('passes input on, and fails it when the guest has ended', async () => {
     const { side, console } = guest();
     await new Console(console).write('ls\n');

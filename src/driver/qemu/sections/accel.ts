@@ -32,6 +32,9 @@ export function validateAccel(context: DomainContext): void {
     fault(context, domain, `${caps.binary} has no KVM: use type='qemu'`, '@type');
   }
   const tcg = domain.features?.tcg;
+  if ((tcg?.tbCache ?? 0) % KIB_PER_MIB !== 0) {
+    fault(context, domain, '<tb-cache> is a whole number of MiB', 'features/tcg/tb-cache');
+  }
   if (tcg !== undefined && domain.type !== 'qemu') {
     fault(context, tcg, `<tcg> needs type='qemu', this domain has type='${domain.type ?? ''}'`);
   }

@@ -12,6 +12,12 @@ export function validateControllerList(context: DomainContext): void {
     seen.add(key);
   }
   const usb = controllersOf(context.domain, 'usb');
+  for (const companion of usb.filter(({ model }) => model?.startsWith('ich9-uhci') === true)) {
+    const master = usb.find(({ model, index }) => model === 'ich9-ehci1' && (index ?? 0) === (companion.index ?? 0));
+    if (master !== undefined) continue;
+    const index = companion.index ?? 0;
+    fault(context, companion, `'${companion.model}' goes with a controller of model 'ich9-ehci1' and index ${index}`);
+  }
   if (usb.length > 1 && usb.some(({ model }) => model === 'none')) {
     for (const controller of usb) {
       if (controller.model === 'none') continue;

@@ -101,6 +101,7 @@ function validateLun(disk: Disk, context: DomainContext): void {
   } else if (bus !== 'scsi') {
     fault(context, disk, `device='lun' cannot sit on bus '${bus}': use bus 'scsi'`, 'target/@bus');
   }
+  if (disk.sgio === 'unfiltered') fault(context, disk, "kernels no longer have sgio='unfiltered'", '@sgio');
   if (disk.wwn !== undefined) fault(context, disk, 'a LUN has its own WWN: leave out <wwn>', 'wwn');
   if (disk.vendor !== undefined || disk.product !== undefined) {
     fault(context, disk, 'a LUN has its own vendor and product: leave out <vendor> and <product>');
@@ -138,6 +139,9 @@ function validateIdentity(disk: Disk, context: DomainContext): void {
   }
   if (target?.rotationRate !== undefined && bus !== 'scsi' && bus !== 'ide' && bus !== 'sata') {
     fault(context, disk, `rotation_rate is for bus 'scsi', 'ide' or 'sata'`, 'target/@rotation_rate');
+  }
+  if (target?.rotationRate !== undefined && (disk.device ?? 'disk') !== 'disk') {
+    fault(context, disk, "rotation_rate is for device='disk'", 'target/@rotation_rate');
   }
   if (serial !== undefined && !/^[A-Za-z0-9\-_ .+]*$/.test(serial)) {
     fault(context, disk, "<serial> may hold letters, digits, spaces and '-', '_', '.', '+' only", 'serial');

@@ -91,6 +91,16 @@ function validateScsi(device: Hostdev, context: DomainContext): void {
   } else if (source.adapter === undefined || source.address === undefined) {
     fault(context, device, 'a SCSI host device needs <adapter name=> and <address bus= target= unit=>', 'source');
   }
+  if (device.sgio === 'unfiltered') fault(context, device, "kernels no longer have sgio='unfiltered'", '@sgio');
+  const secret = source.auth?.secret.type ?? 'iscsi';
+  if (secret !== 'iscsi') {
+    fault(
+      context,
+      device,
+      `an iSCSI source takes secrets of type 'iscsi', not '${secret}'`,
+      'source/auth/secret/@type',
+    );
+  }
   const { address } = device;
   if (address === undefined) return;
   if (address.type !== 'drive') {

@@ -144,7 +144,10 @@ describe('memory devices', () => {
       /overlaps/,
     ],
     [`<memory model='nvdimm'>${target('<node>0</node>')}</memory>`, /needs the <path>/],
-    [`<memory model='virtio-pmem'><source><path>/x</path></source>${target('')}</memory>`, /access='shared'/],
+    [
+      `<memory model='virtio-pmem' access='private'><source><path>/x</path></source>${target('')}</memory>`,
+      /access='shared'/,
+    ],
     [`<memory model='virtio-mem'>${target('<node>0</node>')}</memory>`, /needs <requested>/],
     [`<memory model='virtio-mem'>${target('<requested>1048576</requested>')}</memory>`, /above <size>/],
     [`<memory model='virtio-mem'>${target('<block>3000</block><requested>3000</requested>')}</memory>`, /power of two/],

@@ -18,7 +18,7 @@ export function planMemoryDevice(device: MemoryDevice, context: PlanContext): Pa
   const props: Props = {
     driver: driverOf(device),
     node: target.node,
-    'label-size': bytes(target.label?.size),
+    'label-size': model === 'nvdimm' ? bytes(target.label?.size) : undefined,
     'block-size': model === 'virtio-mem' ? bytes(target.block) : undefined,
     'requested-size': model === 'virtio-mem' ? bytes(target.requested) : undefined,
     memdev: request.id,
@@ -26,7 +26,7 @@ export function planMemoryDevice(device: MemoryDevice, context: PlanContext): Pa
     memaddr: guestAddress(target.address?.base),
     'dynamic-memslots': target.dynamicMemslots,
     uuid: model === 'nvdimm' ? uuid : undefined,
-    unarmed: target.readonly === true ? true : undefined,
+    unarmed: model === 'nvdimm' && target.readonly === true ? true : undefined,
     id: alias?.name,
     ...addressProps(device, context),
   };

@@ -85,7 +85,7 @@ function validateAcceleration(video: Video, model: VideoModel, context: DomainCo
   if (accel2d === undefined && accel3d === undefined && rendernode === undefined) {
     refuse('say what to accelerate: accel3d, or remove the element', '');
   }
-  if (accel2d !== undefined) refuse('QEMU has no 2D acceleration: remove accel2d', '/@accel2d');
+  if (accel2d === true) refuse('QEMU has no 2D acceleration: remove accel2d', '/@accel2d');
   if (video.driver?.name === 'vhostuser') return;
   if (rendernode !== undefined) refuse("a render node goes with driver name='vhostuser' only", '/@rendernode');
   if (accel3d !== true) return;

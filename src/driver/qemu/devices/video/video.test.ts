@@ -130,7 +130,7 @@ describe('video', () => {
     [video("type='qxl' ram='4194304'"), /must be below 4194304/],
     [video("type='vga'", "<acceleration accel3d='yes'/>"), /3D acceleration goes with model 'virtio'/],
     [video("type='virtio'", "<acceleration accel3d='yes'/>"), /no virtio card with 3D/, { types: ['virtio-gpu-pci'] }],
-    [video("type='virtio'", "<acceleration accel2d='no'/>"), /2D/],
+    [video("type='virtio'", "<acceleration accel2d='yes'/>"), /2D/],
     [video("type='virtio'", '<acceleration/>'), /say what to accelerate/],
     [video("type='virtio'", "<acceleration rendernode='/dev/dri/x'/>"), /'vhostuser' only/],
     [video("type='cirrus'", "<resolution x='1' y='1'/>"), /takes no resolution/],
