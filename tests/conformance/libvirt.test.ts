@@ -113,7 +113,7 @@ function visible(options: readonly string[]): string[] {
     .filter((option) => !/^-global ICH9-LPC\.noreboot|^-rtc base=\d/.test(option))
     .map((option) =>
       option
-        .replace(/,(?:acpi|hpet)=(?:on|off)|,pcspk-audiodev=\w+|,clusters=1/g, '')
+        .replace(/,(?:acpi|hpet)=(?:on|off)|,pcspk-audiodev=\w+||,clusters=1|,migratable=on/g, '')
         .replace(/^-m (\d+)$/, (_, mib: string) => `-m size=${Number(mib) * 1024}k`)
         .replace(/"libvirt-(\d+)-\w+"/, '"libvirt-$1"')
         .replace(/"virtio-iommu"/, '"virtio-iommu-pci"'),
@@ -124,7 +124,9 @@ function visible(options: readonly string[]): string[] {
 const REFUSED_BY_THEM: readonly RegExp[] = [
   /cannot open directory|Could not open|Failed to connect socket|cannot be found|No such file|Unable to/,
   /Expected (?:non-negative )?integer|cause is unknown|connect flags 00/,
-  /outside tolerance range|unknown CPU feature/,
+  /outside tolerance range|unknown CPU feature|incompatible with host CPU/,
+  // Newer ones take the host's width then.
+  /bits= must be specified too/,
   /\(non-\)transitional models are not supported for input/,
   /USB host device is missing|PCI passthrough type/,
   /only a single watchdog|unknown watchdog model|unknown panic model/,
@@ -137,6 +139,8 @@ const REFUSED_BY_US: readonly RegExp[] = [
   /SPICE with TLS is switched off/,
   /outside 0 to 65535/,
   /iommu, ats, packed and page_per_vq/,
+  // Without KVM libvirt 9 does not look at what it cannot use.
+  /is no name of a CPU model|needs a pseries machine/,
 ];
 
 function* typicalDomains(): Generator<[string, string]> {

@@ -54,6 +54,21 @@ describe('accepted', () => {
       { devices: "<rng model='virtio'><backend model='egd' type='vc'/></rng>" },
       'rng-egd',
     ],
+    ['a PIT without a policy', { body: "<clock><timer name='pit'/></clock>" }, 'kvm-pit.lost_tick_policy=delay'],
+    [
+      'shared memory that stays',
+      { devices: "<shmem name='a' role='peer'><model type='ivshmem-plain'/></shmem>" },
+      '"master":"off"',
+    ],
+    [
+      'a label of persistent memory',
+      {
+        body: "<maxMemory slots='1' unit='GiB'>2</maxMemory><cpu><numa><cell cpus='0' memory='262144'/></numa></cpu>",
+        devices:
+          "<memory model='virtio-pmem'><source><path>/p</path></source><target><size unit='MiB'>128</size></target></memory>",
+      },
+      '"share":true',
+    ],
     ['octal slots', { devices: rng("<address type='pci' bus='0' slot='010'/>") }, '"addr":"0x8"'],
     [
       'hexadecimal ISA addresses without 0x',
@@ -157,6 +172,31 @@ describe('refused', () => {
           "<audio id='1' type='none'><output mixingEngine='yes' fixedSettings='yes'><settings frequency='0'/></output></audio>",
       },
       /outside 1/,
+    ],
+    ['a PIT with a track', { body: "<clock><timer name='pit' track='guest'/></clock>" }, /no track/],
+    [
+      'a Hyper-V clock with a policy',
+      { body: "<clock><timer name='hypervclock' tickpolicy='delay'/></clock>" },
+      /no tickpolicy/,
+    ],
+    [
+      'catching up without saying so',
+      { body: "<clock><timer name='rtc' tickpolicy='delay'><catchup limit='1'/></timer></clock>" },
+      /tickpolicy='catchup' only/,
+    ],
+    ['a frequency of the RTC', { body: "<clock><timer name='rtc' frequency='3'/></clock>" }, /'tsc' only/],
+    [
+      'filtered configuration space',
+      {
+        devices:
+          "<hostdev mode='subsystem' type='pci'><source writeFiltering='yes'><address bus='1'/></source></hostdev>",
+      },
+      /configuration space/,
+    ],
+    [
+      'a pseudo-terminal with two ends',
+      { devices: "<serial type='pty'><source path='/a'/><source path='/b'/></serial>" },
+      /takes 1 <source>/,
     ],
     ['a guest without a running CPU', { body: "<vcpu current='0'>2</vcpu>" }, /outside 1/],
     [

@@ -21,6 +21,8 @@ export function fillChardevDefaults(device: ChardevSource): void {
 
 /** The path of a pseudo-terminal belongs to one run. */
 function dropTerminal(device: ChardevSource): void {
+  // More than one is refused later.
+  if (device.sources.length > 1) return;
   for (const source of device.sources) delete source.path;
   device.sources = device.sources.filter(({ seclabels }) => seclabels.length > 0);
 }

@@ -51,8 +51,10 @@ function formatUtc(milliseconds: number): string {
 
 function planTimer(timer: Timer, { caps, domain }: PlanContext): Part[] {
   if (timer.name === 'pit' && hasProperty(caps, 'kvm-pit', 'lost_tick_policy')) {
-    if (timer.tickpolicy === 'delay' || timer.tickpolicy === 'discard') {
-      return [{ kind: 'option', option: 'global', value: `kvm-pit.lost_tick_policy=${timer.tickpolicy}` }];
+    // The kernel's own default would be to catch up.
+    const policy = timer.tickpolicy ?? 'delay';
+    if (policy === 'delay' || policy === 'discard') {
+      return [{ kind: 'option', option: 'global', value: `kvm-pit.lost_tick_policy=${policy}` }];
     }
   }
   // A QEMU whose boards have the property is told in -machine.
@@ -96,9 +98,20 @@ export function validateClock(context: DomainContext): void {
     fault(context, clock, "offset='variable' needs an adjustment in seconds", '@adjustment');
   }
   for (const timer of clock.timers) {
-    const problem = timerProblem(timer, context);
+    const problem = timerProblem(timer, context) ?? surplusProblem(timer);
     if (problem !== undefined) fault(context, timer, problem);
   }
+}
+
+/** Attributes that only some timers have. */
+function surplusProblem({ name, track, frequency, mode, tickpolicy, catchup }: Timer): string | undefined {
+  if (tickpolicy !== undefined && (name === 'kvmclock' || name === 'hypervclock')) {
+    return `timer '${name}' has no tickpolicy: remove it`;
+  }
+  if (catchup !== undefined && tickpolicy !== 'catchup') return "<catchup> goes with tickpolicy='catchup' only";
+  if (track !== undefined && name !== 'rtc') return `timer '${name}' has no track: remove it`;
+  if (name === 'tsc') return undefined;
+  return frequency === undefined && mode === undefined ? undefined : `frequency and mode are for the timer 'tsc' only`;
 }
 
 function timerProblem(timer: Timer, { caps, domain }: DomainContext): string | undefined {

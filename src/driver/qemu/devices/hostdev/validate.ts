@@ -65,6 +65,9 @@ function validatePci(device: Hostdev, context: DomainContext): void {
   if (name === 'kvm' || name === 'xen') {
     fault(context, device, `QEMU has no PCI assignment of kind '${name}'; use 'vfio'`, 'driver/@name');
   }
+  if (device.source.writeFiltering !== undefined) {
+    fault(context, device, 'QEMU does not filter writes to the configuration space', 'source/@writeFiltering');
+  }
   if (!hasDevice(context.caps, 'vfio-pci')) fault(context, device, "this QEMU has no device 'vfio-pci'");
   validateDisplay(device, context);
 }

@@ -108,6 +108,8 @@ function validateNvdimm(device: MemoryDevice, context: DomainContext): void {
 function validatePmem(device: MemoryDevice, context: DomainContext): void {
   const { source, access, target } = device;
   if (source?.path === undefined) fault(context, device, 'virtio-pmem needs the <path> of its content', 'source');
+  if (device.discard === true)
+    fault(context, device, 'the content of persistent memory cannot be discarded', '@discard');
   if (access !== 'shared') fault(context, device, "virtio-pmem needs access='shared'", '@access');
   if (target.node !== undefined) fault(context, target, 'virtio-pmem belongs to no NUMA node', 'node');
 }

@@ -12,7 +12,8 @@ export function planShmem(shmem: Shmem, context: PlanContext): Part[] {
     driver: model?.type,
     id: alias,
     // Only a master migrates with the guest.
-    master: role === undefined ? undefined : role === 'master',
+    // Of QEMU's type on/off/auto, which JSON carries as text.
+    master: role === undefined ? undefined : role === 'master' ? 'on' : 'off',
   };
   if (model?.type === 'ivshmem-doorbell') {
     const chardev = chardevId(alias);
