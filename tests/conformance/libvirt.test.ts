@@ -113,7 +113,7 @@ function visible(options: readonly string[]): string[] {
     .filter((option) => !/^-global ICH9-LPC\.noreboot|^-rtc base=\d/.test(option))
     .map((option) =>
       option
-        .replace(/,(?:acpi|hpet)=(?:on|off)|,pcspk-audiodev=\w+||,clusters=1|,migratable=on/g, '')
+        .replace(/,(?:acpi|hpet)=(?:on|off)|,pcspk-audiodev=\w+|,clusters=1|,migratable=on/g, '')
         .replace(/^-m (\d+)$/, (_, mib: string) => `-m size=${Number(mib) * 1024}k`)
         .replace(/"libvirt-(\d+)-\w+"/, '"libvirt-$1"')
         .replace(/"virtio-iommu"/, '"virtio-iommu-pci"'),

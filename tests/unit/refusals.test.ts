@@ -10,14 +10,16 @@ import { renderArguments } from '../../src/driver/qemu/plan/render.ts';
 const HOST = fuzzHost('x86_64');
 
 interface Pieces {
+  /** Inside `<os>`. */
+  readonly os?: string;
   readonly machine?: string;
   readonly body?: string;
   readonly devices?: string;
 }
 
-function argumentsOf({ machine = 'q35', body = '', devices = '' }: Pieces): string {
+function argumentsOf({ machine = 'q35', os = '', body = '', devices = '' }: Pieces): string {
   const xml = `<domain type='qemu'><name>guest</name><uuid>6a1f0d1e-9d0c-4a3b-8d58-1c6f0b9f3a10</uuid>
-    <memory unit='MiB'>256</memory><os><type arch='x86_64' machine='${machine}'>hvm</type></os>${body}
+    <memory unit='MiB'>256</memory><os><type arch='x86_64' machine='${machine}'>hvm</type>${os}</os>${body}
     <devices>${devices}</devices></domain>`;
   return renderArguments(planFromXml(xml, HOST), HOST.caps).join(' ');
 }
@@ -54,6 +56,17 @@ describe('accepted', () => {
       { devices: "<rng model='virtio'><backend model='egd' type='vc'/></rng>" },
       'rng-egd',
     ],
+    [
+      'a BIOS that speaks on the serial port',
+      { os: "<bios useserial='yes'/>", devices: "<console type='pty'/>" },
+      'graphics=off',
+    ],
+    [
+      'a vendor of the board’s own CPU',
+      { body: "<cpu><model vendor_id='AuthenticAMD'/></cpu>" },
+      'qemu64,vendor=AuthenticAMD',
+    ],
+    ['a period of 0', { devices: rng("<rate bytes='5' period='0'/>") }, '"period":1000'],
     ['a PIT without a policy', { body: "<clock><timer name='pit'/></clock>" }, 'kvm-pit.lost_tick_policy=delay'],
     [
       'shared memory that stays',
@@ -173,6 +186,7 @@ describe('refused', () => {
       },
       /outside 1/,
     ],
+    ['a serial BIOS without a port', { os: "<bios useserial='yes'/>" }, /needs a serial port/],
     ['a PIT with a track', { body: "<clock><timer name='pit' track='guest'/></clock>" }, /no track/],
     [
       'a Hyper-V clock with a policy',

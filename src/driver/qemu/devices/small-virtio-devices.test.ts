@@ -96,7 +96,7 @@ describe('shmem', () => {
         size: 4_194_304,
         share: true,
       },
-      { driver: 'ivshmem-plain', id: 'shmem0', master: true, memdev: 'shmmem-shmem0' },
+      { driver: 'ivshmem-plain', id: 'shmem0', master: 'on', memdev: 'shmmem-shmem0' },
       { backend: 'socket', id: 'charshmem1', path: '/var/lib/libvirt/shmem-pool-sock' },
       { driver: 'ivshmem-doorbell', id: 'shmem1', chardev: 'charshmem1', vectors: 4, ioeventfd: true },
     ]);

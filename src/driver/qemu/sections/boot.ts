@@ -82,6 +82,9 @@ export function validateBoot(context: DomainContext): void {
       fault(context, os, 'this QEMU has no -shim: use QEMU 10.0 or newer, or remove it', 'shim');
     }
   }
+  if (os?.bios?.useserial === true && (context.domain.devices?.serials ?? []).length === 0) {
+    fault(context, os.bios, "useserial='yes' needs a serial port: add <serial type='pty'/>", '@useserial');
+  }
   if (os?.bios?.rebootTimeout !== undefined && os.bios.rebootTimeout > 65535) {
     fault(context, os.bios, 'the reboot timeout ends at 65535 ms', '@rebootTimeout');
   }

@@ -93,7 +93,7 @@ function fillDefaultModel(context: DomainContext): void {
   } else {
     base.mode = 'custom';
     base.match = 'exact';
-    base.model = { fallback: 'forbid', value: model };
+    base.model = { ...base.model, fallback: 'forbid', value: model };
   }
   domain.cpu = base;
 }

@@ -29,6 +29,8 @@ export function planMachine(context: PlanContext): Part[] {
     'confidential-guest-support': launchSecurityId(domain),
     ...pflashProps(context),
     'pcspk-audiodev': pcspkAudiodev(domain),
+    // SeaBIOS writes to the serial port where there is no screen.
+    graphics: domain.os?.bios?.useserial === true ? false : undefined,
     hpet: hpetOf(context),
     acpi: acpiOf(context),
   };

@@ -16,7 +16,7 @@ const backend = struct({
 export const rng = struct({
   model: required(attr(oneOf('virtio', 'virtio-transitional', 'virtio-non-transitional'))),
   /** Bytes in so many milliseconds. */
-  rate: child(struct({ bytes: unsetByZero(attr(uint)), period: attr(uint) })),
+  rate: child(struct({ bytes: unsetByZero(attr(uint)), period: unsetByZero(attr(uint)) })),
   backend: required(child(backend)),
   driver: child(virtioDriver),
   ...deviceInfoFields,
