@@ -63,6 +63,8 @@ describe('a guest in the scope of its program', () => {
     expect(lines).toContain(greetingOf('poweroff'));
     expect(await guest.waitForStop()).toMatchObject({ detail: 'shutdown' });
     expect(await connection.listAllDomains()).toEqual([]);
+    // Asked again when the transient domain is long forgotten.
+    expect(await guest.waitForStop()).toMatchObject({ detail: 'shutdown' });
   });
 
   it('reacts to the power button, pause, resume and reset', async () => {

@@ -56,6 +56,11 @@ async function guestXml(index: number, dir: string): Promise<string> {
   });
 }
 
+/** What swtpm_setup leaves where nobody told it to put its files elsewhere. */
+function strayFiles(): string[] {
+  return readdirSync('/tmp').filter((name) => name.startsWith('swtpm_setup'));
+}
+
 interface Moment {
   readonly index: number;
   readonly from: keyof typeof LATEST_MS;
@@ -103,6 +108,7 @@ describe('SIGKILL of the embedding process', () => {
   it(`leaves nothing, at ${KILLS} random moments`, { timeout: 300_000 }, async () => {
     const runtimeDir = prepareRuntimeDir();
     const before = new Set(readdirSync(runtimeDir));
+    const strays = strayFiles();
     const moments = Array.from({ length: KILLS }, (_, index): Moment => {
       const from = index % 2 === 0 ? 'start' : 'connected';
       // Making a TPM takes most of a second before QEMU is started.
@@ -124,6 +130,7 @@ describe('SIGKILL of the embedding process', () => {
     const report = await collectGarbage({ dir: join(runtimeDir, 'ledger') });
     expect(report.failed).toEqual([]);
     expect(readdirSync(runtimeDir).filter((name) => !before.has(name) && name !== 'ledger')).toEqual([]);
+    expect(strayFiles()).toEqual(strays);
     const left = readdirSync(scratch).flatMap((dir) => readdirSync(join(scratch, dir)).map((file) => `${dir}/${file}`));
     expect(left.filter((file) => !file.endsWith('/guest.xml'))).toEqual([]);
   });

@@ -111,8 +111,6 @@ export class DomainStarter {
         options.signal,
       );
       this.#adopt(record, guest, lookup);
-      emit(record, { event: 'lifecycle', type: 'started', detail: 'booted' });
-      if (options.paused === true) emit(record, { event: 'lifecycle', type: 'suspended', detail: 'paused' });
     } catch (error) {
       lookup[Symbol.dispose]();
       record.shutoffReason = StateReason.shutoff.FAILED;
@@ -124,12 +122,11 @@ export class DomainStarter {
 
   #adopt(record: DomainRecord, guest: RunningGuest, reservations: Disposable): void {
     record.guest = guest;
-    record.lastStop = undefined;
     void guest.ended.then((stop) => {
       reservations[Symbol.dispose]();
       if (record.guest !== guest) return;
       record.guest = undefined;
-      record.lastStop = stop;
+      this.#init.store.rememberStop(record.uuid, stop);
       record.shutoffReason = guest.reason;
       this.#init.store.releaseIfGone(record);
     });

@@ -21,15 +21,17 @@ export interface DomainRecord {
   guest: RunningGuest | undefined;
   /** A start is under way: the name is taken, there is no guest yet. */
   starting: boolean;
-  /** How the last guest ended. */
-  lastStop: DomainStop | undefined;
   shutoffReason: number;
   autostart: boolean;
   readonly job: Mutex;
 }
 
+/** Ends of transient guests that are remembered. */
+const STOPS_KEPT = 1024;
+
 export class DomainStore {
   readonly #records = new Map<string, DomainRecord>();
+  readonly #stops = new Map<string, DomainStop>();
   readonly #dir: string;
 
   /** `dir`: folder of the definitions. */
@@ -60,9 +62,13 @@ export class DomainStore {
     return [...this.#records.values()];
   }
 
+  find(uuid: string): DomainRecord | undefined {
+    return this.#records.get(uuid.toLowerCase());
+  }
+
   /** @throws VirtError NO_DOMAIN */
   byUuid(uuid: string): DomainRecord {
-    const record = this.#records.get(uuid.toLowerCase());
+    const record = this.find(uuid);
     if (record === undefined) throw noDomain(`no domain with UUID '${uuid}'`);
     return record;
   }
@@ -94,6 +100,21 @@ export class DomainStore {
       throw inUse(`domain '${name}' already exists with UUID ${namesake.uuid}`);
     }
     return existing ?? this.#add(uuid, name);
+  }
+
+  /** How the last guest of that UUID ended, also when nothing else is known of it any more. */
+  lastStop(uuid: string): DomainStop | undefined {
+    return this.#stops.get(uuid.toLowerCase());
+  }
+
+  /** Keeps how a guest ended for whoever asks late; only the newest are kept. */
+  rememberStop(uuid: string, stop: DomainStop): void {
+    this.#stops.delete(uuid);
+    this.#stops.set(uuid, stop);
+    for (const oldest of this.#stops.keys()) {
+      if (this.#stops.size <= STOPS_KEPT) break;
+      this.#stops.delete(oldest);
+    }
   }
 
   /** Forgets a domain that is neither defined nor running. */
@@ -151,7 +172,6 @@ export class DomainStore {
       definition: undefined,
       guest: undefined,
       starting: false,
-      lastStop: undefined,
       shutoffReason: StateReason.shutoff.UNKNOWN,
       autostart: false,
       job: new Mutex(),

@@ -227,10 +227,13 @@ export class EmbeddedQemuDriver implements Driver {
   }
 
   async waitForStop(uuid: string, { signal }: Waiting = {}): Promise<DomainStop> {
-    const record = this.#store.byUuid(uuid);
-    if (record.guest !== undefined) return await raceSignal(record.guest.ended, signal);
-    if (record.lastStop !== undefined) return record.lastStop;
-    throw new VirtError(`domain '${record.name}' has not been started`, { code: ErrorCode.OPERATION_INVALID });
+    const lastStop = this.#store.lastStop(uuid);
+    const record = this.#store.find(uuid);
+    if (record?.guest !== undefined) return await raceSignal(record.guest.ended, signal);
+    // A transient guest may have ended, and be forgotten, before anybody asked.
+    if (lastStop !== undefined) return lastStop;
+    const { name } = this.#store.byUuid(uuid);
+    throw new VirtError(`domain '${name}' has not been started`, { code: ErrorCode.OPERATION_INVALID });
   }
 
   console(uuid: string, device?: string): ConsoleStream {

@@ -113,8 +113,10 @@ async function launch(
   log.stamp(startLine({ nestling: request.version, qemu: versionText(request.caps) }));
   log.write(formatCommand({ ...plan, environment: env }, request.caps));
   log.markOutput();
+  // What a helper puts aside (swtpm_setup its certificates) goes where the ledger knows of it.
+  const helperEnv = { ...env, TMPDIR: scratchDir };
   for (const helper of plan.helpers) {
-    undo.use(await startHelper(helper, { fdSources, logFd: log.fd, env, signal }));
+    undo.use(await startHelper(helper, { fdSources, logFd: log.fd, env: helperEnv, signal }));
   }
   using fds = await prepareFds(plan.fds, fdSources);
   const needsStop = request.paused || plan.deferred.length > 0;
@@ -165,6 +167,9 @@ async function introduce(
     throw await startFailure(cause, child, log, consoles);
   }
   request.onMark?.('running');
+  // Before anything that the guest itself has done meanwhile.
+  request.emit({ event: 'lifecycle', type: 'started', detail: 'booted' }, Date.now());
+  if (request.paused) request.emit({ event: 'lifecycle', type: 'suspended', detail: 'paused' }, Date.now());
   const { id, domain, paused, emit } = request;
   return new RunningGuest({ id, domain, child, qmp, log, consoles, paused, emit, cleanup: undo.move() });
 }
