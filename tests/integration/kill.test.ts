@@ -47,7 +47,7 @@ function processesOf(marker: string): string[] {
 /** A third of the guests has an emulated TPM, another third a shared directory: helper processes of their own. */
 async function guestXml(index: number, dir: string): Promise<string> {
   const tpm = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>";
-  const share = `<filesystem type='mount'><driver type='virtiofs'/><source dir='${dir}'/><target dir='share'/></filesystem>`;
+  const share = `<filesystem type='mount'><driver type='virtiofs'/><binary><sandbox mode='chroot'/></binary><source dir='${dir}'/><target dir='share'/></filesystem>`;
   return domainXml({
     name: `kill-n${index}-x`,
     disks: [{ path: await bootSectorImage('halt'), readonly: true }],

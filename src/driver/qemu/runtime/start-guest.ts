@@ -85,7 +85,14 @@ export function startError(name: string, cause: unknown): Error {
   });
 }
 
+interface StartedHelper {
+  readonly name: string;
+  readonly child: ChildHandle;
+}
+
 interface Started {
+  /** Processes that must live as long as QEMU. */
+  readonly helpers: readonly StartedHelper[];
   readonly child: ChildHandle;
   /** Our ends of QEMU's socket pairs: its descriptor by name. */
   readonly streams: ReadonlyMap<string, number>;
@@ -115,8 +122,10 @@ async function launch(
   log.markOutput();
   // What a helper puts aside (swtpm_setup its certificates) goes where the ledger knows of it.
   const helperEnv = { ...env, TMPDIR: scratchDir };
+  const helpers: StartedHelper[] = [];
   for (const helper of plan.helpers) {
-    undo.use(await startHelper(helper, { fdSources, logFd: log.fd, env: helperEnv, signal }));
+    const started = undo.use(await startHelper(helper, { fdSources, logFd: log.fd, env: helperEnv, signal }));
+    if (helper.oneShot !== true) helpers.push({ name: helper.name, child: started });
   }
   using fds = await prepareFds(plan.fds, fdSources);
   const needsStop = request.paused || plan.deferred.length > 0;
@@ -135,13 +144,13 @@ async function launch(
   undo.use(child);
   fds.publish();
   request.onMark?.('qemu-spawned');
-  return { child, streams: fds.streams };
+  return { child, helpers, streams: fds.streams };
 }
 
 async function introduce(
   request: StartRequest,
   log: GuestLog,
-  { child, streams }: Started,
+  { child, helpers, streams }: Started,
   undo: DisposalStack,
   signal: AbortSignal | undefined,
 ): Promise<RunningGuest> {
@@ -164,7 +173,7 @@ async function introduce(
     requireSuccess(commands, (await done).slice(1));
   } catch (cause) {
     signal?.throwIfAborted();
-    throw await startFailure(cause, child, log, consoles);
+    throw await startFailure(cause, { child, helpers }, log, consoles);
   }
   request.onMark?.('running');
   // Before anything that the guest itself has done meanwhile.
@@ -187,7 +196,7 @@ function requireSuccess(commands: readonly DeferredCommand[], results: readonly 
 /** QEMU's words are the cause; the monitor's end is only how we learned of it. */
 async function startFailure(
   cause: unknown,
-  child: ChildHandle,
+  { child, helpers }: Pick<Started, 'child' | 'helpers'>,
   log: GuestLog,
   consoles: ReadonlyMap<string, GuestConsole>,
 ): Promise<VirtError> {
@@ -201,9 +210,19 @@ async function startFailure(
         ? `QEMU was ended by ${result.signal}`
         : String(cause);
   const serial = [...consoles.values()][0]?.tail() ?? '';
-  const message = last === '' ? `${how} without a word; see ${log.path}` : `${how}: ${last}`;
+  const qemu = last === '' ? `${how} without a word; see ${log.path}` : `${how}: ${last}`;
+  // A helper that died first is the reason; what QEMU says then is only a symptom.
+  const message = [...helpers.flatMap(helperFailure), qemu].join('; ');
   const details = serial === '' ? words : `${words}\n--- serial console ---\n${serial}`;
   return new VirtError(message, { code: ErrorCode.INTERNAL_ERROR, str2: details, cause });
+}
+
+/** What a helper that failed by itself has to say. */
+function helperFailure({ name, child: { result } }: StartedHelper): string[] {
+  if (result === undefined || result.exitCode === 0 || (result.reason !== 'exited' && result.reason !== 'signalled'))
+    return [];
+  const words = result.stderrTail.trim().split('\n').at(-1) ?? '';
+  return [`${name} ended with ${result.signal ?? `status ${result.exitCode}`}${words === '' ? '' : `: ${words}`}`];
 }
 
 /** How QEMU ended: by itself when the monitor was lost, else because it is ended now. */
