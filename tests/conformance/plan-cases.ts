@@ -1,7 +1,7 @@
 /** Plans every case of the referee with our planner and compares the outcomes. */
 import { readFileSync } from 'node:fs';
-import type { QemuCapabilities, QemuMachine } from '../../src/driver/qemu/capabilities/capabilities.ts';
-import { capabilitiesFromDialogue } from '../../src/driver/qemu/capabilities/dialogue.ts';
+import type { QemuCapabilities } from '../../src/driver/qemu/capabilities/capabilities.ts';
+import { capabilitiesFromDialogue, nameMachinesByAlias } from '../../src/driver/qemu/capabilities/dialogue.ts';
 import { DEFAULT_CONFIG } from '../../src/driver/qemu/config.ts';
 import type { DriverContext } from '../../src/driver/qemu/context.ts';
 import { Layout, SYSTEM_ROOTS } from '../../src/driver/qemu/layout.ts';
@@ -37,7 +37,7 @@ export function runCases(referee: Referee, pattern = /(?:)/): CaseResult[] {
 /** The mocked host with the recorded QEMU. */
 export function refereeContext(referee: Referee): DriverContext {
   return {
-    caps: nameMachinesByAlias(capabilitiesFromDialogue('/usr/bin/qemu-system-x86_64', referee.replies)),
+    caps: withSev(nameMachinesByAlias(capabilitiesFromDialogue('/usr/bin/qemu-system-x86_64', referee.replies))),
     host: mockHost(MOCK_FIRMWARE),
     config: { ...DEFAULT_CONFIG, ...MOCK_CONFIG },
     layout: new Layout(SYSTEM_ROOTS),
@@ -47,17 +47,9 @@ export function refereeContext(referee: Referee): DriverContext {
   };
 }
 
-/** The expectations name machines by alias, so that they outlive a version: such machines lose their own names. */
-function nameMachinesByAlias(caps: QemuCapabilities): QemuCapabilities {
-  const rename = (machines: readonly QemuMachine[]): QemuMachine[] =>
-    machines.map(({ alias, ...machine }) => ({ ...machine, name: alias ?? machine.name }));
-  const accelerators = Object.entries(caps.accelerators).map(([name, accelerator]) => [
-    name,
-    accelerator.machines === undefined ? accelerator : { ...accelerator, machines: rename(accelerator.machines) },
-  ]);
-  // The recorded host has no SEV; the expectations for such guests were made on one that has.
-  const sev = { pdh: '', certChain: '', cbitPos: 51, reducedPhysBits: 1 };
-  return { ...caps, sev, machines: rename(caps.machines), accelerators: Object.fromEntries(accelerators) };
+/** The recorded host has no SEV; the expectations for such guests were made on one that has. */
+function withSev(caps: QemuCapabilities): QemuCapabilities {
+  return { ...caps, sev: { pdh: '', certChain: '', cbitPos: 51, reducedPhysBits: 1 } };
 }
 
 function runCase(argvCase: ArgvCase, context: DriverContext): CaseResult {

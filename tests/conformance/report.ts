@@ -1,16 +1,24 @@
 /**
  * Prints the differences of the referee's cases, for those who work on the planner: `run.sh [PATTERN]`. With
- * `--out DIR` also writes each outcome as NAME.args or NAME.err, for a scorer of one's own.
+ * `--out DIR` also writes each outcome as NAME.args or NAME.err, for a scorer of one's own. `--print-host` prints the mocked
+ * host for `nestling domxml-to-native --host`.
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { findReferee } from './cases.ts';
+import { MOCK_FIRMWARE } from './mock-firmware.ts';
+import { MOCK_CONFIG, mockHost } from './mock-host.ts';
 import { type CaseResult, runCases } from './plan-cases.ts';
 
-const { values, positionals } = parseArgs({ options: { out: { type: 'string' } }, allowPositionals: true });
+const { values, positionals } = parseArgs({
+  options: { out: { type: 'string' }, 'print-host': { type: 'boolean' } },
+  allowPositionals: true,
+});
 const referee = findReferee();
-if (referee === undefined) {
+if (values['print-host'] === true) {
+  console.log(JSON.stringify({ facts: mockHost(MOCK_FIRMWARE), config: MOCK_CONFIG }));
+} else if (referee === undefined) {
   console.error('no outside test data: set NESTLING_REFEREE or NESTLING_LIBVIRT_SRC');
   process.exitCode = 1;
 } else {

@@ -59,6 +59,30 @@ describe('capabilities', () => {
     expect(stdout).toMatch(/^<capabilities>\n[\s\S]*<emulator>[\s\S]*<\/capabilities>\n$/);
   });
 
+  it('with --host plans for a host that is not this one', async () => {
+    const capabilities = new URL('../fixtures/capabilities/qemu-7.2-x86_64.json', import.meta.url).pathname;
+    const host = join(scratch, 'host.json');
+    writeFileSync(
+      host,
+      JSON.stringify({ config: { hugetlbfsMounts: [{ path: '/elsewhere', sizeKiB: 2048, default: true }] } }),
+    );
+    const guest = await writeGuest(scratch, 'halt', {
+      name: 'huge',
+      extra: '<memoryBacking><hugepages/></memoryBacking>',
+    });
+    const native = ['domxml-to-native', 'qemu-argv', guest];
+    const { status, stdout } = await nestling([...native, '--capabilities', capabilities, '--host', host]);
+    expect(status).toBe(0);
+    expect(stdout).toContain('/elsewhere/libvirt/qemu/-1-huge');
+    expect(await nestling([...native, '--host', host])).toMatchObject({
+      status: 2,
+      stderr: expect.stringContaining('--host goes with --capabilities'),
+    });
+    writeFileSync(host, '[]');
+    const wrong = await nestling([...native, '--capabilities', capabilities, '--host', host]);
+    expect(wrong).toMatchObject({ status: 2, stderr: expect.stringContaining('holds no JSON object') });
+  });
+
   it('as JSON are a file that domxml-to-native takes', async () => {
     const { status, stdout } = await nestling(['capabilities', '--json']);
     expect(status).toBe(0);

@@ -3,7 +3,7 @@
  * `qmp_capabilities` begins the dialogue of a further process. Made for recordings; live replies come from `probe.ts`.
  */
 import { isJsonObject, type JsonValue } from '../../../qmp/json.ts';
-import { type AcceleratorName, type QemuCapabilities } from './capabilities.ts';
+import type { AcceleratorName, QemuCapabilities, QemuMachine } from './capabilities.ts';
 import { addAccelerator, capabilitiesFromReplies } from './from-replies.ts';
 import type { ProbeReply } from './replies.ts';
 
@@ -23,6 +23,21 @@ export function capabilitiesFromDialogue(binary: string, text: string): QemuCapa
     capabilities = addAccelerator(capabilities, accelerator, replies);
   }
   return capabilities;
+}
+
+/**
+ * Machines under their aliases (`pc`, `q35`) in place of their own names, so that what is planned with a recording outlives
+ * the version that was recorded, as libvirt's own expectations do.
+ */
+export function nameMachinesByAlias(capabilities: QemuCapabilities): QemuCapabilities {
+  const rename = (machines: readonly QemuMachine[]): QemuMachine[] =>
+    machines.map(({ alias, ...machine }) => ({ ...machine, name: alias ?? machine.name }));
+  const accelerators = Object.entries(capabilities.accelerators).map(([name, accelerator]) => [
+    name,
+    accelerator.machines === undefined ? accelerator : { ...accelerator, machines: rename(accelerator.machines) },
+  ]);
+  const renamed = rename(capabilities.machines);
+  return { ...capabilities, machines: renamed, accelerators: Object.fromEntries(accelerators) };
 }
 
 /** The dialogues in a recording, one for each process that was asked. @throws DialogueError */

@@ -31,8 +31,8 @@ const READERS: { readonly [K in Exclude<keyof HostFacts, keyof SlowFacts>]: () =
   firmware: () => readFirmwareDescriptors(firmwareDirs()),
 };
 
-/** Host facts whose parts are read at their first use and kept. */
-export function viewHost(slow: SlowFacts): HostFacts {
+/** Host facts whose parts are read at their first use and kept; what is given is not read. */
+export function viewHost(slow: SlowFacts, given: Partial<HostFacts> = {}): HostFacts {
   const facts = {
     kvm: slow.kvm ?? { usable: false, reason: 'absent', detail: 'nobody asked for it' },
     helpers: slow.helpers ?? {},
@@ -47,6 +47,9 @@ export function viewHost(slow: SlowFacts): HostFacts {
         return value;
       },
     });
+  }
+  for (const [name, value] of Object.entries(given)) {
+    Object.defineProperty(facts, name, { value, enumerable: true, configurable: true });
   }
   // Every other property was defined above, from a table that names them all.
   return facts as HostFacts;
