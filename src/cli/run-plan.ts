@@ -6,10 +6,9 @@ import type { DomainPlan } from '../driver/driver.ts';
 import { CapabilitiesCache } from '../driver/qemu/capabilities/cache.ts';
 import { DEFAULT_CONFIG } from '../driver/qemu/config.ts';
 import { Layout } from '../driver/qemu/layout.ts';
-import { formatCommand, renderArguments } from '../driver/qemu/plan/render.ts';
 import { rootsBelow } from '../driver/qemu/runtime/embedded-root.ts';
 import { HostReservations } from '../driver/qemu/runtime/host-lookup.ts';
-import { planStart } from '../driver/qemu/runtime/plan-start.ts';
+import { describePlan, planStart } from '../driver/qemu/runtime/plan-start.ts';
 import { prepareGuest } from '../driver/qemu/runtime/prepare-guest.ts';
 import type { JsonValue } from '../qmp/json.ts';
 import { redact } from '../qmp/redact.ts';
@@ -47,12 +46,7 @@ async function makePlan(xml: string, options: RunOptions, report: RunReport, sig
     for (const note of notes) report.note(note);
     using lookup = new HostReservations().begin(DEFAULT_CONFIG);
     const planned = await planStart(context, { id: 1, console: options.console ? 'always' : 'auto', lookup, signal });
-    const { parts, ...plan } = planned.plan;
-    return {
-      ...plan,
-      arguments: renderArguments({ parts }, context.caps),
-      command: formatCommand({ parts, ...plan }, context.caps),
-    };
+    return describePlan(planned);
   } catch (error) {
     throw toVirtError(error, signal);
   }

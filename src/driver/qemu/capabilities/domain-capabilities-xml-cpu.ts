@@ -1,14 +1,9 @@
 /** The `<cpu>` part of domain capabilities: which modes and models a guest may ask for. Pure. */
 import type { XmlElement } from '../../../xml/node.ts';
-import type { AcceleratorName, QemuCapabilities, QemuCpuDefinition, QemuCpuModel } from './capabilities.ts';
+import { type HostCpuModel, hostModelOf } from '../cpu/host-model.ts';
+import type { AcceleratorName, QemuCapabilities, QemuCpuDefinition } from './capabilities.ts';
 import { isX86Arch } from './capabilities-xml-arch.ts';
-import {
-  isNamedFeature,
-  libvirtFeature,
-  modelVendor,
-  nearestX86Model,
-  vendorName,
-} from './capabilities-xml-cpu-models.ts';
+import { libvirtFeature, modelVendor, vendorName } from './capabilities-xml-cpu-models.ts';
 import { type Content, element, enumeration } from './capabilities-xml-tree.ts';
 
 export interface CpuInput {
@@ -25,7 +20,8 @@ export function cpuElement(input: CpuInput): XmlElement {
   const { capabilities, accelerator, arch } = input;
   const { cpus = [], hostModel } = capabilities.accelerators[accelerator] ?? {};
   const models = cpus.filter(({ name }) => !NOT_MODELS.has(name));
-  const hostModelContent = hostModel === undefined || !isX86Arch(arch) ? undefined : hostModelElements(hostModel, cpus);
+  const named = hostModelOf(capabilities, accelerator);
+  const hostModelContent = named === undefined ? undefined : hostModelElements(named, hostModel?.props['vendor']);
   return element(
     'cpu',
     {},
@@ -44,26 +40,13 @@ function mode(name: string, isSupported: boolean, ...content: readonly Content[]
   return element('mode', { name, supported: isSupported ? 'yes' : 'no' }, ...(isSupported ? content : []));
 }
 
-/**
- * The nearest model, with each feature that must be added to it or taken away. What the model brings itself is
- * required once more where QEMU does not tell what that is: that changes nothing for the guest.
- */
-function hostModelElements({ props }: QemuCpuModel, cpus: readonly QemuCpuDefinition[]): XmlElement[] {
-  const features = Object.keys(props).filter((name) => props[name] === true);
-  const signature = {
-    vendor: textOf(props['vendor']),
-    family: numberOf(props['family']),
-    model: numberOf(props['model']),
-  };
-  const nearest = nearestX86Model(signature, new Set(features));
-  const definition = cpus.find(({ name }) => name === nearest) ?? cpus.find(({ name }) => name === 'qemu64');
-  const missing = (definition?.unavailableFeatures ?? []).filter((name) => props[name] !== true);
-  const vendor = vendorName(signature.vendor);
+/** The model and features that `<cpu mode='host-model'>` becomes on the command line. */
+function hostModelElements({ model, features }: HostCpuModel, vendorId: unknown): XmlElement[] {
+  const vendor = typeof vendorId === 'string' ? vendorName(vendorId) : undefined;
   return [
-    element('model', { fallback: 'forbid' }, definition?.name ?? nearest),
+    element('model', { fallback: 'forbid' }, model),
     ...(vendor === undefined ? [] : [element('vendor', {}, vendor)]),
-    ...features.filter(isNamedFeature).map((name) => featureElement('require', name)),
-    ...missing.map((name) => featureElement('disable', name)),
+    ...features.map(({ name, policy }) => featureElement(policy, name)),
   ];
 }
 
@@ -85,12 +68,4 @@ function modelElements(cpu: QemuCpuDefinition, arch: string): XmlElement[] {
     element('model', attributes, name),
     ...(blockers.length > 0 ? [element('blockers', { model: name }, ...blockers)] : []),
   ];
-}
-
-function textOf(value: boolean | number | string | undefined): string | undefined {
-  return typeof value === 'string' ? value : undefined;
-}
-
-function numberOf(value: boolean | number | string | undefined): number | undefined {
-  return typeof value === 'number' ? value : undefined;
 }

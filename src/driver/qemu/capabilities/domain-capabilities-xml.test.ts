@@ -6,6 +6,7 @@ import { ErrorCode } from '../../../core/errors.ts';
 import type { FirmwareDescriptor } from '../../../host/firmware.ts';
 import type { XmlElement } from '../../../xml/node.ts';
 import { parseXml } from '../../../xml/parse.ts';
+import { hostModelOf } from '../cpu/host-model.ts';
 import { CapabilitiesCache } from './cache.ts';
 import type { QemuCapabilities } from './capabilities.ts';
 import {
@@ -113,11 +114,16 @@ describe('the document', () => {
     expect(blockers?.elements('feature').map((feature) => feature.attribute('name'))).toEqual(['sha-ni', 'fxsr_opt']);
   });
 
-  it('describes the host model by what QEMU offers', () => {
+  it('describes the host model as a plan would name it', () => {
     const hostModel = mode('host-model');
+    const planned = hostModelOf(CAPABILITIES, 'tcg');
     expect(hostModel?.element('vendor')?.text).toBe('AMD');
-    expect(hostModel?.element('model')?.text).toBe('kvm64');
-    expect(hostModel?.elements('feature').map((feature) => feature.attribute('name'))).toEqual(['avx', 'lahf_lm']);
+    expect(hostModel?.element('model')?.text).toBe(planned?.model);
+    expect(hostModel?.elements('feature').map((feature) => feature.attribute('policy'))).toEqual(
+      planned?.features.map(({ policy }) => policy),
+    );
+    const required = hostModel?.elements('feature').filter((feature) => feature.attribute('policy') === 'require');
+    expect(required?.map((feature) => feature.attribute('name'))).not.toContain('lahf-lm');
   });
 
   it('passes the host through under KVM only', () => {

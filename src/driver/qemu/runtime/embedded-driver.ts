@@ -25,7 +25,6 @@ import type {
 } from '../../driver.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
-import { formatCommand, renderArguments } from '../plan/render.ts';
 import { describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
@@ -33,6 +32,7 @@ import { EmbeddedRoot } from './embedded-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { nativeCommand } from './native-command.ts';
 import { NETWORK_REMOVERS } from './network-device-ip.ts';
+import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { SecretStore } from './secret-store.ts';
@@ -291,14 +291,7 @@ export class EmbeddedQemuDriver implements Driver {
   }
 
   async planDomain(xml: string, options: CreateOptions = {}): Promise<DomainPlan> {
-    const planned = await this.#starter.plan(await this.#starter.prepare(xml, options), options);
-    const { parts, ...plan } = planned.plan;
-    const { caps } = planned.context;
-    return {
-      ...plan,
-      arguments: renderArguments({ parts }, caps),
-      command: formatCommand({ parts, ...plan }, caps),
-    };
+    return describePlan(await this.#starter.plan(await this.#starter.prepare(xml, options), options));
   }
 
   events({ signal }: Waiting = {}): AsyncIterable<DomainEvent> {

@@ -4,11 +4,12 @@
  */
 import type { Disk } from '../../../model/domain/devices/disk.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
-import type { ConsoleChoice } from '../../driver.ts';
+import type { ConsoleChoice, DomainPlan } from '../../driver.ts';
 import { assignAliases } from '../aliases.ts';
 import { type DomainContext, type Lookup, PlanContext } from '../context.ts';
 import { fillChannelPaths } from '../devices/channel/channel-path.ts';
 import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
+import { formatCommand, renderArguments } from '../plan/render.ts';
 import { findBackingChain } from './backing-chain.ts';
 import { planConsole } from './console-plan.ts';
 
@@ -39,6 +40,11 @@ export async function planStart(prepared: DomainContext, options: PlanStartOptio
     Object.assign(new PlanContext(context, options.id), planConsole(domain, options.console, layout)),
   );
   return { plan, context };
+}
+
+/** A planned start as the API tells it. */
+export function describePlan({ plan: { parts, ...plan }, context: { caps } }: PlannedStart): DomainPlan {
+  return { ...plan, arguments: renderArguments({ parts }, caps), command: formatCommand({ parts, ...plan }, caps) };
 }
 
 /** Formats whose images may stand on others. */
