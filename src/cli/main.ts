@@ -18,6 +18,15 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
   capabilities: { summary: 'what this host and one QEMU binary can do', load: () => import('./capabilities.ts') },
   domcapabilities: { summary: 'what a domain may use with one emulator', load: () => import('./domcapabilities.ts') },
   'domxml-to-native': { summary: "QEMU's command line for domain XML", load: () => import('./domxml-to-native.ts') },
+  partition: {
+    summary: 'groups that guests share limits in: create, limit, list, remove',
+    load: () => import('./partition.ts'),
+  },
+  doctor: {
+    summary: 'why a guest does not start: checks this host and one definition',
+    load: () => import('./doctor.ts'),
+  },
+  ci: { summary: 'make a CI container fit for guests: prepare, debug, init', load: () => import('./ci.ts') },
   gc: { summary: 'remove what dead processes have left', load: () => import('./gc.ts') },
 };
 
