@@ -23,7 +23,7 @@ const shared = {
 await Promise.all([
   build({
     ...shared,
-    entryPoints: { index: 'src/index.ts', qmp: 'src/qmp/index.ts' },
+    entryPoints: { index: 'src/index.ts', qmp: 'src/qmp/index.ts', cgroup: 'src/cgroup/index.ts' },
     outdir: 'dist',
     splitting: true,
     chunkNames: 'chunks/[name]-[hash]',

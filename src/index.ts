@@ -13,6 +13,7 @@ export { ErrorCode, ErrorDomain, type ErrorLevel, VirtError } from './core/error
 export type { DomainEvent, LifecycleDetail, LifecycleType } from './driver/domain-events.ts';
 export { DomainState, STATE_NAMES, StateReason } from './driver/domain-state.ts';
 export type {
+  AffectOptions,
   ConsoleChoice,
   CreateOptions,
   DomainCapabilitiesQuery,
@@ -20,6 +21,8 @@ export type {
   DomainInfo,
   DomainStateAndReason,
   DomainStop,
+  IothreadPin,
+  TypedParameters,
   UndefineOptions,
   XmlOptions,
 } from './driver/driver.ts';

@@ -24,8 +24,13 @@ export type CgroupAction =
       /** Pids that may be moved; undefined: all of them, foreign ones too. */
       readonly pids?: readonly number[] | undefined;
     }
-  /** v2 devices: a BPF program attached to the group. */
-  | { readonly kind: 'attach-device-program'; readonly directory: string; readonly rules: readonly DeviceRule[] }
+  /** v2 devices: a BPF program attached to the group. `optional`: where there is no way to, a note is all that comes of it. */
+  | {
+      readonly kind: 'attach-device-program';
+      readonly directory: string;
+      readonly rules: readonly DeviceRule[];
+      readonly optional?: boolean | undefined;
+    }
   /** Removes a group and the groups in it; what is not there is fine. */
   | { readonly kind: 'rmdir'; readonly directory: string };
 
@@ -81,6 +86,6 @@ export class CgroupError extends Error {
 function describe({ operation, directory, file, value, errno, rule, fix }: CgroupErrorInit): string {
   const what = value === undefined ? '' : ` '${value}' to`;
   const where = file === undefined ? directory : `${directory}/${file}`;
-  const why = [errno, rule === undefined ? undefined : `(${rule})`].filter((part) => part !== undefined).join(' ');
+  const why = errno === undefined ? (rule ?? '') : rule === undefined ? errno : `${errno} (${rule})`;
   return `cannot ${operation}${what} ${where}${why === '' ? '' : `: ${why}`}${fix === undefined ? '' : `; ${fix}`}`;
 }

@@ -73,3 +73,13 @@ export interface CgroupPlace {
   readonly v1: Readonly<Record<string, string>>;
   readonly v2?: { readonly directory: string; readonly controllers: readonly string[] } | undefined;
 }
+
+/**
+ * Where libvirt itself would manage a controller: as the kernel has it, but device rules are a BPF program wherever there is a v2 hierarchy,
+ * whether a v1 one has `devices` or not.
+ */
+export function libvirtHierarchy(host: CgroupHost, controller: string): CgroupHierarchy | undefined {
+  const unified = v2Hierarchy(host);
+  if (controller === 'devices' && unified !== undefined) return unified;
+  return v1Hierarchy(host, controller) ?? (unified?.controllers.includes(controller) === true ? unified : undefined);
+}

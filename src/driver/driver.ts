@@ -73,6 +73,22 @@ export interface UndefineOptions {
   readonly keepTpm?: boolean;
 }
 
+/** libvirt's typed parameters by name, in libvirt's units. */
+export type TypedParameters = Readonly<Record<string, number | bigint | string | boolean>>;
+
+/** Which definition an operation is about: the running guest's, the next start's, or both. Default: what the domain is now. */
+export interface AffectOptions {
+  readonly live?: boolean | undefined;
+  readonly config?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** Where an I/O thread may run. */
+export interface IothreadPin {
+  readonly id: number;
+  readonly cpus: readonly number[];
+}
+
 /** What a driver can do beyond the contract, for programs that adapt themselves. */
 export interface DriverFeatures {
   /** Guests are children of this process and end with it. */
@@ -81,6 +97,8 @@ export interface DriverFeatures {
   readonly secrets: boolean;
   /** Consoles can be opened. */
   readonly consoles: boolean;
+  /** Limits, pins and statistics of running guests (`…Parameters`, `pin…`, `stats`). */
+  readonly tuning: boolean;
 }
 
 export interface DomainCapabilitiesQuery {
@@ -153,6 +171,24 @@ export interface Driver extends AsyncDisposable {
   planDomain(xml: string, options?: CreateOptions): Promise<DomainPlan>;
   /** Events from now on. Ends when the driver closes. */
   events(options?: Waiting): AsyncIterable<DomainEvent>;
+  /** `hard_limit`, `soft_limit`, `swap_hard_limit` in KiB. */
+  memoryParameters(uuid: string, options?: AffectOptions): Promise<TypedParameters>;
+  setMemoryParameters(uuid: string, parameters: TypedParameters, options?: AffectOptions): Promise<void>;
+  /** `cpu_shares`, and periods and quotas in µs. */
+  schedulerParameters(uuid: string, options?: AffectOptions): Promise<TypedParameters>;
+  setSchedulerParameters(uuid: string, parameters: TypedParameters, options?: AffectOptions): Promise<void>;
+  /** `weight`, and `device_…` as `PATH,VALUE,…`. */
+  blkioParameters(uuid: string, options?: AffectOptions): Promise<TypedParameters>;
+  setBlkioParameters(uuid: string, parameters: TypedParameters, options?: AffectOptions): Promise<void>;
+  /** Host CPUs of each virtual CPU. */
+  vcpuPins(uuid: string, options?: AffectOptions): Promise<readonly (readonly number[])[]>;
+  pinVcpu(uuid: string, vcpu: number, cpus: readonly number[], options?: AffectOptions): Promise<void>;
+  emulatorPin(uuid: string, options?: AffectOptions): Promise<readonly number[]>;
+  pinEmulator(uuid: string, cpus: readonly number[], options?: AffectOptions): Promise<void>;
+  iothreadPins(uuid: string, options?: AffectOptions): Promise<readonly IothreadPin[]>;
+  pinIothread(uuid: string, iothread: number, cpus: readonly number[], options?: AffectOptions): Promise<void>;
+  /** Statistics by libvirt's names (`cpu.time` in ns, `balloon.rss` in KiB, `vcpu.0.time`, …), and of the guest's cgroup. */
+  stats(uuid: string, options?: Waiting): Promise<TypedParameters>;
   defineSecret?(xml: string, options?: Waiting): Promise<string>;
   setSecretValue?(uuid: string, value: Uint8Array, options?: Waiting): Promise<void>;
 }

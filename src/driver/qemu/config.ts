@@ -46,6 +46,12 @@ export interface QemuConfig {
   remotePortMax: number;
   user: string | undefined;
   group: string | undefined;
+  /** Ours: where guests' cgroups lie. libvirt has `machine`, or `systemd` where that runs. */
+  cgroupLayout: 'inherit' | 'machine' | 'systemd';
+  /** Only these are used; undefined: all there are, an empty list: no cgroup is touched. */
+  cgroupControllers: readonly string[] | undefined;
+  /** Device nodes that every guest may use, instead of libvirt's list. */
+  cgroupDeviceAcl: readonly string[] | undefined;
 }
 
 /** libvirt's defaults. */
@@ -92,4 +98,7 @@ export const DEFAULT_CONFIG: QemuConfig = {
   remotePortMax: 65535,
   user: undefined,
   group: undefined,
+  cgroupLayout: 'inherit',
+  cgroupControllers: undefined,
+  cgroupDeviceAcl: undefined,
 };

@@ -58,16 +58,21 @@ export interface LinuxGuest {
 export interface LinuxGuestOptions {
   /** More kernel modules to load at boot, by name (`virtiofs`, `vmw_vsock_virtio_transport`, `nvme`, `ahci`, …). */
   modules?: readonly string[];
+  /** More files, executable, by path (`sbin/box`); their directories are made. `etc/guest.sh` takes over PID 1: see `init.sh`. */
+  files?: Readonly<Record<string, string>>;
 }
 
 /** Paths of kernel and initramfs, built on first use (26 MB are downloaded then) and cached. */
-export async function linuxGuest({ modules = [] }: LinuxGuestOptions = {}): Promise<LinuxGuest> {
+export async function linuxGuest({ modules = [], files = {} }: LinuxGuestOptions = {}): Promise<LinuxGuest> {
   const kernel = await testKernel();
   const content = { init: readInit(), busybox: readBusybox(), names: [...STANDARD_MODULES, ...modules] };
   const hash = createHash('sha256').update(kernel.id).update(content.init).update(content.busybox.content);
-  const key = hash.update(content.names.join()).update(ENTRIES_VERSION).digest('hex').slice(0, 16);
+  hash.update(content.names.join()).update(ENTRIES_VERSION);
+  if (Object.keys(files).length > 0) hash.update(JSON.stringify(files));
+  const key = hash.digest('hex').slice(0, 16);
   const entry = await buildOnce(`initramfs-${key}`, async (into) => {
     const entries = initramfs(content.init, content.busybox, resolveModules(kernel.modules, content.names));
+    entries.push(...moreFiles(files, entries));
     // Not compressed: under emulation, unpacking costs more than reading.
     await writeFile(join(into, 'initrd.cpio'), writeCpio(entries));
   });
@@ -107,6 +112,20 @@ bound | renew)
   echo "nestling net: $ip" ;;
 deconfig) ip link set "$interface" up ;;
 esac`;
+
+function moreFiles(files: Readonly<Record<string, string>>, present: readonly CpioEntry[]): CpioEntry[] {
+  const there = new Set(present.map(({ path }) => path));
+  return Object.entries(files).flatMap(([path, text]) => {
+    const parts = path.split('/').slice(0, -1);
+    const above = parts.map((_, index) => parts.slice(0, index + 1).join('/')).filter((parent) => !there.has(parent));
+    for (const parent of above) there.add(parent);
+    const content = Buffer.from(text);
+    return [
+      ...above.map((parent): CpioEntry => ({ path: parent, type: 'directory' })),
+      { path, type: 'file', mode: 0o755, content } as const,
+    ];
+  });
+}
 
 function script(path: string, body: string): CpioEntry {
   return { path, type: 'file', mode: 0o755, content: Buffer.from(`#!/bin/sh\n${body}\n`) };

@@ -2,11 +2,13 @@
  * Starts domains for a connection: from definition to running guest, with the record that keeps it. One place for what
  * a start of a transient and of a defined domain share.
  */
+import { DEFAULT_DEVICE_ACL } from '../../../cgroup/device-rules.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { QmpClientOptions } from '../../../qmp/client.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
+import { deviceNodesOf } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
 import type { DomainRecord, DomainStore } from './domain-store.ts';
 import type { EmbeddedRoot } from './embedded-root.ts';
@@ -82,7 +84,7 @@ export class DomainStarter {
 
   /** Starts a prepared definition; the record holds the guest when this returns. @throws what `startGuest` throws */
   async start(record: DomainRecord, prepared: PreparedGuest, options: CreateOptions): Promise<void> {
-    const { emit, observers, root, secrets, version } = this.#init;
+    const { config, emit, observers, root, secrets, version } = this.#init;
     const id = this.#nextId++;
     const lookup = this.#reservations.begin(this.#init.config);
     record.starting = true;
@@ -103,6 +105,12 @@ export class DomainStarter {
           plan,
           paused: options.paused === true,
           transient: record.definition === undefined,
+          cgroups: {
+            layout: config.cgroupLayout,
+            controllers: config.cgroupControllers,
+            deviceNodes: deviceNodesFor(context.domain, config),
+            onNote: (note) => observers.onNote?.(note),
+          },
           fdSources: { resolveSecret: (reference) => secrets.resolve(reference) },
           ...(observers.trace === undefined ? {} : { trace: observers.trace }),
           emit: (event, timestampMs) => emit(record, event, id, timestampMs),
@@ -131,4 +139,10 @@ export class DomainStarter {
       this.#init.store.releaseIfGone(record);
     });
   }
+}
+
+/** Only libvirt's layouts restrict device nodes; a guest that stays with its caller may use what the caller may. */
+function deviceNodesFor(domain: Domain, config: QemuConfig): readonly string[] | undefined {
+  if (config.cgroupLayout === 'inherit' || config.cgroupControllers?.includes('devices') === false) return undefined;
+  return [...(config.cgroupDeviceAcl ?? DEFAULT_DEVICE_ACL), ...deviceNodesOf(domain)];
 }

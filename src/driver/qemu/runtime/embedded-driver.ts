@@ -1,16 +1,17 @@
 /**
  * The QEMU driver for embedded connections (`qemu:///embed`): guests are children of this process and die with it. It
- * keeps the domains and serialises what is done to each; planning, starting and following are in their own files.
+ * keeps the domains and serialises what is done to each; planning, starting, following and tuning are in their own files. Long
+ * because it has a method for each of the contract's.
  */
 import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
-import { CORE_REMOVERS } from '../../../core/ledger-removers.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainEvent } from '../../domain-events.ts';
 import type { DomainOperation } from '../../domain-state.ts';
 import type {
+  AffectOptions,
   ConsoleStream,
   CreateOptions,
   DomainFilter,
@@ -20,6 +21,8 @@ import type {
   DomainStateAndReason,
   DomainStop,
   Driver,
+  IothreadPin,
+  TypedParameters,
   UndefineOptions,
   XmlOptions,
 } from '../../driver.ts';
@@ -28,12 +31,13 @@ import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
 import { describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
+import type { DomainTuning } from './domain-tuning.ts';
 import { EmbeddedRoot } from './embedded-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { nativeCommand } from './native-command.ts';
-import { NETWORK_REMOVERS } from './network-device-ip.ts';
 import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
+import { GUEST_REMOVERS } from './removers.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { SecretStore } from './secret-store.ts';
 
@@ -52,7 +56,7 @@ type Waiting = { readonly signal?: AbortSignal | undefined };
 export class EmbeddedQemuDriver implements Driver {
   readonly type = 'QEMU';
   readonly uri: string;
-  readonly features = { embedded: true, secrets: true, consoles: true };
+  readonly features = { embedded: true, secrets: true, consoles: true, tuning: true };
   readonly root: EmbeddedRoot;
   readonly #cache: CapabilitiesCache;
   readonly #store: DomainStore;
@@ -88,7 +92,7 @@ export class EmbeddedQemuDriver implements Driver {
     try {
       const garbage = await collectGarbage({
         dir: root.ledgerDir,
-        removers: { ...CORE_REMOVERS, ...NETWORK_REMOVERS },
+        removers: GUEST_REMOVERS,
       });
       for (const { line } of garbage.failed) options.onNote?.(line);
       if (!root.temporary) for (const problem of driver.#store.load()) options.onNote?.(problem);
@@ -298,6 +302,58 @@ export class EmbeddedQemuDriver implements Driver {
     return this.#events.subscribe({ signal });
   }
 
+  async memoryParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    return (await this.#tuning()).memoryParameters(uuid, options);
+  }
+
+  async setMemoryParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await (await this.#tuning()).setMemoryParameters(uuid, parameters, options);
+  }
+
+  async schedulerParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    return (await this.#tuning()).schedulerParameters(uuid, options);
+  }
+
+  async setSchedulerParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await (await this.#tuning()).setSchedulerParameters(uuid, parameters, options);
+  }
+
+  async blkioParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    return (await this.#tuning()).blkioParameters(uuid, options);
+  }
+
+  async setBlkioParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await (await this.#tuning()).setBlkioParameters(uuid, parameters, options);
+  }
+
+  async vcpuPins(uuid: string, options: AffectOptions = {}): Promise<readonly (readonly number[])[]> {
+    return await (await this.#tuning()).vcpuPins(uuid, options);
+  }
+
+  async pinVcpu(uuid: string, vcpu: number, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
+    await (await this.#tuning()).pinVcpu(uuid, vcpu, cpus, options);
+  }
+
+  async emulatorPin(uuid: string, options: AffectOptions = {}): Promise<readonly number[]> {
+    return await (await this.#tuning()).emulatorPin(uuid, options);
+  }
+
+  async pinEmulator(uuid: string, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
+    await (await this.#tuning()).pinEmulator(uuid, cpus, options);
+  }
+
+  async iothreadPins(uuid: string, options: AffectOptions = {}): Promise<readonly IothreadPin[]> {
+    return await (await this.#tuning()).iothreadPins(uuid, options);
+  }
+
+  async pinIothread(uuid: string, id: number, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
+    await (await this.#tuning()).pinIothread(uuid, id, cpus, options);
+  }
+
+  async stats(uuid: string, { signal }: Waiting = {}): Promise<TypedParameters> {
+    return await (await this.#tuning()).stats(uuid, signal);
+  }
+
   async defineSecret(xml: string): Promise<string> {
     return this.#secrets.define(xml);
   }
@@ -337,6 +393,12 @@ export class EmbeddedQemuDriver implements Driver {
     if (record.guest === undefined)
       throw new VirtError(`domain '${record.name}' is being started`, { code: ErrorCode.OPERATION_INVALID });
     return record.guest;
+  }
+
+  /** Loaded when first asked for: most programs never tune a guest. */
+  async #tuning(): Promise<DomainTuning> {
+    const { DomainTuning } = await import('./domain-tuning.ts');
+    return new DomainTuning(this.#store);
   }
 
   #requireOpen(): void {

@@ -19,6 +19,8 @@ export interface HelperOptions {
   /** The guest's log: helpers' output goes there too. */
   readonly logFd: number;
   readonly env: NodeJS.ProcessEnv;
+  /** Where it joins the guest's cgroups: what it uses is the guest's. */
+  readonly cgroupProcs: readonly string[];
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -36,6 +38,7 @@ export async function startHelper(helper: HelperProcess, options: HelperOptions)
       args,
       env: options.env,
       dieWithParent: true,
+      cgroupProcs: options.cgroupProcs,
       // As its guest: signals of the caller's terminal are for the caller alone.
       newSession: true,
       stdio: ['ignore', { fd: options.logFd }, 'tail', ...fds.stdio],

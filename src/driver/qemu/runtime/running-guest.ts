@@ -12,6 +12,7 @@ import type { QmpClient } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { DomainStop } from '../../driver.ts';
+import type { GuestCgroups } from './guest-cgroups.ts';
 import type { GuestConsole } from './guest-console.ts';
 import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 import type { GuestLog } from './guest-log.ts';
@@ -24,6 +25,8 @@ export interface RunningGuestInit {
   readonly qmp: QmpClient;
   readonly log: GuestLog;
   readonly consoles: ReadonlyMap<string, GuestConsole>;
+  /** Its groups on the host; none are made before a limit needs them. */
+  readonly cgroups: GuestCgroups;
   /** Undoes the start: helpers, files, directories. */
   readonly cleanup: DisposalStack;
   readonly paused: boolean;
@@ -38,6 +41,7 @@ export class RunningGuest implements AsyncDisposable {
   readonly domain: Domain;
   readonly qmp: QmpClient;
   readonly consoles: ReadonlyMap<string, GuestConsole>;
+  readonly cgroups: GuestCgroups;
   /** Resolves once QEMU has ended and everything of the guest is removed. */
   readonly ended: Promise<DomainStop>;
   readonly #init: RunningGuestInit;
@@ -54,6 +58,7 @@ export class RunningGuest implements AsyncDisposable {
     this.domain = cloneDefinition(init.domain);
     this.qmp = init.qmp;
     this.consoles = init.consoles;
+    this.cgroups = init.cgroups;
     this.#state = init.paused ? DomainState.PAUSED : DomainState.RUNNING;
     this.#reason = init.paused ? StateReason.paused.USER : StateReason.running.BOOTED;
     this.ended = init.child.exited.then((result) => this.#finish(result));

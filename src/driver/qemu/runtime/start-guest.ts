@@ -14,11 +14,13 @@ import { spawnChild } from '../../../process/spawn.ts';
 import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
+import { emulatorCpus, placesThreads } from '../cgroup/guest-tuning.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { DeferredCommand } from '../plan/parts.ts';
 import { formatCommand, renderArguments } from '../plan/render.ts';
 import { MONITOR_STREAM } from '../sections/monitor.ts';
 import type { EmbeddedRoot } from './embedded-root.ts';
+import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
 import { GuestConsole } from './guest-console.ts';
 import type { BareEvent } from './guest-events.ts';
 import { makeGuestFiles } from './guest-files.ts';
@@ -38,6 +40,8 @@ export interface StartRequest {
   readonly caps: QemuCapabilities;
   readonly root: EmbeddedRoot;
   readonly fdSources: Omit<FdSources, 'masterKey' | 'scratchDir'>;
+  /** How the guest's cgroups are laid out. */
+  readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'ledger'>;
   readonly version: string;
   readonly paused: boolean;
   /** No definition outlives the guest. */
@@ -94,6 +98,7 @@ interface Started {
   /** Processes that must live as long as QEMU. */
   readonly helpers: readonly StartedHelper[];
   readonly child: ChildHandle;
+  readonly cgroups: GuestCgroups;
   /** Our ends of QEMU's socket pairs: its descriptor by name. */
   readonly streams: ReadonlyMap<string, number>;
 }
@@ -104,7 +109,9 @@ async function launch(
   undo: DisposalStack,
   signal: AbortSignal | undefined,
 ): Promise<Started> {
-  const { plan, root } = request;
+  const { plan, root, domain } = request;
+  const cgroups = undo.use(new GuestCgroups({ ...request.cgroups, id: request.id, ledger: root.ledger }));
+  const cgroupProcs = await cgroups.make(domain);
   const scratchDir = root.layout.roots.run;
   // Before QEMU on the stack: taps are gone when QEMU is.
   const network = undo.use(
@@ -124,17 +131,21 @@ async function launch(
   const helperEnv = { ...env, TMPDIR: scratchDir };
   const helpers: StartedHelper[] = [];
   for (const helper of plan.helpers) {
-    const started = undo.use(await startHelper(helper, { fdSources, logFd: log.fd, env: helperEnv, signal }));
+    const started = undo.use(
+      await startHelper(helper, { fdSources, logFd: log.fd, env: helperEnv, cgroupProcs, signal }),
+    );
     if (helper.oneShot !== true) helpers.push({ name: helper.name, child: started });
   }
   using fds = await prepareFds(plan.fds, fdSources);
-  const needsStop = request.paused || plan.deferred.length > 0;
+  const needsStop = request.paused || plan.deferred.length > 0 || placesThreads(domain) || cgroups.hasThreadGroups;
   const child = await spawnChild(
     {
       command: plan.binary,
       args: [...renderArguments(plan, request.caps), ...(needsStop ? ['-S'] : [])],
       env,
       dieWithParent: true,
+      cgroupProcs,
+      affinity: emulatorCpus(domain) ?? [],
       // Ctrl-C at the caller's terminal is the caller's to handle: QEMU would take it as an order to quit.
       newSession: true,
       stdio: ['ignore', { fd: log.fd }, { fd: log.fd }, ...fds.stdio],
@@ -144,13 +155,13 @@ async function launch(
   undo.use(child);
   fds.publish();
   request.onMark?.('qemu-spawned');
-  return { child, helpers, streams: fds.streams };
+  return { child, helpers, cgroups, streams: fds.streams };
 }
 
 async function introduce(
   request: StartRequest,
   log: GuestLog,
-  { child, helpers, streams }: Started,
+  { child, helpers, cgroups, streams }: Started,
   undo: DisposalStack,
   signal: AbortSignal | undefined,
 ): Promise<RunningGuest> {
@@ -164,13 +175,16 @@ async function introduce(
     }),
   );
   const { deferred } = request.plan;
-  const commands = [...deferred, ...(deferred.length > 0 && !request.paused ? [{ command: 'cont' }] : [])];
+  const isPlaced = placesThreads(request.domain) || cgroups.hasThreadGroups;
+  const isStopped = deferred.length > 0 && !isPlaced && !request.paused;
+  const commands = [...deferred, ...(isStopped ? [{ command: 'cont' }] : [])];
   // Written now, answered when QEMU's main loop starts: one round trip whatever their number.
   const done = qmp.executeBatch([{ command: 'query-status' }, ...commands.map(toBatchItem)], { signal });
   try {
     await qmp.ready;
     request.onMark?.('monitor-ready');
     requireSuccess(commands, (await done).slice(1));
+    if (isPlaced) await placeBeforeFirstInstruction(request, { child, cgroups }, qmp, signal);
   } catch (cause) {
     signal?.throwIfAborted();
     throw await startFailure(cause, { child, helpers }, log, consoles);
@@ -180,7 +194,21 @@ async function introduce(
   request.emit({ event: 'lifecycle', type: 'started', detail: 'booted' }, Date.now());
   if (request.paused) request.emit({ event: 'lifecycle', type: 'suspended', detail: 'paused' }, Date.now());
   const { id, domain, paused, emit } = request;
-  return new RunningGuest({ id, domain, child, qmp, log, consoles, paused, emit, cleanup: undo.move() });
+  return new RunningGuest({ id, domain, child, qmp, log, consoles, cgroups, paused, emit, cleanup: undo.move() });
+}
+
+/** QEMU was started stopped, so that no virtual CPU has run outside of its place. */
+async function placeBeforeFirstInstruction(
+  { domain, paused }: StartRequest,
+  { child, cgroups }: Pick<Started, 'child' | 'cgroups'>,
+  qmp: QmpClient,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const { placeThreads, readThreads } = await import('./thread-placement.ts');
+  const threads = await readThreads(qmp, child.pid, signal);
+  cgroups.placeThreads(threads);
+  await placeThreads(domain, threads, signal);
+  if (!paused) await qmp.execute('cont', undefined, { signal });
 }
 
 function toBatchItem({ command, arguments: args }: DeferredCommand): { command: string; args?: JsonObject } {

@@ -1,0 +1,192 @@
+/**
+ * Device rules as a BPF program for cgroup v2, and the system call that attaches it. Making the program is pure; attaching needs koffi,
+ * which is loaded then, and CAP_BPF or CAP_SYS_ADMIN.
+ */
+import { closeSync, openSync } from 'node:fs';
+import { getSystemErrorName } from 'node:util';
+import { CgroupError, type DeviceRule } from './action.ts';
+
+/** One instruction of eight bytes: opcode, registers, jump, number (linux/bpf.h). */
+export interface BpfInstruction {
+  readonly code: number;
+  readonly dst: number;
+  readonly src: number;
+  readonly offset: number;
+  readonly immediate: number;
+}
+
+/** Offsets in `struct bpf_cgroup_dev_ctx`: `access_type` (access << 16 | type), `major`, `minor`. */
+const CONTEXT = { access: 0, major: 4, minor: 8 } as const;
+const TYPES = { b: 1, c: 2 } as const;
+const ACCESS: Readonly<Record<string, number>> = { m: 1, r: 2, w: 4 };
+/** Opcodes: load a 32-bit word, and, move, jump unless equal, leave; each by its class in the low three bits. */
+const OP = {
+  loadWord: 0x61,
+  andImmediate: 0x54,
+  moveRegister: 0xbc,
+  shiftRight: 0x74,
+  moveImmediate: 0xb4,
+  jumpUnequal: 0x56,
+  jumpUnequalRegister: 0x5e,
+  exit: 0x95,
+};
+
+/**
+ * The program answers 1 for what is allowed. The last rule that fits decides, so that it tests them backwards; what no rule names is
+ * denied.
+ */
+export function deviceProgram(rules: readonly DeviceRule[]): BpfInstruction[] {
+  const [type, access, major, minor, scratch] = [2, 3, 4, 5, 1];
+  const head = [
+    // r2: type, r3: access, r4: major, r5: minor; r1 is the context at first.
+    op(OP.loadWord, { dst: type, src: 1, offset: CONTEXT.access }),
+    op(OP.moveRegister, { dst: access, src: type }),
+    op(OP.andImmediate, { dst: type, immediate: 0xffff }),
+    op(OP.shiftRight, { dst: access, immediate: 16 }),
+    op(OP.loadWord, { dst: major, src: 1, offset: CONTEXT.major }),
+    op(OP.loadWord, { dst: minor, src: 1, offset: CONTEXT.minor }),
+  ];
+  const body = rules.toReversed().flatMap((rule) => testRule(rule, { type, access, major, minor, scratch }));
+  return [...head, ...body, op(OP.moveImmediate, { dst: 0, immediate: 0 }), op(OP.exit, {})];
+}
+
+interface Registers {
+  readonly type: number;
+  readonly access: number;
+  readonly major: number;
+  readonly minor: number;
+  readonly scratch: number;
+}
+
+/** Each test jumps over the rest of its rule, so the distances are known once all tests are. */
+function testRule(rule: DeviceRule, { type, access, major, minor, scratch }: Registers): BpfInstruction[] {
+  const mask = Array.from(rule.access).reduce((bits, letter) => bits | (ACCESS[letter] ?? 0), 0);
+  const tests: BpfInstruction[] = [];
+  if (rule.type !== 'a') tests.push(op(OP.jumpUnequal, { dst: type, immediate: TYPES[rule.type] }));
+  if (mask !== 7) {
+    // What is asked for must be among what the rule is about.
+    tests.push(
+      op(OP.moveRegister, { dst: scratch, src: access }),
+      op(OP.andImmediate, { dst: scratch, immediate: mask }),
+      op(OP.jumpUnequalRegister, { dst: scratch, src: access }),
+    );
+  }
+  if (rule.major !== undefined) tests.push(op(OP.jumpUnequal, { dst: major, immediate: rule.major }));
+  if (rule.minor !== undefined) tests.push(op(OP.jumpUnequal, { dst: minor, immediate: rule.minor }));
+  const verdict = [op(OP.moveImmediate, { dst: 0, immediate: rule.allow ? 1 : 0 }), op(OP.exit, {})];
+  const length = tests.length + verdict.length;
+  return [...tests, ...verdict].map((instruction, index) =>
+    instruction.code === OP.jumpUnequal || instruction.code === OP.jumpUnequalRegister
+      ? { ...instruction, offset: length - index - 1 }
+      : instruction,
+  );
+}
+
+function op(code: number, fields: Partial<Omit<BpfInstruction, 'code'>>): BpfInstruction {
+  return { code, dst: 0, src: 0, offset: 0, immediate: 0, ...fields };
+}
+
+/** The kernel's form of a program. */
+export function encodeProgram(program: readonly BpfInstruction[]): Buffer {
+  const bytes = Buffer.alloc(program.length * 8);
+  program.forEach(({ code, dst, src, offset, immediate }, index) => {
+    bytes.writeUInt8(code, index * 8);
+    bytes.writeUInt8((src << 4) | dst, index * 8 + 1);
+    bytes.writeInt16LE(offset, index * 8 + 2);
+    bytes.writeInt32LE(immediate, index * 8 + 4);
+  });
+  return bytes;
+}
+
+/** Numbers of bpf(2). */
+const SYSCALL_NUMBERS: Readonly<Record<string, number>> = {
+  x64: 321,
+  arm64: 280,
+  s390x: 351,
+  ppc64: 361,
+  riscv64: 280,
+};
+const BPF_PROG_LOAD = 5;
+const BPF_PROG_ATTACH = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE = 15;
+const BPF_CGROUP_DEVICE = 6;
+/** Others' programs, systemd's among them, stay beside ours: a device must be allowed by all. */
+const BPF_F_ALLOW_MULTI = 2;
+const ATTRIBUTE_BYTES = 128;
+const LOG_BYTES = 65_536;
+
+/** Attaches a program for these rules to a v2 group; it goes with the group. @throws CgroupError */
+export type AttachDeviceProgram = (directory: string, rules: readonly DeviceRule[]) => void;
+
+/**
+ * The means to attach programs. Loads koffi, about 10 ms the first time. What it gives throws CgroupError where this Node, this kernel or
+ * this user has no way to do it.
+ */
+export async function loadDevicePrograms(): Promise<AttachDeviceProgram> {
+  const number = SYSCALL_NUMBERS[process.arch];
+  if (number === undefined) return refusing(`no number of bpf(2) is known for ${process.arch}`);
+  try {
+    const { default: koffi } = await import('koffi');
+    const syscall = koffi.load(null).func('long syscall(long number, int command, void *attribute, unsigned int size)');
+    const bpf: Bpf = {
+      call: (command, attribute) => Number(syscall(number, command, attribute, attribute.length)),
+      addressOf: (buffer) => koffi.address(buffer),
+      errno: () => getSystemErrorName(-koffi.errno()),
+    };
+    return (directory, rules) => attach(bpf, directory, rules);
+  } catch (cause) {
+    return refusing(`the package koffi cannot be loaded (${cause instanceof Error ? cause.message : String(cause)})`);
+  }
+}
+
+/** What stands in for the means where they were not loaded. */
+export function refusing(why: string): AttachDeviceProgram {
+  return (directory) => {
+    throw notAvailable(directory, undefined, why);
+  };
+}
+
+interface Bpf {
+  call(command: number, attribute: Buffer): number;
+  addressOf(buffer: Buffer): bigint;
+  errno(): string;
+}
+
+function attach(bpf: Bpf, directory: string, rules: readonly DeviceRule[]): void {
+  const program = encodeProgram(deviceProgram(rules));
+  const license = Buffer.from('Apache-2.0\0');
+  const verifier = Buffer.alloc(LOG_BYTES);
+  const load = Buffer.alloc(ATTRIBUTE_BYTES);
+  load.writeUInt32LE(BPF_PROG_TYPE_CGROUP_DEVICE, 0);
+  load.writeUInt32LE(program.length / 8, 4);
+  load.writeBigUInt64LE(bpf.addressOf(program), 8);
+  load.writeBigUInt64LE(bpf.addressOf(license), 16);
+  load.writeUInt32LE(1, 24);
+  load.writeUInt32LE(LOG_BYTES, 28);
+  load.writeBigUInt64LE(bpf.addressOf(verifier), 32);
+  const loaded = bpf.call(BPF_PROG_LOAD, load);
+  if (loaded < 0) throw notAvailable(directory, bpf.errno(), verifier.toString('latin1').split('\0')[0] ?? '');
+  const group = openSync(directory, 'r');
+  try {
+    const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+    attribute.writeUInt32LE(group, 0);
+    attribute.writeUInt32LE(loaded, 4);
+    attribute.writeUInt32LE(BPF_CGROUP_DEVICE, 8);
+    attribute.writeUInt32LE(BPF_F_ALLOW_MULTI, 12);
+    if (bpf.call(BPF_PROG_ATTACH, attribute) < 0) throw notAvailable(directory, bpf.errno(), '');
+  } finally {
+    closeSync(group);
+    closeSync(loaded);
+  }
+}
+
+function notAvailable(directory: string, errno: string | undefined, detail: string): CgroupError {
+  const rule = 'device rules on cgroup v2 are a BPF program';
+  return new CgroupError({
+    operation: 'attach a device program to',
+    directory,
+    errno,
+    rule: detail === '' ? `${rule}, which the kernel did not take` : `${rule}: ${detail.trim().split('\n').at(-1)}`,
+    fix: 'run with CAP_BPF and CAP_NET_ADMIN (or CAP_SYS_ADMIN), or set cgroup_controllers without "devices"',
+  });
+}

@@ -1,0 +1,120 @@
+/** Stopping, continuing and ending all processes of a group, on v1 and v2. */
+import { readFileSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
+import { CgroupError } from './action.ts';
+import { readGroupFile, writeGroupFile } from './apply.ts';
+import { readIfThere, readKeyed } from './files.ts';
+import type { CgroupPlace } from './host.ts';
+
+interface Waiting {
+  readonly signal?: AbortSignal | undefined;
+}
+
+const POLL_MS = 2;
+/** Processes in uninterruptible sleep freeze and end late. */
+const PATIENCE_MS = 10_000;
+
+/** Stops every process of the group, and returns when they have stopped. @throws CgroupError */
+export async function freeze(place: CgroupPlace, options: Waiting = {}): Promise<void> {
+  await setFrozen(place, true, options);
+}
+
+export async function thaw(place: CgroupPlace, options: Waiting = {}): Promise<void> {
+  await setFrozen(place, false, options);
+}
+
+async function setFrozen({ path, v1, v2 }: CgroupPlace, frozen: boolean, { signal }: Waiting): Promise<void> {
+  const what = frozen ? 'freeze' : 'thaw';
+  const v1Directory = v1['freezer'];
+  if (v2 !== undefined) {
+    writeGroupFile(v2.directory, 'cgroup.freeze', frozen ? '1' : '0');
+    await until(
+      () => readKeyed(v2.directory, 'cgroup.events')['frozen'] === (frozen ? 1 : 0),
+      what,
+      v2.directory,
+      signal,
+    );
+  } else if (v1Directory !== undefined) {
+    const state = frozen ? 'FROZEN' : 'THAWED';
+    writeGroupFile(v1Directory, 'freezer.state', state);
+    await until(() => readGroupFile(v1Directory, 'freezer.state').trim() === state, what, v1Directory, signal);
+  } else {
+    throw new CgroupError({
+      operation: what,
+      directory: path,
+      rule: 'the group is neither in a v2 hierarchy nor in one with the freezer controller',
+      fix: 'mount the freezer controller, or cgroup2',
+    });
+  }
+}
+
+/** Ends every process of the group with SIGKILL, also those that are being started, and returns when none is left. @throws CgroupError */
+export async function killAll(place: CgroupPlace, { signal }: Waiting = {}): Promise<void> {
+  const { v1, v2 } = place;
+  if (v2 !== undefined && readIfThere(v2.directory, 'cgroup.freeze') !== undefined) {
+    try {
+      writeGroupFile(v2.directory, 'cgroup.kill', '1');
+    } catch (error) {
+      // Before Linux 5.14 there is no such file.
+      if (!(error instanceof CgroupError && error.errno === 'ENOENT')) throw error;
+      await killFrozen(place, v2.directory, signal);
+    }
+    await until(() => readKeyed(v2.directory, 'cgroup.events')['populated'] === 0, 'kill', v2.directory, signal);
+    return;
+  }
+  const directory = v1['freezer'] ?? Object.values(v1)[0];
+  if (directory === undefined) return;
+  await killFrozen(place, directory, signal);
+  await until(() => pidsIn(directory).length === 0, 'kill', directory, signal);
+}
+
+/** Frozen first, so that none of them starts another meanwhile; SIGKILL waits for them until they are thawed. */
+async function killFrozen(place: CgroupPlace, directory: string, signal: AbortSignal | undefined): Promise<void> {
+  const canFreeze = place.v2 !== undefined || place.v1['freezer'] !== undefined;
+  if (canFreeze) await freeze(place, { signal });
+  for (const pid of pidsIn(directory)) {
+    try {
+      process.kill(pid, 'SIGKILL');
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+    }
+  }
+  if (canFreeze) await thaw(place, { signal });
+}
+
+/** Those that live: ended ones stay listed until their parents have waited for them, in v1. */
+function pidsIn(directory: string): number[] {
+  return (readIfThere(directory, 'cgroup.procs') ?? '')
+    .split('\n')
+    .filter((line) => line !== '' && !isZombie(line))
+    .map(Number);
+}
+
+function isZombie(pid: string): boolean {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+    return /^[ZX]/.test(stat.slice(stat.lastIndexOf(')') + 2));
+  } catch {
+    // It has ended.
+    return true;
+  }
+}
+
+async function until(
+  isDone: () => boolean,
+  what: string,
+  directory: string,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  for (let waitedMs = 0; !isDone(); waitedMs += POLL_MS) {
+    if (waitedMs >= PATIENCE_MS) {
+      throw new CgroupError({
+        operation: what,
+        directory,
+        rule: `after ${PATIENCE_MS / 1000} s some process is still in the kernel's hands (state D in ps)`,
+        fix: 'see what it waits for: cat /proc/PID/wchan',
+      });
+    }
+    await pause(POLL_MS, undefined, { signal });
+  }
+}

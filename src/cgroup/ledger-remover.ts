@@ -1,0 +1,41 @@
+/** How the ledger's collector removes groups of guests that died with their owner. */
+import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import type { Removers } from '../core/ledger-removers.ts';
+
+export const CGROUP_REMOVERS = {
+  /** `{directory}`: with the groups in it. One that still has processes stays, and is an error: they are somebody's. */
+  cgroup: ({ directory }, { sameBoot }) => {
+    if (typeof directory !== 'string' || !directory.startsWith('/')) throw new TypeError('its record has no directory');
+    if (!sameBoot || !existsSync(directory)) return;
+    // A cgroup's files cannot be unlinked, so whatever else has that path by now is left alone.
+    if (!existsSync(`${directory}/cgroup.procs`)) throw new TypeError('it is not a cgroup');
+    const pids = processesBelow(directory);
+    if (pids.length > 0) throw new Error(`it still has processes in it (pid ${pids.slice(0, 5).join(', ')})`);
+    removeBelow(directory);
+  },
+} as const satisfies Removers;
+
+function processesBelow(directory: string): string[] {
+  const own = readOrEmpty(`${directory}/cgroup.procs`).split('\n').filter(Boolean);
+  return [...own, ...childrenOf(directory).flatMap(processesBelow)];
+}
+
+function removeBelow(directory: string): void {
+  for (const child of childrenOf(directory)) removeBelow(child);
+  rmdirSync(directory);
+}
+
+function childrenOf(directory: string): string[] {
+  return readdirSync(directory, { withFileTypes: true })
+    .filter((entry) => entry.isDirectory())
+    .map(({ name }) => `${directory}/${name}`);
+}
+
+/** A threaded group cannot be asked for its processes: those of the group above are theirs. */
+function readOrEmpty(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,107 @@
+/**
+ * What a definition asks of cgroups, as tunings of the guest's own group and of its threads' sub-groups. Pure. Where the groups lie is
+ * `guest-groups.ts`'s, which kernel files carry it is `src/cgroup`'s.
+ */
+import type { GuestTuning } from '../../../cgroup/controllers.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { iothreadIdsOf } from '../sections/iothreads.ts';
+
+/** A group of some of QEMU's threads: `emulator`, `vcpu0`, `iothread1`. */
+export interface ThreadTuning {
+  readonly kind: 'emulator' | 'vcpu' | 'iothread';
+  /** Of the virtual CPU or I/O thread; 0 for the emulator. */
+  readonly id: number;
+  readonly tuning: GuestTuning;
+}
+
+/** Limits of the whole guest. Empty when the definition has none. */
+export function guestTuningOf(domain: Domain): GuestTuning {
+  const { cputune, memtune, blkiotune } = domain;
+  const cpu = prune({ shares: cputune?.shares, periodUs: cputune?.globalPeriod, quotaUs: cputune?.globalQuota });
+  const memory = prune({
+    hardLimitKiB: memtune?.hardLimit,
+    softLimitKiB: memtune?.softLimit,
+    swapHardLimitKiB: memtune?.swapHardLimit,
+  });
+  const blkio = blkioTuningOf(blkiotune);
+  return prune({ cpu, memory, blkio });
+}
+
+/** Where the threads of a guest get groups of their own, one for each; their tunings may be empty. */
+export function threadTuningsOf(domain: Domain): ThreadTuning[] {
+  const { cputune, vcpu } = domain;
+  const vcpuBandwidth = prune({ periodUs: cputune?.period, quotaUs: cputune?.quota });
+  const emulator = prune({ periodUs: cputune?.emulatorPeriod, quotaUs: cputune?.emulatorQuota });
+  const iothread = prune({ periodUs: cputune?.iothreadPeriod, quotaUs: cputune?.iothreadQuota });
+  const tuning = (cpu: GuestTuning['cpu'], cpus: readonly number[] | undefined): GuestTuning =>
+    prune({ cpu, cpuset: prune({ cpus: cpus?.slice() }) });
+  const vcpus = Array.from({ length: vcpu?.value ?? 1 }, (_, id): ThreadTuning => {
+    return { kind: 'vcpu', id, tuning: tuning(vcpuBandwidth, vcpuCpus(domain, id)) };
+  });
+  const iothreads = iothreadIdsOf(domain).map((id): ThreadTuning => {
+    return { kind: 'iothread', id, tuning: tuning(iothread, iothreadCpus(domain, id)) };
+  });
+  return [{ kind: 'emulator', id: 0, tuning: tuning(emulator, emulatorCpus(domain)) }, ...vcpus, ...iothreads];
+}
+
+/** Whether the definition limits single threads, so that they cannot do without groups of their own. */
+export function limitsThreads({ cputune }: Domain): boolean {
+  const fields = ['period', 'quota', 'emulatorPeriod', 'emulatorQuota', 'iothreadPeriod', 'iothreadQuota'] as const;
+  return fields.some((field) => cputune?.[field] !== undefined);
+}
+
+/** Whether a definition says anything about where threads run. */
+export function placesThreads({ vcpu, cputune }: Domain): boolean {
+  return (
+    vcpu?.cpuset !== undefined ||
+    [cputune?.vcpupins, cputune?.iothreadpins, cputune?.vcpuscheds, cputune?.iothreadscheds].some(
+      (list) => (list?.length ?? 0) > 0,
+    ) ||
+    cputune?.emulatorpin !== undefined ||
+    cputune?.emulatorsched !== undefined
+  );
+}
+
+/** Host CPUs of a virtual CPU: its own pin, else those of the whole guest; undefined: all. */
+export function vcpuCpus({ cputune, vcpu }: Domain, id: number): readonly number[] | undefined {
+  return cputune?.vcpupins.find((pin) => pin.vcpu === id)?.cpuset ?? vcpu?.cpuset;
+}
+
+export function emulatorCpus({ cputune, vcpu }: Domain): readonly number[] | undefined {
+  return cputune?.emulatorpin?.cpuset ?? vcpu?.cpuset;
+}
+
+export function iothreadCpus({ cputune, vcpu }: Domain, id: number): readonly number[] | undefined {
+  return cputune?.iothreadpins.find((pin) => pin.iothread === id)?.cpuset ?? vcpu?.cpuset;
+}
+
+/** Host nodes that all of the guest's memory must come from. */
+export function strictNodes({ numatune }: Domain): readonly number[] | undefined {
+  const memory = numatune?.memory;
+  return memory?.mode === 'strict' && memory.placement !== 'auto' ? memory.nodeset : undefined;
+}
+
+function blkioTuningOf(blkiotune: Domain['blkiotune']): GuestTuning['blkio'] {
+  if (blkiotune === undefined) return undefined;
+  const devices = blkiotune.devices.map(({ path, weight, readIopsSec, writeIopsSec, readBytesSec, writeBytesSec }) => ({
+    path,
+    ...pruned({ weight, readIopsSec, writeIopsSec, readBytesSec, writeBytesSec }),
+  }));
+  return prune({ weight: blkiotune.weight, devices: devices.length === 0 ? undefined : devices });
+}
+
+type Pruned<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+/** Without undefined members. */
+function pruned<T extends object>(value: T): Pruned<T> {
+  // Object.fromEntries forgets which member has which type.
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as Pruned<T>;
+}
+
+/** The same, and undefined members' parents that are empty count as absent too. */
+function prune<T extends object>(value: T): Pruned<T> {
+  const members = Object.entries(pruned(value)).filter(
+    ([, member]) => typeof member !== 'object' || member === null || Object.keys(member).length > 0,
+  );
+  return Object.fromEntries(members) as Pruned<T>;
+}

@@ -1,0 +1,6 @@
+/** What the collector needs to know to remove everything that a QEMU guest can have on the host. */
+import { CGROUP_REMOVERS } from '../../../cgroup/ledger-remover.ts';
+import { CORE_REMOVERS } from '../../../core/ledger-removers.ts';
+import { NETWORK_REMOVERS } from './network-device-ip.ts';
+
+export const GUEST_REMOVERS = { ...CORE_REMOVERS, ...NETWORK_REMOVERS, ...CGROUP_REMOVERS } as const;

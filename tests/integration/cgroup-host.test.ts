@@ -1,0 +1,307 @@
+/**
+ * Cgroups of this host, whatever it has: guests with limits, limits changed while they run, partitions, device rules, and what is left of
+ * dead guests. The v2 hierarchy in all its states is tried inside a guest, in cgroup-v2.test.ts.
+ */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  applyActions,
+  CgroupError,
+  createPartition,
+  detectCgroups,
+  deviceRules,
+  findStaleGroups,
+  freeze,
+  killAll,
+  libvirtHierarchy,
+  listPartitions,
+  loadDevicePrograms,
+  planGroup,
+  planTuning,
+  readPartition,
+  readStats,
+  removeGroups,
+  removePartition,
+  removeStaleGroups,
+  setPartition,
+  thaw,
+  v1Hierarchy,
+  v2Hierarchy,
+} from '../../src/cgroup/index.ts';
+import { connect } from '../../src/index.ts';
+import { domainXml } from '../support/domain-xml.ts';
+import { bootSectorImage } from '../support/guests/boot-sectors.ts';
+
+const host = detectCgroups();
+const hasV1 = ['cpu', 'memory', 'pids', 'freezer'].every((name) => v1Hierarchy(host, name)?.writable === true);
+const canTest = process.getuid?.() === 0 && hasV1;
+if (!canTest)
+  process.stderr.write(
+    '\nSKIPPED: v1 groups with limits: no writable cpu, memory, pids and freezer hierarchies here\n\n',
+  );
+
+const LIMITS = `<memtune><hard_limit unit='MiB'>300</hard_limit></memtune>
+  <cputune><shares>2048</shares><period>100000</period><quota>50000</quota><emulator_quota>80000</emulator_quota></cputune>`;
+
+let image: string;
+beforeAll(async () => {
+  image = await bootSectorImage('halt');
+});
+
+function guestXml(name: string, elements = LIMITS): string {
+  const xml = domainXml({ name, vcpus: 2, disks: [{ path: image, readonly: true }] });
+  return xml.replace('</vcpu>', `</vcpu>${elements}`);
+}
+
+const own = (controller: string): string => v1Hierarchy(host, controller)?.ownDirectory ?? '';
+const read = (path: string): string => readFileSync(path, 'utf8').trim();
+
+describe.skipIf(!canTest)('a guest with limits', () => {
+  it('gets a group below its program, threads where their limits are, and takes it along when it ends', async () => {
+    const groups = ['memory', 'cpu'].map((name) => `${own(name)}/qemu-1-limited.libvirt-qemu`);
+    {
+      await using connection = await connect('qemu:///embed');
+      await using guest = await connection.createDomain(guestXml('limited'));
+      const [memory = '', cpu = ''] = groups;
+      expect(read(`${memory}/memory.limit_in_bytes`)).toBe(String(300 * 1024 * 1024));
+      expect(read(`${cpu}/cpu.shares`)).toBe('2048');
+      expect(read(`${cpu}/vcpu1/cpu.cfs_quota_us`)).toBe('50000');
+      expect(read(`${cpu}/emulator/cpu.cfs_quota_us`)).toBe('80000');
+      const cpus = (await guest.qemuMonitorCommand('query-cpus-fast')) as { 'thread-id': number }[];
+      expect(read(`${cpu}/vcpu0/tasks`)).toBe(String(cpus[0]?.['thread-id']));
+      expect(read(`${cpu}/vcpu1/tasks`)).toBe(String(cpus[1]?.['thread-id']));
+      expect(existsSync(`${own('pids')}/qemu-1-limited.libvirt-qemu`)).toBe(false);
+    }
+    expect(groups.filter((path) => existsSync(path))).toEqual([]);
+  });
+
+  it('has its limits changed while it runs, and read back from the kernel', async () => {
+    await using connection = await connect('qemu:///embed');
+    await using guest = await connection.createDomain(guestXml('live', ''));
+    expect(await guest.schedulerParameters()).toMatchObject({ cpu_shares: 0, vcpu_quota: 0 });
+    await guest.setMemoryParameters({ hard_limit: 400 * 1024 });
+    await guest.setSchedulerParameters({ cpu_shares: 512, vcpu_quota: 30_000 });
+    const group = 'qemu-1-live.libvirt-qemu';
+    expect(read(`${own('memory')}/${group}/memory.limit_in_bytes`)).toBe(String(400 * 1024 * 1024));
+    expect(read(`${own('cpu')}/${group}/vcpu0/cpu.cfs_quota_us`)).toBe('30000');
+    expect(await guest.schedulerParameters()).toMatchObject({ cpu_shares: 512, vcpu_quota: 30_000, global_quota: -1 });
+    expect(await guest.memoryParameters()).toMatchObject({ hard_limit: 400 * 1024 });
+    await guest.setSchedulerParameters({ vcpu_quota: -1 });
+    expect(read(`${own('cpu')}/${group}/vcpu0/cpu.cfs_quota_us`)).toBe('-1');
+    expect(await guest.xmlDesc()).toContain("<hard_limit unit='KiB'>409600</hard_limit>");
+    const stats = await guest.stats();
+    // What the guest had before it moved in stays counted where it was: that is the kernel's rule.
+    expect(stats['cgroup.memory.usage']).toBeGreaterThan(0);
+    expect(stats['vcpu.0.time']).toBeGreaterThan(0n);
+  });
+
+  it('is refused a limit that makes no sense, before anything is changed', async () => {
+    await using connection = await connect('qemu:///embed');
+    await using guest = await connection.createDomain(guestXml('refused', ''));
+    await expect(guest.setMemoryParameters({ hard_limit: 2048, swap_hard_limit: 1024 })).rejects.toThrow(
+      /cannot be below hard_limit/,
+    );
+    await expect(guest.setSchedulerParameters({ vcpu_period: 10 })).rejects.toThrow(
+      /vcpu_period takes 1000 to 1000000/,
+    );
+    await expect(guest.setBlkioParameters({ device_weight: 'sda,1' })).rejects.toThrow(/PATH,VALUE/);
+    await expect(guest.setMemoryParameters({ hardlimit: 1 })).rejects.toThrow(/no memory parameter 'hardlimit'/);
+    await expect(guest.setMemoryParameters({ hard_limit: 9999999 }, { config: true })).rejects.toThrow(/transient/);
+    expect(existsSync(`${own('memory')}/qemu-1-refused.libvirt-qemu`)).toBe(false);
+  });
+
+  it('may be pinned while it runs', async () => {
+    await using connection = await connect('qemu:///embed');
+    await using guest = await connection.createDomain(
+      guestXml('pinned', "<cputune><vcpupin vcpu='0' cpuset='0'/></cputune>"),
+    );
+    expect((await guest.vcpuPins())[0]).toEqual([0]);
+    await guest.pinVcpu(1, [0]);
+    await guest.pinEmulator([0]);
+    expect(await guest.vcpuPins()).toEqual([[0], [0]]);
+    expect(await guest.emulatorPin()).toEqual([0]);
+    expect(await guest.xmlDesc()).toContain("<vcpupin vcpu='1' cpuset='0'/>");
+    await expect(guest.pinVcpu(2, [0])).rejects.toThrow(/no virtual CPU 2/);
+    await expect(guest.pinVcpu(0, [4095])).rejects.toThrow(/pin thread/);
+  });
+
+  it('whose limits cannot be had does not start, and leaves nothing', async () => {
+    await using connection = await connect('qemu:///embed', { config: { cgroupControllers: [] } });
+    await expect(connection.createDomain(guestXml('none'))).rejects.toThrow(/cgroup_controllers is an empty list/);
+    await using guest = await connection.createDomain(guestXml('free', ''));
+    expect(await guest.isActive()).toBe(true);
+  });
+
+  it("in libvirt's own layout lies in /machine, with its device list", async () => {
+    await using connection = await connect('qemu:///embed', { config: { cgroupLayout: 'machine' } });
+    const before = existsSync(`${v1Hierarchy(host, 'memory')?.mountPoint}/machine`);
+    {
+      await using _guest = await connection.createDomain(guestXml('machine', ''));
+      const group = `${v1Hierarchy(host, 'memory')?.mountPoint}/machine/qemu-1-machine.libvirt-qemu`;
+      expect(read(`${group}/cgroup.procs`).split('\n')).toHaveLength(1);
+      const devices = v1Hierarchy(host, 'devices');
+      if (devices !== undefined) {
+        const list = read(`${devices.mountPoint}/machine/qemu-1-machine.libvirt-qemu/devices.list`);
+        expect(list).toContain('c 1:3 rw');
+        expect(list).not.toMatch(/^a /m);
+      }
+    }
+    if (!before) await removePartition('/machine');
+  });
+});
+
+describe.skipIf(!canTest)('partitions', () => {
+  const name = `/nestling-${process.pid}`;
+
+  it('are made with the ones above, limited, listed, and removed when empty', async () => {
+    createPartition(`${name}/inner`, { memory: { hardLimitKiB: 512 * 1024 }, pids: { max: 50 } });
+    try {
+      expect(readPartition(`${name}/inner`).limits).toMatchObject({
+        memory: { hardLimitKiB: 512 * 1024 },
+        pids: { max: 50 },
+      });
+      setPartition(`${name}/inner`, { memory: { hardLimitKiB: 1024 * 1024 } });
+      const tree = listPartitions().find(({ partition }) => partition === name);
+      expect(tree?.children[0]?.limits.memory?.hardLimitKiB).toBe(1024 * 1024);
+      await expect(removePartition(name)).rejects.toThrow(/EBUSY \(it holds inner.partition\)/);
+    } finally {
+      await removePartition(`${name}/inner`);
+      await removePartition(name);
+    }
+    expect(listPartitions().some(({ partition }) => partition === name)).toBe(false);
+  });
+
+  it('hold the guests whose definitions name them', async () => {
+    const xml = guestXml('member', `<resource><partition>${name}</partition></resource>`);
+    await using connection = await connect('qemu:///embed');
+    await expect(connection.createDomain(xml)).rejects.toThrow(/nestling partition create/);
+    createPartition(name, { memory: { hardLimitKiB: 512 * 1024 } });
+    try {
+      await using _guest = await connection.createDomain(xml);
+      expect(readPartition(name).guests).toEqual(['member']);
+      await expect(removePartition(name)).rejects.toThrow(CgroupError);
+    } finally {
+      await removePartition(name);
+    }
+  });
+});
+
+describe.skipIf(!canTest)('groups by themselves', () => {
+  const plan = planGroup({
+    host,
+    base: 'root',
+    names: [`nestling-test-${process.pid}`],
+    makeAbove: () => true,
+    wanted: ['cpu', 'cpuacct', 'cpuset', 'memory', 'pids', 'freezer'],
+    demanded: [],
+  });
+  beforeAll(() => applyActions(plan.actions));
+  afterAll(async () => await removeGroups(plan.directories));
+
+  /** A shell in the group. */
+  async function inGroup(
+    script: string,
+    onOutput?: () => void,
+  ): Promise<{ status: number | null; signal: string | null; output: string; pid: number }> {
+    const files = plan.directories.map((directory) => `${directory}/cgroup.procs`);
+    const child = spawn('sh', ['-c', `for f in ${files.join(' ')}; do echo $$ > $f; done; ${script}`]);
+    let output = '';
+    child.stdout.on('data', (chunk) => {
+      output += String(chunk);
+      onOutput?.();
+    });
+    child.stderr.on('data', (chunk) => (output += String(chunk)));
+    const [status, signal] = (await once(child, 'close')) as [number | null, string | null];
+    return { status, signal, output, pid: child.pid ?? 0 };
+  }
+
+  it('a limit of memory kills what goes beyond it, and is counted', async () => {
+    applyActions(planTuning(plan.place, { memory: { hardLimitKiB: 32 * 1024 } }));
+    const before = readStats(plan.place).oomKills ?? 0;
+    const { status, signal } = await inGroup('exec tail /dev/zero');
+    expect([status, signal]).toEqual([null, 'SIGKILL']);
+    expect(readStats(plan.place).oomKills).toBe(before + 1);
+  });
+
+  it('a limit of processes keeps them from forking', async () => {
+    applyActions(planTuning(plan.place, { pids: { max: 1 } }));
+    const { output } = await inGroup('true & wait');
+    applyActions(planTuning(plan.place, { pids: { max: 0 } }));
+    expect(output).toMatch(/fork/i);
+  });
+
+  it('a quota throttles', async () => {
+    applyActions(planTuning(plan.place, { cpu: { periodUs: 100_000, quotaUs: 5000 } }));
+    await inGroup('i=0; while [ $i -lt 60000 ]; do i=$((i+1)); done');
+    expect(readStats(plan.place).throttled?.periods).toBeGreaterThan(0);
+    applyActions(planTuning(plan.place, { cpu: { quotaUs: -1 } }));
+  });
+
+  it('are stopped, continued and killed as one', async () => {
+    let ended: ReturnType<typeof inGroup> | undefined;
+    await new Promise<void>((resolve) => {
+      ended = inGroup('sleep 1000 & echo up; sleep 1000', resolve);
+    });
+    await freeze(plan.place);
+    expect(read(`${plan.place.v1['freezer']}/freezer.state`)).toBe('FROZEN');
+    await thaw(plan.place);
+    await killAll(plan.place);
+    expect((await ended)?.signal).toBe('SIGKILL');
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0 || v2Hierarchy(host)?.writable !== true)('device rules on v2', () => {
+  it('let nothing be opened but what they allow', async () => {
+    const unified = v2Hierarchy(host)?.mountPoint ?? '';
+    const directory = `${unified}/nestling-devices-${process.pid}`;
+    mkdirSync(directory);
+    try {
+      const place = { path: '/x', v1: {}, v2: { directory, controllers: [] } };
+      const { notes } = applyActions(planTuning(place, { devices: deviceRules(['/dev/null']) }), {
+        attach: await loadDevicePrograms(),
+      });
+      expect(notes).toEqual([]);
+      const script = `echo $$ > ${directory}/cgroup.procs; cat /dev/null && echo null; head -c1 /dev/zero || echo no zero`;
+      const child = spawn('sh', ['-c', script]);
+      let output = '';
+      child.stdout.on('data', (chunk) => (output += String(chunk)));
+      await once(child, 'close');
+      expect(output).toBe('null\nno zero\n');
+    } finally {
+      rmdirSync(directory);
+    }
+  });
+});
+
+describe.skipIf(!canTest)('what dead guests left', () => {
+  it('is found by name and emptiness, in old layouts too, and removed; the living stay', async () => {
+    const root = v1Hierarchy(host, 'freezer')?.mountPoint ?? '';
+    const top = `${root}/nestling-stale-${process.pid}`;
+    const dead = [`${top}/qemu-9-dead.libvirt-qemu`, `${top}/libvirt/qemu/old`];
+    const alive = `${top}/qemu-8-alive.libvirt-qemu`;
+    for (const directory of [...dead, alive]) mkdirSync(directory, { recursive: true });
+    const child = spawn('sleep', ['1000']);
+    try {
+      writeFileSync(`${alive}/cgroup.procs`, String(child.pid));
+      const stale = findStaleGroups({ minimumAgeMs: 0 }).filter(({ directory }) => directory.startsWith(top));
+      expect(stale.map(({ directory }) => directory).toSorted()).toEqual(dead.toSorted());
+      expect(findStaleGroups().filter(({ directory }) => directory.startsWith(top))).toEqual([]);
+      await removeStaleGroups(stale);
+      expect(dead.filter((directory) => existsSync(directory))).toEqual([]);
+      expect(existsSync(alive)).toBe(true);
+    } finally {
+      child.kill('SIGKILL');
+      await once(child, 'close');
+      await removeGroups([top]);
+    }
+  });
+});
+
+it('this host is what its own files say', () => {
+  expect(libvirtHierarchy(host, 'memory')?.ownPath).toBe(
+    /^\d+:(?:.*,)?memory(?:,.*)?:(.*)$/m.exec(readFileSync('/proc/self/cgroup', 'utf8'))?.[1] ??
+      v2Hierarchy(host)?.ownPath,
+  );
+});

@@ -1,0 +1,2 @@
+import { detectCgroups } from '../../src/cgroup/index.ts';
+process.stdout.write(JSON.stringify({host: detectCgroups()}));
