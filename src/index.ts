@@ -2,7 +2,11 @@
 import { Connection } from './api/connection.ts';
 import { call } from './api/errors.ts';
 import { parseUri } from './api/uri.ts';
+import { ErrorCode, VirtError } from './core/errors.ts';
+import { LOG_CHANNEL } from './core/log-source.ts';
 import type { EmbeddedDriverOptions } from './driver/qemu/runtime/embedded-driver.ts';
+import type { Log } from './log/log.ts';
+import type { LogTexts } from './log/settings.ts';
 import { VERSION } from './version.ts';
 
 export { Connection } from './api/connection.ts';
@@ -26,10 +30,14 @@ export type {
   UndefineOptions,
   XmlOptions,
 } from './driver/driver.ts';
+export type { Log } from './log/log.ts';
+export type { LogTexts } from './log/settings.ts';
 export { VERSION } from './version.ts';
 
 /** Options beyond the URI. */
 export type ConnectOptions = Pick<EmbeddedDriverOptions, 'config' | 'cacheDir' | 'trace' | 'onNote' | 'onMark'> & {
+  /** What to log and where, in libvirt's words; besides, `LIBVIRT_DEBUG` and its kin count as with libvirt. See also `openLog`. */
+  readonly log?: LogTexts | undefined;
   readonly signal?: AbortSignal | undefined;
 };
 
@@ -38,11 +46,38 @@ export type ConnectOptions = Pick<EmbeddedDriverOptions, 'config' | 'cacheDir' |
  * @throws VirtError
  */
 export async function connect(uri: string, options: ConnectOptions = {}): Promise<Connection> {
-  const { signal, ...rest } = options;
+  const { signal, log: logTexts, ...rest } = options;
   return await call(async () => {
     signal?.throwIfAborted();
     const { root } = parseUri(uri);
     const { EmbeddedQemuDriver } = await import('./driver/qemu/runtime/embedded-driver.ts');
-    return new Connection(await EmbeddedQemuDriver.open({ ...rest, root, version: VERSION }));
+    const log = await logFor(logTexts);
+    try {
+      return new Connection(await EmbeddedQemuDriver.open({ ...rest, root, version: VERSION }), log);
+    } catch (error) {
+      log?.[Symbol.dispose]();
+      throw error;
+    }
   }, signal);
 }
+
+/**
+ * Logs what the library does from now on, for all connections: `openLog({ filters: '1:qemu', outputs: '1:file:/tmp/debug.log' })`.
+ * @throws LogSettingsError, or Error for an output that cannot be opened
+ */
+export async function openLog(texts: LogTexts): Promise<Log> {
+  const { openLog: open } = await import('./log/open.ts');
+  const log = await open({ outputs: '1:stderr', ...texts }, VERSION, { env: {} });
+  if (log === undefined) throw new VirtError('the log has no output', { code: ErrorCode.INVALID_ARG });
+  return log;
+}
+
+/** The environment counts once: not again for the second connection of a program that logs already. */
+async function logFor(texts: LogTexts | undefined): Promise<Log | undefined> {
+  const isAsked = ENVIRONMENT.some((name) => (process.env[name] ?? '') !== '') && !LOG_CHANNEL.hasSubscribers;
+  if (texts === undefined && !isAsked) return undefined;
+  const { openLog: open } = await import('./log/open.ts');
+  return await open(texts ?? {}, VERSION, isAsked ? {} : { env: {} });
+}
+
+const ENVIRONMENT = ['LIBVIRT_DEBUG', 'LIBVIRT_LOG_FILTERS', 'LIBVIRT_LOG_OUTPUTS'];

@@ -5,13 +5,16 @@ import type { CreateOptions, DomainCapabilitiesQuery, DomainFilter, DomainPlan, 
 import { Domain, type Waiting } from './domain.ts';
 import { call } from './errors.ts';
 import { filterOfFlags } from './flags.ts';
+import { loggedDriver } from './logged-driver.ts';
 
 export class Connection implements AsyncDisposable {
   readonly #driver: Driver;
+  readonly #log: Disposable | undefined;
 
-  /** @internal Use `connect`. */
-  constructor(driver: Driver) {
-    this.#driver = driver;
+  /** @internal Use `connect`. `log`: closed with the connection. */
+  constructor(driver: Driver, log?: Disposable) {
+    this.#log = log;
+    this.#driver = loggedDriver(driver);
   }
 
   /** `QEMU` (virConnectGetType). */
@@ -103,6 +106,7 @@ export class Connection implements AsyncDisposable {
   /** Ends the connection and, embedded, its guests. */
   async close(): Promise<void> {
     await this.#driver[Symbol.asyncDispose]();
+    this.#log?.[Symbol.dispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -43,7 +43,7 @@ describe('v1', () => {
     ]);
   });
 
-  it('cpuset: the parent’s first'.replace('’', "'"), () => {
+  it("cpuset: the parent's first", () => {
     const actions = planTuning(V1, { cpuset: { cpus: [3, 0, 1], mems: [0] } });
     expect(actions.slice(0, 2).map(({ kind }) => kind)).toEqual(['copy-from-parent', 'copy-from-parent']);
     expect(writes(actions)).toEqual(['cpuset.memory_migrate=1', 'cpuset.mems=0', 'cpuset.cpus=0-1,3']);

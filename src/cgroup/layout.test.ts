@@ -20,12 +20,40 @@ describe('guests', () => {
     ['my web_server.example', 'qemu-1-mywebserver.example.libvirt-qemu'],
     ['--a..b--c', 'qemu-1-a.b-c.libvirt-qemu'],
     ['größe', 'qemu-1-gre.libvirt-qemu'],
-    ['', 'qemu-1-.libvirt-qemu'],
+    ['demo.-.test.', 'qemu-1-demo.test.libvirt-qemu'],
+    ['', 'qemu-1.libvirt-qemu'],
   ])('%j is %s', (name, group) => expect(machineGroupName({ driver: 'qemu', id: 1, name })).toBe(group));
 
   it('have names of 64 characters at most', () => {
     expect(machineName({ driver: 'lxc', id: 12, name: 'x'.repeat(300) })).toHaveLength(64);
   });
+
+  it('whose names are cut do not end with a dash or a dot', () => {
+    const name = `${'x'.repeat(56)}-${'y'.repeat(20)}`;
+    expect(machineName({ driver: 'qemu', id: 1, name })).toBe(`qemu-1-${'x'.repeat(56)}`);
+  });
+
+  it('of embedded drivers are told apart by their roots', () => {
+    const [one, two] = ['/tmp/root1', '/tmp/root2'].map((root) =>
+      machineName({ driver: 'qemu', id: 1, name: 'demo', root }),
+    );
+    expect(one).toBe('qemu-embed-0991f456-1-demo');
+    expect(two).toBe('qemu-embed-95d47ff5-1-demo');
+  });
+
+  it.each([
+    ['/machine/qemu-embed-0991f456-4-demo.libvirt-qemu', 4, 'demo'],
+    ['/machine/qemu-5.libvirt-qemu', 5, ''],
+    ['/machine/qemu-joe-3-web.libvirt-qemu', undefined, 'qemu-joe-3-web'],
+    ['/machine.slice/machine-qemu\\x2djoe\\x2d3\\x2dweb.scope', 3, 'web'],
+    ['/machine.slice/machine-qemu\\x2dweb.scope', undefined, 'web'],
+    ['/libvirt/qemu/_tasks', undefined, 'tasks'],
+  ])('are read back: %s', (path, id, name) => expect(parseGuestGroup(path)).toMatchObject({ id, name }));
+
+  it.each(['/', '/machine', '/libvirt/qemu', '/machine.slice/machine-pod.scope', '/machine/web.libvirt-xen'])(
+    'are not seen in %s',
+    (path) => expect(parseGuestGroup(path)).toBeUndefined(),
+  );
 
   it('are read back from their groups, in every layout', () => {
     expect(parseGuestGroup('/machine/qemu-3-web.libvirt-qemu')).toEqual({
@@ -94,6 +122,30 @@ describe('partitions', () => {
       expect(escapeGroupName(name)).toBe(`_${name}`);
     }
     expect(escapeGroupName('memoryful')).toBe('memoryful');
+  });
+
+  it('whatever they are called, are groups below the root, and none is a kernel file', () => {
+    const part = fc.oneof(
+      fc.string({ unit: 'grapheme', minLength: 1, maxLength: 12 }),
+      fc.constantFrom('tasks', 'cgroup.procs', 'cpu.stat', 'io.max', 'irq.pressure', '_x', '.x', 'hugetlb.2MB.max'),
+    );
+    fc.assert(
+      fc.property(fc.array(part, { minLength: 1, maxLength: 3 }), (parts) => {
+        const partition = `/${parts.join('/')}`;
+        let path: string;
+        try {
+          path = partitionPath(partition);
+        } catch (error) {
+          expect(error).toBeInstanceOf(TypeError);
+          return;
+        }
+        for (const name of path.slice(1).split('/')) {
+          expect(name).not.toMatch(/^(\.|\.\.|)$/);
+          expect(name).not.toMatch(/^(tasks|notify_on_release|release_agent|irq\.pressure)$/);
+          expect(name).not.toMatch(/^(cgroup|cpu|cpuset|memory|io|pids|hugetlb|devices|freezer|blkio)\./);
+        }
+      }),
+    );
   });
 });
 

@@ -2,6 +2,7 @@
  * The names of groups in libvirt's layouts: partitions, guests, their threads, systemd's scopes and slices; and back from a name to the
  * guest it is for. Pure.
  */
+import { createHash } from 'node:crypto';
 
 export type GuestDriver = 'qemu' | 'lxc';
 
@@ -21,7 +22,7 @@ const MAX_NAME_BYTES = 255;
 /** Partitions at the top that are bare directories. */
 const BARE_PARTITIONS = ['machine', 'system', 'user'];
 /** Files that every group has beside those of its controllers. */
-const KERNEL_FILES = new Set(['tasks', 'notify_on_release', 'release_agent']);
+const KERNEL_FILES = new Set(['tasks', 'notify_on_release', 'release_agent', 'irq.pressure']);
 /** Controllers' files begin with the controller's name and a dot. */
 const FILE_PREFIXES = [
   'cgroup',
@@ -43,12 +44,22 @@ const FILE_PREFIXES = [
   'dmem',
 ];
 
+/** What a guest's group is named after. */
+export interface MachineIdentity {
+  readonly driver: GuestDriver;
+  readonly id: number;
+  readonly name: string;
+  /** Root of an embedded driver, whose guests may have the ids and names of another's: its hash becomes part of the name. */
+  readonly root?: string | undefined;
+}
+
 /**
  * `qemu-1-web`: driver, id, and of the guest's name what may stand in a host's name, 64 characters in all. Dots and dashes do not
- * come twice in a row nor at the beginning.
+ * come twice in a row, nor at the beginning or the end.
  */
-export function machineName({ driver, id, name }: { driver: GuestDriver; id: number; name: string }): string {
-  let result = `${driver}-${id}-`;
+export function machineName({ driver, id, name, root }: MachineIdentity): string {
+  const hash = root === undefined ? '' : `-embed-${createHash('sha256').update(root).digest('hex').slice(0, 8)}`;
+  let result = `${driver}${hash}-${id}-`;
   let isSeparated = true;
   for (const character of name) {
     if (result.length >= MAX_MACHINE_NAME) break;
@@ -58,11 +69,11 @@ export function machineName({ driver, id, name }: { driver: GuestDriver; id: num
     isSeparated = isSeparator;
     result += character;
   }
-  return result;
+  return result.replace(/[.-]+$/, '');
 }
 
 /** `qemu-1-web.libvirt-qemu`: a guest's group without systemd. */
-export function machineGroupName(guest: { driver: GuestDriver; id: number; name: string }): string {
+export function machineGroupName(guest: MachineIdentity): string {
   return escapeGroupName(`${machineName(guest)}.libvirt-${guest.driver}`);
 }
 
@@ -154,14 +165,15 @@ export function unescapeUnitName(text: string): string {
 
 /**
  * The guest that a group is for, from its path below the hierarchy's root; undefined for groups that are not guests'.
- * Knows `…/qemu-1-web.libvirt-qemu`, `…/web.libvirt-qemu` (libvirt 1.0.5 to 1.2), `machine-qemu\x2d1\x2dweb.scope`, and `…/libvirt/qemu/web`.
+ * Knows `…/qemu-1-web.libvirt-qemu`, `…/web.libvirt-qemu` (libvirt 1.0.5 to 1.2), `machine-qemu\\x2d1\\x2dweb.scope` with an embedded
+ * driver's hash or a session's user in it or not, `machine-qemu\\x2dweb.scope` (before 1.2.11), and `…/libvirt/qemu/web`.
  */
 export function parseGuestGroup(path: string): NamedGuest | undefined {
   const names = path.split('/').filter((name) => name !== '');
   const last = unescapeGroupName(names.at(-1) ?? '');
-  const manual = /^(.+)\.libvirt-(qemu|lxc)$/.exec(last);
+  const manual = /^(.+)\.libvirt-(qemu|lxc)$/s.exec(last);
   if (manual !== null) return guestOf(manual[1] ?? '', driverOf(manual[2]), 'machine');
-  const scope = /^machine-(.+)\.scope$/.exec(last);
+  const scope = /^machine-(.+)\.scope$/s.exec(last);
   if (scope !== null) {
     const machine = unescapeUnitName(scope[1] ?? '');
     const driver = /^(qemu|lxc)-/.exec(machine)?.[1];
@@ -169,15 +181,19 @@ export function parseGuestGroup(path: string): NamedGuest | undefined {
   }
   const [above, driver] = names.slice(-3, -1);
   if (above === 'libvirt' && (driver === 'qemu' || driver === 'lxc')) {
-    return { driver, name: names.at(-1) ?? '', layout: 'legacy' };
+    return { driver, name: unescapeGroupName(names.at(-1) ?? ''), layout: 'legacy' };
   }
   return undefined;
 }
 
 function guestOf(machine: string, driver: GuestDriver, layout: NamedGuest['layout']): NamedGuest {
-  const match = /^(?:qemu|lxc)-(\d+)-(.*)$/.exec(machine);
-  if (match === null) return { driver, name: machine, layout };
-  return { driver, id: Number(match[1]), name: match[2] ?? '', layout };
+  // A guest's name that has nothing fit for a host's name leaves no more than the id.
+  const match =
+    /^(?:qemu|lxc)(?:-embed-[0-9a-f]{8})?-(\d+)(?:-(.*))?$/s.exec(machine) ??
+    // A session's, with the user's name. Without systemd it cannot be told from a guest's whole name.
+    (layout === 'systemd' ? /^(?:qemu|lxc)-\D.*?-(\d+)(?:-(.*))?$/s.exec(machine) : null);
+  if (match !== null) return { driver, id: Number(match[1]), name: match[2] ?? '', layout };
+  return { driver, name: layout === 'systemd' ? machine.slice(driver.length + 1) : machine, layout };
 }
 
 function driverOf(name: string | undefined): GuestDriver {

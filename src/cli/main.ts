@@ -1,7 +1,9 @@
 /** The `nestling` command: finds the subcommand and loads only that. Exit statuses are the subcommands'. */
 import { VirtError } from '../core/errors.ts';
+import type { LogTexts } from '../log/settings.ts';
 import { VERSION } from '../version.ts';
 import { EXIT_FAILED, EXIT_USAGE, exitStatusOf } from './exit-status.ts';
+import { LOG_HELP, takeLogOptions } from './log-options.ts';
 import { OutputWatch } from './output.ts';
 import { InputError, UsageError } from './usage.ts';
 
@@ -41,15 +43,23 @@ ${Object.entries(SUBCOMMANDS)
 
   nestling COMMAND --help   the options of a command
   nestling --version        the version
-`;
 
-async function main(args: string[], output: OutputWatch): Promise<number> {
+Every command logs what it does when asked to, also by LIBVIRT_DEBUG, LIBVIRT_LOG_FILTERS and LIBVIRT_LOG_OUTPUTS:
+${LOG_HELP}`;
+
+async function main(words: string[], output: OutputWatch): Promise<number> {
+  const { rest: args, texts } = takeLogOptions(words);
   const [name, ...rest] = args;
   // `run` says when it is going to write.
   if (name !== 'run') output.watch();
   if (name === undefined) {
     process.stderr.write(HELP);
     return EXIT_USAGE;
+  }
+  if (name === 'help' && rest[0] === 'log') {
+    const { LOG_SOURCES } = await import('../core/log-source.ts');
+    process.stdout.write(`${LOG_SOURCES.join('\n')}\n`);
+    return 0;
   }
   if (name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(HELP);
@@ -70,10 +80,25 @@ async function main(args: string[], output: OutputWatch): Promise<number> {
     return EXIT_USAGE;
   }
   try {
+    using _log = await openLogOf(texts);
     return await (await subcommand.load()).main(rest, output);
   } catch (error) {
     output.watch();
     return await explain(name, error);
+  }
+}
+
+/** Loads the log only when something is to be logged. */
+async function openLogOf(texts: LogTexts): Promise<Disposable | undefined> {
+  const isAsked = Object.keys(texts).length > 0 || Object.keys(process.env).some((key) => key.startsWith('LIBVIRT_'));
+  if (!isAsked) return undefined;
+  const { openLog } = await import('../log/open.ts');
+  try {
+    const log = await openLog(texts, VERSION);
+    for (const warning of log?.warnings ?? []) process.stderr.write(`nestling: ${warning}\n`);
+    return log;
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error));
   }
 }
 
@@ -104,6 +129,6 @@ main(process.argv.slice(2), output).then(
   },
   (error: unknown) => {
     process.stderr.write(`nestling: ${error instanceof Error ? error.message : String(error)}\n`);
-    process.exit(EXIT_FAILED);
+    process.exit(error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED);
   },
 );

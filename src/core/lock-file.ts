@@ -6,6 +6,7 @@
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { formatHeader, parseLedger } from './ledger-format.ts';
 import { isAlive, type LedgerOwner, readOwner } from './ledger-owner.ts';
+import { LogSource } from './log-source.ts';
 import { randomHex } from './random.ts';
 
 /** Somebody else holds it, or it cannot be told. */
@@ -27,6 +28,7 @@ export interface LockFileOptions {
   procRoot?: string;
 }
 
+const log = new LogSource('locking.lock_manager');
 /** Attempts at taking over a dead owner's lock before something is very odd. */
 const ATTEMPTS = 16;
 
@@ -40,7 +42,10 @@ export function acquireLockFile(path: string, options: LockFileOptions = {}): Di
   writeFileSync(mine, formatHeader(self), { mode: 0o600, flag: 'wx' });
   try {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      if (tryLink(mine, path)) return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
+      if (tryLink(mine, path)) {
+        log.debug('acquireLockFile', () => `took ${path}`);
+        return { [Symbol.dispose]: () => rmSync(path, { force: true }) };
+      }
       removeStale(path, self, options.procRoot ?? '/proc');
     }
   } finally {

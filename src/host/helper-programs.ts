@@ -2,10 +2,10 @@
  * Which programs beside QEMU this host has for guests (TPM, shared folders, user-mode network), and their versions.
  * It runs each with `--version` and nothing else.
  */
-import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { lookUpProgram } from '../process/find-program.ts';
+import { runCommand } from '../process/run-command.ts';
 
 export const HELPER_NAMES = [
   'swtpm',
@@ -79,12 +79,11 @@ function describedVirtiofsd(dir: string): string | undefined {
   return undefined;
 }
 
-function askVersion(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
-  return new Promise((resolve) => {
-    const options = { timeout: VERSION_TIMEOUT_MS, killSignal: 'SIGKILL' as const, ...(signal && { signal }) };
-    // A failure is no version; an abort is reported by the caller.
-    execFile(path, ['--version'], options, (_error, stdout, stderr) => resolve(findVersion(`${stdout}\n${stderr}`)));
-  });
+async function askVersion(path: string, signal: AbortSignal | undefined): Promise<string | undefined> {
+  const options = { timeout: VERSION_TIMEOUT_MS, killSignal: 'SIGKILL', signal } as const;
+  // A failure is no version.
+  const { stdout, stderr } = await runCommand(path, ['--version'], options);
+  return findVersion(`${stdout}\n${stderr}`);
 }
 
 /** The first thing that looks like a version: `0.7.1`, `1.10.0`, passt's `0.0~git20230309.…` or `2024_06_07.…`. */

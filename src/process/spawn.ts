@@ -9,6 +9,7 @@ import { closeSync, readlinkSync, statSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { Duplex } from 'node:stream';
 import { monotonicMs } from '../core/clock.ts';
+import { LogSource } from '../core/log-source.ts';
 import { Child, type ChildHandle } from './child-handle.ts';
 import { type ChildStdio, chooseStatusFd, fileTailOf, openStdio, type RawStdio, streamTailOf } from './child-stdio.ts';
 import { findProgram } from './find-program.ts';
@@ -17,6 +18,8 @@ import { DEFAULT_TAIL_BYTES, type StderrTail } from './stderr-tail.ts';
 import { type ChildSetup, needsWrapper, wrapCommand } from './wrap-command.ts';
 
 export type { ChildStdio } from './child-stdio.ts';
+
+const log = new LogSource('util.command');
 
 export interface SpawnSpec extends ChildSetup {
   /** A name to look up in PATH, or a path. */
@@ -63,6 +66,7 @@ export async function spawnChild(spec: SpawnSpec, options: SpawnOptions = {}): P
   }
   const { raw, tail } = started;
   const child = new Child(raw, { command: spec.command, startedAtMs, tail, pipes: plan.pipes });
+  logCommand(spec, child);
   if (plan.statusFd !== undefined) await untilExecuted(child, raw, plan.statusFd, options);
   try {
     options.signal?.throwIfAborted();
@@ -73,6 +77,20 @@ export async function spawnChild(spec: SpawnSpec, options: SpawnOptions = {}): P
   }
   if (options.lifetime !== undefined) child.endWith(options.lifetime);
   return child;
+}
+
+/** Arguments never hold secrets: those go by descriptor. */
+function logCommand({ command, args = [] }: SpawnSpec, child: Child): void {
+  if (!log.enabled) return;
+  log.debug('spawnChild', () => `pid=${child.pid} ${[command, ...args].map(quoteWord).join(' ')}`);
+  void child.exited.then(({ reason, exitCode, signal }) => {
+    log.debug('exited', () => `pid=${child.pid} ${command}: ${reason}, ${signal ?? `status ${exitCode}`}`);
+  });
+}
+
+/** A word as a shell would take it. */
+function quoteWord(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
 interface SpawnPlan {

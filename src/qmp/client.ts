@@ -2,8 +2,10 @@
  * The QMP client: one connection to one QEMU over any Node duplex stream. It matches replies to commands, hands out events and
  * says clearly why a connection ended. It starts no process, opens no socket and knows no command's meaning.
  */
+
 import { constants } from 'node:buffer';
 import type { Duplex } from 'node:stream';
+import { LogSource } from '../core/log-source.ts';
 import type {
   ArgumentsThenOptions,
   QmpArguments,
@@ -32,6 +34,8 @@ export interface QmpClientOptions {
   negotiation?: 'after-greeting' | 'eager' | 'caller';
   /** Sees every message as one line of JSON, secrets replaced. Must not throw. */
   trace?: QmpTrace;
+  /** What to call the connection in the log: the guest's name. */
+  name?: string;
   /** Longest message accepted, in bytes; default: as long as a JavaScript string can be (about 512 MiB). */
   maxMessageBytes?: number;
   /** Events kept for the first subscriber, and for each `events()` reader; default 1024. */
@@ -58,6 +62,7 @@ export type QmpBatchResults<T extends readonly QmpBatchItem[]> = {
 };
 
 const DEFAULT_EVENT_BUFFER = 1024;
+const log = new LogSource('qemu.qemu_monitor_json');
 
 export class QmpClient implements AsyncDisposable {
   /** QEMU's greeting, once negotiation is done. Rejects with `QmpConnectionError` when the connection ends before. */
@@ -72,6 +77,7 @@ export class QmpClient implements AsyncDisposable {
   readonly #trace: QmpTrace | undefined;
   readonly #negotiation: 'after-greeting' | 'eager' | 'caller';
   readonly #stream: Duplex;
+  readonly #name: string;
   #resolveReady: (greeting: QmpGreeting) => void = () => {};
   #rejectReady: (error: unknown) => void = () => {};
   #resolveClosed: (reason: QmpConnectionError) => void = () => {};
@@ -84,6 +90,7 @@ export class QmpClient implements AsyncDisposable {
   /** Takes the stream over: closing the client destroys it. */
   constructor(stream: Duplex, options: QmpClientOptions = {}) {
     this.#stream = stream;
+    this.#name = options.name ?? 'monitor';
     this.#trace = options.trace;
     this.#negotiation = options.negotiation ?? 'after-greeting';
     this.#events = new EventHub(options.eventBufferSize ?? DEFAULT_EVENT_BUFFER);
@@ -248,6 +255,7 @@ export class QmpClient implements AsyncDisposable {
         onSend: () => {
           this.#commandsSent += 1;
           this.#trace?.('send', JSON.stringify(redact(request)));
+          log.debug('execute', () => `mon=${this.#name} cmd=${JSON.stringify(redact(request))}`);
         },
         onFailure: (error) => this.#pending.take(id)?.reject(error),
       };
@@ -305,10 +313,12 @@ export class QmpClient implements AsyncDisposable {
   }
 
   #traceReceived(object: JsonObject, message: QmpMessage | undefined): void {
-    if (this.#trace === undefined) return;
+    if (this.#trace === undefined && !log.enabled) return;
     const isSecret = message?.kind === 'return' && this.#pending.peek(message.id)?.isReplySecret === true;
     const shown: JsonValue = isSecret ? { ...object, return: REDACTED } : redact(object);
-    this.#trace('receive', JSON.stringify(shown));
+    const text = JSON.stringify(shown);
+    this.#trace?.('receive', text);
+    log.debug('receive', () => `mon=${this.#name} ${message?.kind === 'event' ? 'event' : 'reply'}=${text}`);
   }
 
   #fail(cause: EndCause): void {

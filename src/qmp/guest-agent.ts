@@ -3,8 +3,10 @@
  * knows no connection (the line stays open while it restarts, or is not there at all), and may still answer what somebody asked
  * long ago; so every first command, and every one after a failure, begins with a `guest-sync-delimited` handshake.
  */
+
 import { randomInt } from 'node:crypto';
 import type { Duplex } from 'node:stream';
+import { LogSource } from '../core/log-source.ts';
 import type { ArgumentsThenOptions } from './commands.ts';
 import { GuestAgentProtocolError, type QmpConnectionError, QmpError, quoteBytes } from './errors.ts';
 import {
@@ -45,6 +47,8 @@ const DEFAULT_MAX_MESSAGE_BYTES = 80 * 1024 * 1024;
 const SENTINEL = 0xff;
 const SENTINEL_BYTES = Buffer.of(SENTINEL);
 const MAX_SYNC_ID = 0x7fff_ffff;
+
+const log = new LogSource('qemu.qemu_agent');
 
 export class GuestAgentClient implements AsyncDisposable {
   /** Resolves, never rejects, with the reason when the channel has ended. A guest that shuts down does not end it; QEMU's exit does. */
@@ -228,6 +232,7 @@ export class GuestAgentClient implements AsyncDisposable {
       }
       this.#commandsSent += 1;
       this.#trace?.('send', JSON.stringify(redact(message)));
+      log.debug('send', () => JSON.stringify(redact(message)));
       parts.push(Buffer.from(`${JSON.stringify(message)}\n`));
     }
     this.#stream.write(Buffer.concat(parts));
@@ -235,9 +240,11 @@ export class GuestAgentClient implements AsyncDisposable {
 
   #receive(line: Buffer): EndCause | undefined {
     if (isBlank(line)) return undefined;
-    if (this.#trace !== undefined) {
+    if (this.#trace !== undefined || log.enabled) {
       const object = parseObjectLine(afterSentinel(line));
-      if (object !== undefined) this.#trace('receive', JSON.stringify(redact(object)));
+      const text = object === undefined ? undefined : JSON.stringify(redact(object));
+      if (text !== undefined) this.#trace?.('receive', text);
+      if (text !== undefined) log.debug('receive', () => text);
     }
     if (this.#exchange === undefined) this.#isSynced = false;
     else this.#exchange.onLine(line);

@@ -7,6 +7,7 @@ import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainEvent } from '../../domain-events.ts';
 import type { DomainOperation } from '../../domain-state.ts';
@@ -50,6 +51,8 @@ export interface EmbeddedDriverOptions extends StartObservers {
   /** Version that the logs name. */
   readonly version: string;
 }
+
+const events = new LogSource('util.event');
 
 type Waiting = { readonly signal?: AbortSignal | undefined };
 
@@ -377,6 +380,7 @@ export class EmbeddedQemuDriver implements Driver {
   }
 
   #emit(record: DomainRecord, event: BareEvent, id = record.guest?.id ?? -1, timestampMs = Date.now()): void {
+    events.debug('emit', () => `${record.name}: ${Object.values(event).join(' ')}`);
     this.#events.send({ ...event, domain: { name: record.name, uuid: record.uuid, id }, timestampMs });
   }
 

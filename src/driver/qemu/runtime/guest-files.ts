@@ -2,14 +2,13 @@
  * Makes the files that a plan asks for and removes them with the guest. Whatever outlives a crash is in the ledger before it is
  * made: the connection's own directories are recorded as a whole, so only what lies elsewhere needs a record of its own.
  */
-import { execFile } from 'node:child_process';
 import { existsSync, promises as fs, lstatSync, mkdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { promisify } from 'node:util';
 import type { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { removeTree } from '../../../core/fs.ts';
 import { randomHex } from '../../../core/random.ts';
+import { runCommand } from '../../../process/run-command.ts';
 import type { Layout } from '../layout.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { FileRequest } from '../plan/parts.ts';
@@ -114,7 +113,9 @@ async function copyTemplate({ path, template, mode, format }: OfKind<'copy'>): P
     if (format === undefined || format.from === format.to) {
       await fs.copyFile(template, temporary);
     } else {
-      await promisify(execFile)('qemu-img', ['convert', '-f', format.from, '-O', format.to, template, temporary]);
+      const convert = ['convert', '-f', format.from, '-O', format.to, template, temporary];
+      const { status, stderr, error } = await runCommand('qemu-img', convert);
+      if (status !== 0) throw error ?? new Error(stderr.trim());
     }
     await fs.chmod(temporary, mode);
     await fs.rename(temporary, path);

@@ -6,6 +6,7 @@
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import { randomBytes } from '../../../core/random.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { DefinitionError } from '../../../model/schema/faults.ts';
@@ -51,6 +52,7 @@ export interface StartRequest {
   readonly onMark?: ((mark: StartMark) => void) | undefined;
 }
 
+const logger = new LogSource('qemu.qemu_process');
 const MASTER_KEY_BYTES = 32;
 /** A QEMU that has closed its monitor has this long to say with which status it ends. */
 const EXIT_PATIENCE_MS = 1000;
@@ -62,6 +64,7 @@ const EXIT_PATIENCE_MS = 1000;
 export async function startGuest(request: StartRequest, signal?: AbortSignal): Promise<RunningGuest> {
   const undo = new DisposalStack();
   const name = request.domain.name ?? '';
+  logger.info('startGuest', () => `vm=${name} id=${request.id} uuid=${request.domain.uuid}`);
   let log: GuestLog | undefined;
   try {
     log = undo.use(GuestLog.open(request.root.layout.logFile(name)));
@@ -69,6 +72,7 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
     const started = await launch(request, log, undo, signal);
     return await introduce(request, log, started, undo, signal);
   } catch (cause) {
+    logger.error('startGuest', () => `vm=${name}: ${cause instanceof Error ? cause.message : String(cause)}`);
     log?.stamp('shutting down, reason=failed');
     await undo[Symbol.asyncDispose]();
     signal?.throwIfAborted();
@@ -171,6 +175,7 @@ async function introduce(
   const qmp = undo.use(
     new QmpClient(child.duplex(monitorFd), {
       negotiation: 'eager',
+      name: request.domain.name ?? 'monitor',
       ...(request.trace === undefined ? {} : { trace: request.trace }),
     }),
   );

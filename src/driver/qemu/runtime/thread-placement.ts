@@ -2,13 +2,12 @@
  * Puts QEMU's threads on host CPUs and gives them schedulers, with the stock commands for it: Node has no call for threads other than its
  * own. Which thread is a virtual CPU or an I/O thread QEMU itself says. Groups of threads are not made here.
  */
-import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { promisify } from 'node:util';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { findProgram } from '../../../process/find-program.ts';
+import { runCommand } from '../../../process/run-command.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import { emulatorCpus, iothreadCpus, vcpuCpus } from '../cgroup/guest-tuning.ts';
 
@@ -21,7 +20,6 @@ export interface GuestThreads {
   readonly iothreads: ReadonlyMap<number, number>;
 }
 
-const run = promisify(execFile);
 const log = new LogSource('qemu.qemu_process');
 
 /** Asks QEMU which threads it has. */
@@ -117,16 +115,13 @@ async function command(
   what: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  try {
-    await run(findProgram(program), args, { signal });
-  } catch (cause) {
-    signal?.throwIfAborted();
-    const words = typeof cause === 'object' && cause !== null && 'stderr' in cause ? String(cause.stderr).trim() : '';
-    throw new VirtError(`cannot ${what}: ${words === '' ? String(cause) : words}`, {
-      code: ErrorCode.SYSTEM_ERROR,
-      cause,
-    });
-  }
+  const { status, stderr, error } = await runCommand(findProgram(program), args, { signal });
+  if (status === 0) return;
+  const words = stderr.trim();
+  throw new VirtError(`cannot ${what}: ${words === '' ? String(error) : words}`, {
+    code: ErrorCode.SYSTEM_ERROR,
+    cause: error,
+  });
 }
 
 /** All threads of a process, those of QEMU's own making too. */
