@@ -53,7 +53,10 @@ export async function connect(uri: string, options: ConnectOptions = {}): Promis
     const { EmbeddedQemuDriver } = await import('./driver/qemu/runtime/embedded-driver.ts');
     const log = await logFor(logTexts);
     try {
-      return new Connection(await EmbeddedQemuDriver.open({ ...rest, root, version: VERSION }), log);
+      const driver = await EmbeddedQemuDriver.open({ ...rest, root, version: VERSION });
+      // A configuration that asks for a log is weaker than options and environment.
+      const isAsked = log === undefined && Object.keys(driver.logTexts).length > 0;
+      return new Connection(driver, isAsked ? await logFor(driver.logTexts) : log);
     } catch (error) {
       log?.[Symbol.dispose]();
       throw error;

@@ -19,6 +19,8 @@ const REMOVAL_POLL_MS = 2;
 export interface AppliedActions {
   /** What did not work and was allowed not to. */
   readonly notes: readonly string[];
+  /** The errors behind those of the notes that come from writes. */
+  readonly tolerated: readonly CgroupError[];
   /** Groups that were not there before, parents first. */
   readonly made: readonly string[];
 }
@@ -31,26 +33,31 @@ export interface ApplyOptions {
 /** @throws CgroupError of the first change that fails; those before it stay */
 export function applyActions(actions: readonly CgroupAction[], options: ApplyOptions = {}): AppliedActions {
   const { attach = refusing('the means to load it were not given') } = options;
-  const notes: string[] = [];
-  const made: string[] = [];
-  for (const action of actions) applyOne(action, attach, notes, made);
-  return { notes, made };
+  const done = { notes: [], tolerated: [], made: [] };
+  for (const action of actions) applyOne(action, attach, done);
+  return done;
 }
 
-function applyOne(action: CgroupAction, attach: AttachDeviceProgram, notes: string[], made: string[]): void {
+interface Done {
+  readonly notes: string[];
+  readonly tolerated: CgroupError[];
+  readonly made: string[];
+}
+
+function applyOne(action: CgroupAction, attach: AttachDeviceProgram, done: Done): void {
   log.debug('applyActions', () => formatAction(action));
   switch (action.kind) {
     case 'mkdir':
-      if (makeGroup(action.directory)) made.push(action.directory);
+      if (makeGroup(action.directory)) done.made.push(action.directory);
       return;
     case 'write':
-      return tolerateWrite(action, notes);
+      return tolerateWrite(action, done);
     case 'copy-from-parent':
       return copyFromParent(action.directory, action.file);
     case 'evacuate':
-      return evacuate(action.from, action.to, action.pids, notes);
+      return evacuate(action.from, action.to, action.pids, done.notes);
     case 'attach-device-program':
-      return attachProgram(action, attach, notes);
+      return attachProgram(action, attach, done.notes);
     case 'rmdir':
       return removeTreeNow(action.directory);
   }
@@ -91,12 +98,13 @@ export function readGroupFile(directory: string, file: string): string {
   }
 }
 
-function tolerateWrite(action: Extract<CgroupAction, { kind: 'write' }>, notes: string[]): void {
+function tolerateWrite(action: Extract<CgroupAction, { kind: 'write' }>, { notes, tolerated }: Done): void {
   try {
     writeGroupFile(action.directory, action.file, action.value);
   } catch (error) {
     const isTolerated = error instanceof CgroupError && action.tolerate?.errnos.includes(error.errno ?? '') === true;
     if (!isTolerated) throw error;
+    tolerated.push(error);
     notes.push(`${action.tolerate?.note ?? ''}: ${error.message}`);
   }
 }

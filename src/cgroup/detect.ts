@@ -45,8 +45,8 @@ export interface CgroupFiles {
   mayWrite(path: string): boolean;
   /** Owner of a file. */
   ownerOf(path: string): number | undefined;
-  /** The xattr that systemd sets for `Delegate=`. */
-  isDelegated?(path: string): boolean;
+  /** Who looks; default: this process's effective user. */
+  readonly uid?: number;
 }
 
 export interface DetectRoots {
@@ -69,11 +69,8 @@ export function detectCgroups({
     selfCgroup: files.read(`${proc}/self/cgroup`) ?? '',
     cgroups: files.read(`${proc}/cgroups`) ?? '',
   };
-  return {
-    ...readCgroupHost(texts, files),
-    namespace: namespaceOf(proc),
-    systemd: existsSync(systemdRuntime),
-  };
+  const host = readCgroupHost(texts, files);
+  return { ...host, namespace: namespaceOf(proc) ?? host.namespace, systemd: existsSync(systemdRuntime) };
 }
 
 /** The host that these texts tell of; without `files` groups count as writable when their mount is. */
@@ -87,7 +84,7 @@ export function readCgroupHost(texts: CgroupTexts, files?: CgroupFiles): CgroupH
     mode: modeOf(merged),
     hierarchies: merged,
     ...(unified === undefined ? {} : { unified }),
-    namespace: 'unknown',
+    namespace: visibleNamespace(merged, files),
     systemd: false,
     disabled: parseDisabled(texts.cgroups),
   };
@@ -206,15 +203,15 @@ function modeOf(hierarchies: readonly CgroupHierarchy[]): CgroupMode {
 
 function unifiedOf(directory: string, files: CgroupFiles): UnifiedState {
   const type = files.read(`${directory}/cgroup.type`)?.trim();
-  const uid = process.geteuid?.() ?? 0;
+  const uid = files.uid ?? process.geteuid?.() ?? 0;
   const isOwner = uid !== 0 && files.ownerOf(`${directory}/cgroup.procs`) === uid;
-  const delegation = files.isDelegated?.(directory) === true ? 'systemd' : isOwner ? 'owner' : 'none';
   return {
     // The hierarchy's root has no such file.
     type: type === undefined ? 'root' : (TYPES[type] ?? 'domain'),
     enabled: words(files.read(`${directory}/cgroup.subtree_control`)),
     processes: words(files.read(`${directory}/cgroup.procs`)).length,
-    delegation,
+    // systemd's mark takes `detectDelegation` to be read.
+    delegation: isOwner ? 'owner' : 'none',
   };
 }
 
@@ -233,12 +230,27 @@ function parseDisabled(text: string): string[] {
   });
 }
 
-function namespaceOf(proc: string): CgroupHost['namespace'] {
+/**
+ * What paths and files tell of the cgroup namespace. A group above its root is `/..`; and only the real root of the v2 hierarchy has no
+ * `cgroup.type`.
+ */
+function visibleNamespace(
+  hierarchies: readonly CgroupHierarchy[],
+  files: CgroupFiles | undefined,
+): CgroupHost['namespace'] {
+  const isAbove = (path: string): boolean => path === '/..' || path.startsWith('/../');
+  if (hierarchies.some(({ ownPath, mountRoot }) => isAbove(ownPath) || isAbove(mountRoot))) return 'private';
+  const v2 = hierarchies.find(({ version, mountRoot }) => version === 2 && mountRoot === '/');
+  if (v2 === undefined || files?.read(`${v2.mountPoint}/cgroup.controllers`) === undefined) return 'unknown';
+  return files.read(`${v2.mountPoint}/cgroup.type`) === undefined ? 'host' : 'private';
+}
+
+/** What the namespace's own number tells; nothing before Linux 4.6, which has no such namespaces. */
+function namespaceOf(proc: string): CgroupHost['namespace'] | undefined {
   try {
     return statSync(`${proc}/self/ns/cgroup`).ino === FIRST_NAMESPACE ? 'host' : 'private';
   } catch {
-    // No such namespaces before Linux 4.6, or no /proc to ask.
-    return 'unknown';
+    return undefined;
   }
 }
 

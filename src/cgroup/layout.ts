@@ -165,8 +165,8 @@ export function unescapeUnitName(text: string): string {
 
 /**
  * The guest that a group is for, from its path below the hierarchy's root; undefined for groups that are not guests'.
- * Knows `…/qemu-1-web.libvirt-qemu`, `…/web.libvirt-qemu` (libvirt 1.0.5 to 1.2), `machine-qemu\\x2d1\\x2dweb.scope` with an embedded
- * driver's hash or a session's user in it or not, `machine-qemu\\x2dweb.scope` (before 1.2.11), and `…/libvirt/qemu/web`.
+ * Knows `…/qemu-1-web.libvirt-qemu`, `…/web.libvirt-qemu` (libvirt 1.0.5 to 1.2), `machine-qemu\x2d1\x2dweb.scope` with an embedded
+ * driver's hash or a session's user in it or not, `machine-qemu\x2dweb.scope` (before 1.2.11), and `…/libvirt/qemu/web`.
  */
 export function parseGuestGroup(path: string): NamedGuest | undefined {
   const names = path.split('/').filter((name) => name !== '');
@@ -181,7 +181,7 @@ export function parseGuestGroup(path: string): NamedGuest | undefined {
   }
   const [above, driver] = names.slice(-3, -1);
   if (above === 'libvirt' && (driver === 'qemu' || driver === 'lxc')) {
-    return { driver, name: unescapeGroupName(names.at(-1) ?? ''), layout: 'legacy' };
+    return { driver, name: names.at(-1) ?? '', layout: 'legacy' };
   }
   return undefined;
 }

@@ -3,14 +3,27 @@
  * controllers enabled for children. The plan is pure data that can be printed; it moves nobody else's processes unless told to.
  */
 import { readdirSync, readFileSync } from 'node:fs';
-import { type CgroupAction, CgroupError } from './action.ts';
+import type { CgroupAction, CgroupError } from './action.ts';
 import { type AppliedActions, applyActions } from './apply.ts';
 import { type CgroupHierarchy, type CgroupHost, type UnifiedState, v2Hierarchy } from './host.ts';
+import {
+  absentError,
+  populatedError,
+  readOnlyError,
+  threadedError,
+  unseenError,
+  unusableError,
+} from './prepare-refusals.ts';
 
 /** What guests can use, in the order that fails cleanly: a domain controller first never turns a group threaded. */
 const CONTROLLERS = ['memory', 'io', 'pids', 'cpu', 'cpuset'];
 /** Controllers whose mere enabling in a populated group turns it threaded. */
 const THREADED = ['cpu', 'cpuset', 'pids', 'perf_event'];
+/**
+ * A controller that this kernel or this moment does not allow (`cpu` while there are real-time processes, for instance) is no reason to
+ * go without the others.
+ */
+const SINGLE_REFUSALS = ['EINVAL', 'ENOENT', 'ENODEV'];
 /** Where the processes go; systemd's own name for its first leaf, so that nobody takes it for a guest. */
 export const LEAF = 'init.scope';
 
@@ -49,45 +62,58 @@ export function planPrepare(host: CgroupHost, options: PrepareOptions = {}): Pre
     directory === hierarchy.ownDirectory ? hierarchy.controllers : readWords(directory, 'cgroup.controllers');
   const wanted = CONTROLLERS.filter((name) => (options.controllers ?? CONTROLLERS).includes(name));
   const usable = wanted.filter((name) => available.includes(name));
-  const missing = usable.filter((name) => !at.enabled.includes(name));
+  const missing =
+    at.type === 'domain threaded' ? again(usable, at) : usable.filter((name) => !at.enabled.includes(name));
   const absent = wanted.filter((name) => !available.includes(name) && options.controllers !== undefined);
   const nothing = { directory, actions: [], undo: [], notes: [] };
   if (absent.length > 0) return { ...nothing, refusals: [absentError(directory, absent)] };
   if (missing.length === 0) return { ...nothing, refusals: [] };
   if (!hierarchy.writable) return { ...nothing, refusals: [readOnlyError(hierarchy, directory)] };
-  return planSteps(directory, at, { missing, usable }, options);
+  return planSteps(directory, at, missing, options);
 }
 
-/** Carries a plan out. @throws CgroupError of the first step that fails; `undo` gives back what was done by then */
-export function prepare(plan: PreparePlan): AppliedActions {
+/** What is switched off to get a group out of its threaded state is switched on again, memory and io before it. */
+function again(usable: readonly string[], { enabled }: UnifiedState): string[] {
+  return [...usable, ...enabled.filter((name) => !usable.includes(name))];
+}
+
+export interface PreparedGroup extends AppliedActions {
+  /** The controllers that groups below it have now. */
+  readonly enabled: readonly string[];
+}
+
+/**
+ * Carries a plan out. Unless the controllers were named, one that cannot be had is `tolerated` when there are others.
+ * @throws CgroupError of the first step that fails; the plan's `undo` gives back what was done by then
+ */
+export function prepare(plan: PreparePlan): PreparedGroup {
   const [refusal] = plan.refusals;
   if (refusal !== undefined) throw refusal;
-  return applyActions(plan.actions);
+  const applied = applyActions(plan.actions);
+  const enabled = readWords(plan.directory, 'cgroup.subtree_control');
+  const [first] = applied.tolerated;
+  if (first !== undefined && enabled.length === 0) throw first;
+  return { ...applied, enabled };
 }
 
 function planSteps(
   directory: string,
   at: UnifiedState,
-  { missing, usable }: { missing: readonly string[]; usable: readonly string[] },
+  missing: readonly string[],
   options: PrepareOptions,
 ): PreparePlan {
   const actions: CgroupAction[] = [];
   const undo: CgroupAction[] = [];
   const notes: string[] = [];
-  const control = (value: string): CgroupAction => ({
-    kind: 'write',
-    directory,
-    file: 'cgroup.subtree_control',
-    value,
-  });
+  const control = (value: string): CgroupAction & { kind: 'write' } => {
+    return { kind: 'write', directory, file: 'cgroup.subtree_control', value };
+  };
   // The hierarchy's root may hold processes and enable controllers; so may any group that holds none.
   const residents = at.type === 'root' ? [] : (options.residents ?? readPids(directory));
   const own = options.ownPids ?? descendantsOf(process.pid);
-  const foreign = residents.filter((pid) => !own.includes(pid));
-  if (foreign.length > 0 && options.moveForeign !== true) {
-    return { directory, actions: [], undo: [], notes: [], refusals: [populatedError(directory, foreign, missing)] };
-  }
-  const isThreaded = at.type === 'domain threaded' || at.type === 'domain invalid' || at.type === 'threaded';
+  const refusal = refusalOf(directory, at, { residents, own }, missing, options);
+  if (refusal !== undefined) return { directory, actions: [], undo: [], notes: [], refusals: [refusal] };
+  const isThreaded = at.type === 'domain threaded';
   if (isThreaded) {
     const threaded = at.enabled.filter((name) => THREADED.includes(name));
     for (const name of threaded) actions.push(control(`-${name}`));
@@ -106,10 +132,28 @@ function planSteps(
       `${residents.length} processes move to ${leaf}: a group that holds processes cannot give controllers to its children`,
     );
   }
-  for (const name of isThreaded ? usable : missing) actions.push(control(`+${name}`));
+  for (const name of missing) {
+    const tolerate = { errnos: SINGLE_REFUSALS, note: `guests go without ${name}` };
+    actions.push({ ...control(`+${name}`), ...(options.controllers === undefined ? { tolerate } : {}) });
+  }
   undo.unshift(...missing.toReversed().map((name) => control(`-${name}`)));
   notes.push(`enabled for the groups below ${directory}: ${missing.join(', ')}`);
   return { directory, actions, undo, notes, refusals: [] };
+}
+
+function refusalOf(
+  directory: string,
+  { type, enabled }: UnifiedState,
+  { residents, own }: { residents: readonly number[]; own: readonly number[] },
+  missing: readonly string[],
+  { moveForeign }: PrepareOptions,
+): CgroupError | undefined {
+  const isStuck = type === 'domain threaded' && !enabled.some((name) => THREADED.includes(name));
+  if (isStuck || type === 'domain invalid' || type === 'threaded') return threadedError(directory, type);
+  const unseen = residents.filter((pid) => pid === 0);
+  if (unseen.length > 0) return unseenError(directory, unseen.length);
+  const foreign = residents.filter((pid) => !own.includes(pid));
+  return foreign.length === 0 || moveForeign === true ? undefined : populatedError(directory, foreign, missing);
 }
 
 /** Where guests' groups go: beside the caller when the caller sits in a leaf that was made for it. */
@@ -119,63 +163,14 @@ export function guestParent({ ownDirectory = '', mountPoint }: CgroupHierarchy):
 }
 
 function planWithoutV2(host: CgroupHost): PreparePlan {
-  const base = { directory: v2Hierarchy(host)?.mountPoint ?? '/sys/fs/cgroup', actions: [], undo: [] };
-  if (host.hierarchies.some(({ version, controllers }) => version === 1 && controllers.length > 0)) {
-    return { ...base, notes: ['cgroup v1: groups can have limits as it is'], refusals: [] };
-  }
-  if (v2Hierarchy(host) !== undefined) {
-    const refusal = new CgroupError({
-      operation: 'prepare',
-      directory: base.directory,
-      rule: "this process's own group is not below what is mounted there",
-      fix: 'start the container with --cgroupns=private, or mount cgroup2 inside its cgroup namespace',
-    });
-    return { ...base, notes: [], refusals: [refusal] };
-  }
-  const refusal = new CgroupError({
-    operation: 'prepare',
-    directory: '/sys/fs/cgroup',
-    rule: 'no cgroup hierarchy is mounted',
-    fix: 'mount one: mount -t cgroup2 none /sys/fs/cgroup',
-  });
-  return { ...base, notes: [], refusals: [refusal] };
-}
-
-function populatedError(directory: string, foreign: readonly number[], missing: readonly string[]): CgroupError {
-  const some = foreign.slice(0, 5).join(', ');
-  return new CgroupError({
-    operation: 'enable',
-    directory,
-    file: 'cgroup.subtree_control',
-    value: missing.map((name) => `+${name}`).join(' '),
-    rule: `a group that holds processes cannot give controllers to its children, and ${foreign.length} of other programs are in it (pid ${some}${foreign.length > 5 ? ', …' : ''})`,
-    fix: "let them be moved into a leaf: 'nestling ci prepare --cgroups=move'",
-  });
-}
-
-function absentError(directory: string, absent: readonly string[]): CgroupError {
-  return new CgroupError({
-    operation: 'enable',
-    directory,
-    file: 'cgroup.subtree_control',
-    value: absent.map((name) => `+${name}`).join(' '),
-    errno: 'ENOENT',
-    rule: 'the controller is not in cgroup.controllers here: the group above does not hand it down, or a v1 hierarchy has it',
-    fix: 'start the container or the service with that controller delegated (systemd: Delegate=yes), or boot with cgroup_no_v1=all',
-  });
-}
-
-function readOnlyError({ readOnly }: CgroupHierarchy, directory: string): CgroupError {
-  return new CgroupError({
-    operation: 'write',
-    directory,
-    file: 'cgroup.subtree_control',
-    errno: readOnly ? 'EROFS' : 'EACCES',
-    rule: readOnly ? 'the hierarchy is mounted read-only' : "the group is not this user's",
-    fix: readOnly
-      ? 'run the container with --privileged, or -v /sys/fs/cgroup:/sys/fs/cgroup:rw and --cgroupns=private'
-      : "start the program under 'systemd-run --user --scope -p Delegate=yes', or as root",
-  });
+  const refusal = unusableError(host);
+  return {
+    directory: v2Hierarchy(host)?.mountPoint ?? '/sys/fs/cgroup',
+    actions: [],
+    undo: [],
+    notes: refusal === undefined ? ['cgroup v1: groups can have limits as it is'] : [],
+    refusals: refusal === undefined ? [] : [refusal],
+  };
 }
 
 function readState(directory: string): UnifiedState {

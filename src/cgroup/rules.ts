@@ -46,8 +46,8 @@ const RULES: readonly RuleRow[] = [
     operation: 'write',
     file: 'cgroup.subtree_control',
     errno: 'EINVAL',
-    rule: 'there is no controller of that name',
-    fix: 'see cgroup.controllers for those that there are',
+    rule: 'there is no controller of that name; or it is cpu, and a process with real-time priority is in a group below',
+    fix: 'see cgroup.controllers for those that there are, and end real-time processes or boot without RT_GROUP_SCHED',
   },
   {
     operation: 'write',
@@ -107,6 +107,13 @@ const RULES: readonly RuleRow[] = [
   },
   {
     operation: 'write',
+    file: 'cgroup.kill',
+    errno: 'EOPNOTSUPP',
+    rule: 'only whole processes are killed, and a threaded group holds threads',
+    fix: 'kill the group above it',
+  },
+  {
+    operation: 'write',
     file: 'cgroup.type',
     errno: 'EOPNOTSUPP',
     rule: 'the parent has domain controllers enabled for its children, so none of them can be threaded',
@@ -160,6 +167,13 @@ const RULES: readonly RuleRow[] = [
     errno: 'EINVAL',
     rule: 'the host, or the group above, does not have all of these CPUs or memory nodes',
     fix: "see 'nestling capabilities' for those that there are",
+  },
+  {
+    operation: 'write',
+    file: 'cpuset.*',
+    errno: 'EBUSY',
+    rule: 'a group in a v1 cpuset still uses a CPU or memory node that would be taken away',
+    fix: 'change the cpusets below it first',
   },
   {
     operation: 'write',

@@ -10,6 +10,7 @@ import { rootsBelow } from '../driver/qemu/runtime/embedded-root.ts';
 import { HostReservations } from '../driver/qemu/runtime/host-lookup.ts';
 import { describePlan, planStart } from '../driver/qemu/runtime/plan-start.ts';
 import { prepareGuest } from '../driver/qemu/runtime/prepare-guest.ts';
+import { loadSettings } from '../driver/qemu/settings-files.ts';
 import type { JsonValue } from '../qmp/json.ts';
 import { redact } from '../qmp/redact.ts';
 import type { RunOptions } from './run-options.ts';
@@ -32,9 +33,12 @@ export async function printPlan(
 
 async function makePlan(xml: string, options: RunOptions, report: RunReport, signal: AbortSignal): Promise<DomainPlan> {
   try {
+    const settings = await loadSettings({ root: options.root });
+    for (const note of settings?.notes ?? []) report.note(note);
+    const config = { ...DEFAULT_CONFIG, ...settings?.config };
     const { context, notes } = await prepareGuest(xml, {
       cache: new CapabilitiesCache(),
-      config: DEFAULT_CONFIG,
+      config,
       layout: layoutOf(options),
       lookup: {},
       accel: options.accel,
@@ -44,7 +48,7 @@ async function makePlan(xml: string, options: RunOptions, report: RunReport, sig
       signal,
     });
     for (const note of notes) report.note(note);
-    using lookup = new HostReservations().begin(DEFAULT_CONFIG);
+    using lookup = new HostReservations().begin(config);
     const planned = await planStart(context, { id: 1, console: options.console ? 'always' : 'auto', lookup, signal });
     return describePlan(planned);
   } catch (error) {

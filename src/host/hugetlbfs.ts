@@ -9,13 +9,20 @@ export interface HugetlbfsMount {
   readonly default: boolean;
 }
 
+export interface HugetlbfsOptions {
+  readonly proc?: string;
+  /** Mount points that may be used; undefined: all. */
+  readonly only?: readonly string[] | undefined;
+}
+
 /** The mounts in /proc/mounts, the first of each page size. */
-export function readHugetlbfsMounts({ proc = '/proc' }: { proc?: string } = {}): HugetlbfsMount[] {
+export function readHugetlbfsMounts({ proc = '/proc', only }: HugetlbfsOptions = {}): HugetlbfsMount[] {
   const defaultKiB = readDefaultKiB(`${proc}/meminfo`);
   const mounts = new Map<number, HugetlbfsMount>();
   for (const line of readOrEmpty(`${proc}/mounts`).split('\n')) {
     const [, path, type, options = ''] = line.split(' ');
     if (type !== 'hugetlbfs' || path === undefined) continue;
+    if (only?.includes(unescapeMount(path)) === false) continue;
     const sizeKiB = pageSizeKiB(options) ?? defaultKiB;
     if (!mounts.has(sizeKiB))
       mounts.set(sizeKiB, { path: unescapeMount(path), sizeKiB, default: sizeKiB === defaultKiB });

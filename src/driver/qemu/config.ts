@@ -1,4 +1,4 @@
-/** Settings of the QEMU driver, named as in libvirt's qemu.conf. Reading such a file is not done here. */
+/** Settings of the QEMU driver, named as in libvirt's qemu.conf; `settings.ts` reads such files. */
 
 export interface QemuConfig {
   vncListen: string;
@@ -28,6 +28,8 @@ export interface QemuConfig {
   nbdTlsX509CertDir: string;
   /** Mount points of hugetlbfs with their page size in KiB. */
   hugetlbfsMounts: { path: string; sizeKiB: number; default: boolean }[];
+  /** Only these mounts are used; undefined: all that there are. */
+  hugetlbfsMount: readonly string[] | undefined;
   memoryBackingDir: string;
   /** `logd` writes guests' output through a log process, `file` lets QEMU write the file itself. */
   stdioHandler: 'file' | 'logd';
@@ -52,6 +54,18 @@ export interface QemuConfig {
   cgroupControllers: readonly string[] | undefined;
   /** Device nodes that every guest may use, instead of libvirt's list. */
   cgroupDeviceAcl: readonly string[] | undefined;
+  /** Limits of QEMU's process; undefined: its caller's. */
+  maxProcesses: number | undefined;
+  maxFiles: number | undefined;
+  /** Bytes. */
+  maxCore: number | 'unlimited' | undefined;
+  /** What QEMU does with deprecated commands of ours, for testing. */
+  deprecationBehavior: 'none' | 'omit' | 'reject' | 'crash';
+  /** Ours: a guest's log is moved aside when it is larger, in bytes; 0: never. virtlogd's defaults. */
+  guestLogMaxSize: number;
+  guestLogMaxBackups: number;
+  /** Ours: logs of guests without a definition stay below a kept root. */
+  keepTransientLogs: boolean;
 }
 
 /** libvirt's defaults. */
@@ -82,6 +96,7 @@ export const DEFAULT_CONFIG: QemuConfig = {
   nbdTls: false,
   nbdTlsX509CertDir: '/etc/pki/qemu',
   hugetlbfsMounts: [],
+  hugetlbfsMount: undefined,
   memoryBackingDir: '/var/lib/libvirt/qemu/ram',
   stdioHandler: 'file',
   setProcessName: false,
@@ -101,4 +116,11 @@ export const DEFAULT_CONFIG: QemuConfig = {
   cgroupLayout: 'inherit',
   cgroupControllers: undefined,
   cgroupDeviceAcl: undefined,
+  maxProcesses: undefined,
+  maxFiles: undefined,
+  maxCore: undefined,
+  deprecationBehavior: 'none',
+  guestLogMaxSize: 2 * 1024 * 1024,
+  guestLogMaxBackups: 3,
+  keepTransientLogs: true,
 };

@@ -18,7 +18,7 @@ import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
 import type { RunningGuest } from './running-guest.ts';
 import type { SecretStore } from './secret-store.ts';
-import { type StartMark, startError, startGuest } from './start-guest.ts';
+import { type StartMark, type StartRequest, startError, startGuest } from './start-guest.ts';
 
 /** What the embedding program may listen to. */
 export interface StartObservers {
@@ -105,6 +105,9 @@ export class DomainStarter {
           plan,
           paused: options.paused === true,
           transient: record.definition === undefined,
+          limits: limitsOf(config),
+          logLimits: { maxSize: config.guestLogMaxSize, maxBackups: config.guestLogMaxBackups },
+          keepLog: config.keepTransientLogs,
           cgroups: {
             layout: config.cgroupLayout,
             controllers: config.cgroupControllers,
@@ -139,6 +142,14 @@ export class DomainStarter {
       this.#init.store.releaseIfGone(record);
     });
   }
+}
+
+function limitsOf({ maxProcesses, maxFiles, maxCore }: QemuConfig): StartRequest['limits'] {
+  return {
+    ...(maxProcesses === undefined || maxProcesses === 0 ? {} : { nproc: maxProcesses }),
+    ...(maxFiles === undefined || maxFiles === 0 ? {} : { nofile: maxFiles }),
+    ...(maxCore === undefined ? {} : { core: maxCore }),
+  };
 }
 
 /** Only libvirt's layouts restrict device nodes; a guest that stays with its caller may use what the caller may. */

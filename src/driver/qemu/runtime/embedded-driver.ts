@@ -8,6 +8,7 @@ import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import type { LogTexts } from '../../../log/settings.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainEvent } from '../../domain-events.ts';
 import type { DomainOperation } from '../../domain-state.ts';
@@ -29,6 +30,7 @@ import type {
 } from '../../driver.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
+import { loadSettings } from '../settings-files.ts';
 import { describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
@@ -50,6 +52,8 @@ export interface EmbeddedDriverOptions extends StartObservers {
   readonly cacheDir?: string | null | undefined;
   /** Version that the logs name. */
   readonly version: string;
+  /** Of the configuration files. */
+  readonly logTexts?: LogTexts | undefined;
 }
 
 const events = new LogSource('util.event');
@@ -61,6 +65,8 @@ export class EmbeddedQemuDriver implements Driver {
   readonly uri: string;
   readonly features = { embedded: true, secrets: true, consoles: true, tuning: true };
   readonly root: EmbeddedRoot;
+  /** What the configuration files say of the log. */
+  readonly logTexts: LogTexts;
   readonly #cache: CapabilitiesCache;
   readonly #store: DomainStore;
   readonly #secrets = new SecretStore();
@@ -70,6 +76,7 @@ export class EmbeddedQemuDriver implements Driver {
 
   private constructor(root: EmbeddedRoot, options: EmbeddedDriverOptions) {
     this.root = root;
+    this.logTexts = options.logTexts ?? {};
     this.#cache = new CapabilitiesCache(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
     this.#store = new DomainStore(root.layout.roots.etc);
     this.#starter = new DomainStarter({
@@ -90,8 +97,14 @@ export class EmbeddedQemuDriver implements Driver {
    * @throws VirtError when the root cannot be used
    */
   static async open(options: EmbeddedDriverOptions): Promise<EmbeddedQemuDriver> {
+    const settings = await loadSettings({ root: options.root });
+    for (const note of settings?.notes ?? []) options.onNote?.(note);
     const root = EmbeddedRoot.open(options);
-    const driver = new EmbeddedQemuDriver(root, options);
+    const driver = new EmbeddedQemuDriver(root, {
+      ...options,
+      config: { ...settings?.config, ...options.config },
+      logTexts: settings?.log,
+    });
     try {
       const garbage = await collectGarbage({
         dir: root.ledgerDir,

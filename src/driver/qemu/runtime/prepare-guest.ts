@@ -82,7 +82,7 @@ export async function prepareGuest(source: string | Domain, options: PrepareOpti
 /** Where huge pages are mounted is the host's to say, unless the configuration does. */
 function withHugePages(config: QemuConfig, domain: Domain): QemuConfig {
   const isWanted = domain.memoryBacking?.hugepages !== undefined && config.hugetlbfsMounts.length === 0;
-  return isWanted ? { ...config, hugetlbfsMounts: readHugetlbfsMounts() } : config;
+  return isWanted ? { ...config, hugetlbfsMounts: readHugetlbfsMounts({ only: config.hugetlbfsMount }) } : config;
 }
 
 /** What a planner may not look up itself: the time, and chance. */

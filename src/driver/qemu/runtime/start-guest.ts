@@ -3,6 +3,7 @@
  * socket pair. Everything is undone when a step fails, and the error carries QEMU's own words.
  */
 
+import { rmSync } from 'node:fs';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
@@ -12,6 +13,7 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import { DefinitionError } from '../../../model/schema/faults.ts';
 import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
 import { spawnChild } from '../../../process/spawn.ts';
+import type { ChildSetup } from '../../../process/wrap-command.ts';
 import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
@@ -25,7 +27,7 @@ import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
 import { GuestConsole } from './guest-console.ts';
 import type { BareEvent } from './guest-events.ts';
 import { makeGuestFiles } from './guest-files.ts';
-import { GuestLog, startLine } from './guest-log.ts';
+import { GuestLog, type GuestLogLimits, startLine } from './guest-log.ts';
 import { startHelper } from './helper-process.ts';
 import { type FdSources, prepareFds } from './inherited-fds.ts';
 import { NetworkDevices } from './network-device.ts';
@@ -41,6 +43,11 @@ export interface StartRequest {
   readonly caps: QemuCapabilities;
   readonly root: EmbeddedRoot;
   readonly fdSources: Omit<FdSources, 'masterKey' | 'scratchDir'>;
+  readonly logLimits: GuestLogLimits;
+  /** Whether the log of a guest without a definition stays. */
+  readonly keepLog: boolean;
+  /** Of QEMU's process. */
+  readonly limits: NonNullable<ChildSetup['limits']>;
   /** How the guest's cgroups are laid out. */
   readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'ledger'>;
   readonly version: string;
@@ -67,7 +74,9 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
   logger.info('startGuest', () => `vm=${name} id=${request.id} uuid=${request.domain.uuid}`);
   let log: GuestLog | undefined;
   try {
-    log = undo.use(GuestLog.open(request.root.layout.logFile(name)));
+    log = undo.use(GuestLog.open(request.root.layout.logFile(name), request.logLimits));
+    if (request.transient && !request.keepLog)
+      undo.defer(() => rmSync(request.root.layout.logFile(name), { force: true }));
     await makeGuestFiles({ ...request, name, transientUuid: transientUuidOf(request) }, undo);
     const started = await launch(request, log, undo, signal);
     return await introduce(request, log, started, undo, signal);
@@ -150,6 +159,7 @@ async function launch(
       dieWithParent: true,
       cgroupProcs,
       affinity: emulatorCpus(domain) ?? [],
+      limits: request.limits,
       // Ctrl-C at the caller's terminal is the caller's to handle: QEMU would take it as an order to quit.
       newSession: true,
       stdio: ['ignore', { fd: log.fd }, { fd: log.fd }, ...fds.stdio],

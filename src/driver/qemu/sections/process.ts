@@ -33,8 +33,8 @@ export function planMessages({ caps }: PlanContext): Part[] {
 }
 
 /** How QEMU treats what is deprecated in its monitor (`<qemu:deprecation>`). */
-export function planDeprecation({ domain, caps }: PlanContext): Part[] {
-  const behavior = domain.qemuDeprecation?.behavior ?? 'none';
+export function planDeprecation({ domain, caps, config }: PlanContext): Part[] {
+  const behavior = domain.qemuDeprecation?.behavior ?? config.deprecationBehavior;
   if (behavior === 'none' || !hasOption(caps, 'compat')) return [];
   const input = behavior === 'omit' ? undefined : behavior;
   return [{ kind: 'keyval', option: 'compat', props: { 'deprecated-output': 'hide', 'deprecated-input': input } }];
