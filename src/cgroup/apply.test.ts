@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type CgroupAction, CgroupError } from './action.ts';
-import { applyActions, formatActions } from './apply.ts';
+import { applyActions, formatActions, removeGroups } from './apply.ts';
 import { ruleOf } from './rules.ts';
 
 let root: string;
@@ -59,6 +60,47 @@ describe('changes', () => {
     expect(readFileSync(join(directory, 'cpuset.mems'), 'utf8')).toBe('1\n');
   });
 
+  it('write a line even when there is nothing to say: the kernel does not see an empty write', () => {
+    writeFileSync(join(root, 'cpuset.cpus'), '');
+    applyActions([write('cpuset.cpus', '')]);
+    expect(readFileSync(join(root, 'cpuset.cpus'), 'utf8')).toBe('\n');
+  });
+
+  it('tell which errors were allowed', () => {
+    const tolerate = { errnos: ['ENOENT'], note: 'guests go without cpu' };
+    const action: CgroupAction = { kind: 'write', directory: root, file: 'x', value: '+cpu', tolerate };
+    const { tolerated } = applyActions([action]);
+    expect(tolerated[0]).toMatchObject({ errno: 'ENOENT', value: '+cpu' });
+    mkdirSync(join(root, 'y'));
+    // Another errno (here EISDIR) is an error like any.
+    expect(errorOf(() => applyActions([{ ...action, file: 'y' }])).errno).toBe('EISDIR');
+  });
+
+  it('move only the processes that are named, and end when none of them is left', () => {
+    mkdirSync(join(root, 'leaf'));
+    writeFileSync(join(root, 'cgroup.procs'), '1\n0\n');
+    writeFileSync(join(root, 'leaf/cgroup.procs'), '');
+    applyActions([{ kind: 'evacuate', from: root, to: join(root, 'leaf'), pids: [17] }]);
+    expect(readFileSync(join(root, 'leaf/cgroup.procs'), 'utf8')).toBe('');
+  });
+
+  it('remove groups deepest first; what is gone already is fine', async () => {
+    mkdirSync(join(root, 'a/b/c'), { recursive: true });
+    mkdirSync(join(root, 'a/d'));
+    applyActions([{ kind: 'rmdir', directory: join(root, 'a/b') }]);
+    expect(existsSync(join(root, 'a/b'))).toBe(false);
+    await removeGroups([join(root, 'a'), join(root, 'a/d'), join(root, 'gone')]);
+    expect(existsSync(join(root, 'a'))).toBe(false);
+  });
+
+  it('do not wait for what can never be removed', async () => {
+    mkdirSync(join(root, 'a'));
+    writeFileSync(join(root, 'a/file'), '');
+    const error = await removeGroups([join(root, 'a')]).catch((reason: unknown) => reason);
+    // What holds files is no group: not waited for.
+    expect(error).toMatchObject({ errno: 'ENOTEMPTY', operation: 'remove' });
+  });
+
   it('give up on a group that cannot be emptied', () => {
     mkdirSync(join(root, 'leaf'));
     writeFileSync(join(root, 'cgroup.procs'), '5\n6\n');
@@ -78,6 +120,25 @@ describe('changes', () => {
   });
 });
 
+describe('shell lines', () => {
+  it('do on a real file system what the changes do', () => {
+    const odd = join(root, "it's a group");
+    const actions: CgroupAction[] = [
+      { kind: 'mkdir', directory: odd },
+      { kind: 'write', directory: odd, file: 'cpu.max', value: '$HOME 1' },
+      { kind: 'copy-from-parent', directory: odd, file: 'cpuset.cpus' },
+      { kind: 'evacuate', from: root, to: odd },
+      { kind: 'attach-device-program', directory: odd, rules: [] },
+    ];
+    writeFileSync(join(root, 'cpuset.cpus'), '0-3\n');
+    writeFileSync(join(root, 'cgroup.procs'), '17\n18\n');
+    execFileSync('sh', ['-e', '-c', formatActions(actions)]);
+    expect(readFileSync(join(odd, 'cpu.max'), 'utf8')).toBe('$HOME 1\n');
+    expect(readFileSync(join(odd, 'cpuset.cpus'), 'utf8')).toBe('0-3\n');
+    expect(readFileSync(join(odd, 'cgroup.procs'), 'utf8')).toBe('18\n');
+  });
+});
+
 describe('kernel rules', () => {
   it.each([
     ['write', 'cgroup.subtree_control', 'EBUSY', /holds processes/],
@@ -86,6 +147,13 @@ describe('kernel rules', () => {
     ['write', 'memory.memsw.limit_in_bytes', 'ENOENT', /count swap/],
     ['write', 'cpu.cfs_quota_us', 'EINVAL', /period/],
     ['write', 'io.max', 'ENODEV', /block device/],
+    ['write', 'cpuset.cpus', 'EBUSY', /still uses/],
+    ['write', 'cgroup.kill', 'EOPNOTSUPP', /threaded/],
+    ['write', 'cgroup.subtree_control', 'EINVAL', /real-time/],
+    ['write', 'cgroup.subtree_control', 'ENOENT', /not in cgroup.controllers/],
+    ['write', 'tasks', 'ENOSPC', /cpuset/],
+    ['write', 'memory.limit_in_bytes', 'EBUSY', /below what the group uses/],
+    ['make', undefined, 'EAGAIN', /descendants/],
     ['write', 'anything', 'EROFS', /read-only/],
     ['remove', undefined, 'EBUSY', /processes or groups/],
   ] as const)('%s %s %s', (operation, file, errno, words) => {

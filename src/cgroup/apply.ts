@@ -80,7 +80,8 @@ export function writeGroupFile(directory: string, file: string, value: string): 
     // Without O_CREAT: a file that is not there is ENOENT then, not EACCES.
     const fd = openSync(`${directory}/${file}`, constants.O_WRONLY);
     try {
-      writeSync(fd, value);
+      // The kernel is not even asked when nothing is written; a line without text empties a list.
+      writeSync(fd, value === '' ? '\n' : value);
     } finally {
       closeSync(fd);
     }
@@ -233,6 +234,8 @@ function failure(
   return new CgroupError({ operation, ...about, errno, ...rule });
 }
 
+/** The errno by the kernel's name. libuv calls 95 ENOTSUP, which is the same number on Linux and stands in none of its documents. */
 function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return code === 'ENOTSUP' ? 'EOPNOTSUPP' : code;
 }

@@ -15,6 +15,7 @@ export {
   readTuning,
 } from './controllers.ts';
 export { type CgroupFiles, type CgroupTexts, type DetectRoots, detectCgroups, readCgroupHost } from './detect.ts';
+export { detectDelegation, type HasAttribute } from './detect-delegation.ts';
 export { type AttachDeviceProgram, loadDevicePrograms } from './device-program.ts';
 export { DEFAULT_DEVICE_ACL, deviceRules } from './device-rules.ts';
 export { freeze, killAll, thaw } from './freezer.ts';
@@ -31,6 +32,7 @@ export {
   v2Hierarchy,
 } from './host.ts';
 export {
+  type MachineIdentity,
   machineGroupName,
   machineName,
   type NamedGuest,
@@ -50,6 +52,6 @@ export {
   removePartition,
   setPartition,
 } from './partition.ts';
-export { type PrepareOptions, type PreparePlan, planPrepare, prepare } from './prepare.ts';
+export { type PreparedGroup, type PrepareOptions, type PreparePlan, planPrepare, prepare } from './prepare.ts';
 export { findStaleGroups, removeStaleGroups, type StaleGroup } from './stale.ts';
 export { type GroupStats, type Pressure, readPressure, readStats } from './stats.ts';

@@ -110,7 +110,7 @@ function planSteps(
   };
   // The hierarchy's root may hold processes and enable controllers; so may any group that holds none.
   const residents = at.type === 'root' ? [] : (options.residents ?? readPids(directory));
-  const own = options.ownPids ?? descendantsOf(process.pid);
+  const own = residents.length === 0 ? [] : (options.ownPids ?? descendantsOf(process.pid));
   const refusal = refusalOf(directory, at, { residents, own }, missing, options);
   if (refusal !== undefined) return { directory, actions: [], undo: [], notes: [], refusals: [refusal] };
   const isThreaded = at.type === 'domain threaded';

@@ -1,16 +1,18 @@
 /**
  * Cgroups of this host, whatever it has: guests with limits, limits changed while they run, partitions, device rules, and what is left of
- * dead guests. The v2 hierarchy in all its states is tried inside a guest, in cgroup-v2.test.ts.
+ * dead guests. The v2 hierarchy in all its states is tried inside a guest, in cgroup-v2-guest.test.ts.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   applyActions,
   CgroupError,
+  type CgroupHost,
   createPartition,
   detectCgroups,
+  detectDelegation,
   deviceRules,
   findStaleGroups,
   freeze,
@@ -30,6 +32,7 @@ import {
   v1Hierarchy,
   v2Hierarchy,
 } from '../../src/cgroup/index.ts';
+import { CGROUP_REMOVERS } from '../../src/cgroup/ledger-remover.ts';
 import { connect } from '../../src/index.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
@@ -42,6 +45,7 @@ if (!canTest)
     '\nSKIPPED: v1 groups with limits: no writable cpu, memory, pids and freezer hierarchies here\n\n',
   );
 
+const LEDGER = { procRoot: '/proc', sameBoot: true, signal: undefined };
 const LIMITS = `<memtune><hard_limit unit='MiB'>300</hard_limit></memtune>
   <cputune><shares>2048</shares><period>100000</period><quota>50000</quota><emulator_quota>80000</emulator_quota></cputune>`;
 
@@ -55,15 +59,21 @@ function guestXml(name: string, elements = LIMITS): string {
   return xml.replace('</vcpu>', `</vcpu>${elements}`);
 }
 
+/** Group of a guest below a directory: its name has the connection's hash in it. */
+const groupOf = (directory: string, guest: string): string => {
+  const found = readdirSync(directory).find((name) => name.endsWith(`-1-${guest}.libvirt-qemu`));
+  return found === undefined ? '' : `${directory}/${found}`;
+};
 const own = (controller: string): string => v1Hierarchy(host, controller)?.ownDirectory ?? '';
 const read = (path: string): string => readFileSync(path, 'utf8').trim();
 
 describe.skipIf(!canTest)('a guest with limits', () => {
   it('gets a group below its program, threads where their limits are, and takes it along when it ends', async () => {
-    const groups = ['memory', 'cpu'].map((name) => `${own(name)}/qemu-1-limited.libvirt-qemu`);
+    let groups: string[] = [];
     {
       await using connection = await connect('qemu:///embed');
       await using guest = await connection.createDomain(guestXml('limited'));
+      groups = ['memory', 'cpu'].map((name) => groupOf(own(name), 'limited'));
       const [memory = '', cpu = ''] = groups;
       expect(read(`${memory}/memory.limit_in_bytes`)).toBe(String(300 * 1024 * 1024));
       expect(read(`${cpu}/cpu.shares`)).toBe('2048');
@@ -72,7 +82,7 @@ describe.skipIf(!canTest)('a guest with limits', () => {
       const cpus = (await guest.qemuMonitorCommand('query-cpus-fast')) as { 'thread-id': number }[];
       expect(read(`${cpu}/vcpu0/tasks`)).toBe(String(cpus[0]?.['thread-id']));
       expect(read(`${cpu}/vcpu1/tasks`)).toBe(String(cpus[1]?.['thread-id']));
-      expect(existsSync(`${own('pids')}/qemu-1-limited.libvirt-qemu`)).toBe(false);
+      expect(groupOf(own('pids'), 'limited')).toBe('');
     }
     expect(groups.filter((path) => existsSync(path))).toEqual([]);
   });
@@ -83,13 +93,12 @@ describe.skipIf(!canTest)('a guest with limits', () => {
     expect(await guest.schedulerParameters()).toMatchObject({ cpu_shares: 0, vcpu_quota: 0 });
     await guest.setMemoryParameters({ hard_limit: 400 * 1024 });
     await guest.setSchedulerParameters({ cpu_shares: 512, vcpu_quota: 30_000 });
-    const group = 'qemu-1-live.libvirt-qemu';
-    expect(read(`${own('memory')}/${group}/memory.limit_in_bytes`)).toBe(String(400 * 1024 * 1024));
-    expect(read(`${own('cpu')}/${group}/vcpu0/cpu.cfs_quota_us`)).toBe('30000');
+    expect(read(`${groupOf(own('memory'), 'live')}/memory.limit_in_bytes`)).toBe(String(400 * 1024 * 1024));
+    expect(read(`${groupOf(own('cpu'), 'live')}/vcpu0/cpu.cfs_quota_us`)).toBe('30000');
     expect(await guest.schedulerParameters()).toMatchObject({ cpu_shares: 512, vcpu_quota: 30_000, global_quota: -1 });
     expect(await guest.memoryParameters()).toMatchObject({ hard_limit: 400 * 1024 });
     await guest.setSchedulerParameters({ vcpu_quota: -1 });
-    expect(read(`${own('cpu')}/${group}/vcpu0/cpu.cfs_quota_us`)).toBe('-1');
+    expect(read(`${groupOf(own('cpu'), 'live')}/vcpu0/cpu.cfs_quota_us`)).toBe('-1');
     expect(await guest.xmlDesc()).toContain("<hard_limit unit='KiB'>409600</hard_limit>");
     const stats = await guest.stats();
     // What the guest had before it moved in stays counted where it was: that is the kernel's rule.
@@ -109,7 +118,18 @@ describe.skipIf(!canTest)('a guest with limits', () => {
     await expect(guest.setBlkioParameters({ device_weight: 'sda,1' })).rejects.toThrow(/PATH,VALUE/);
     await expect(guest.setMemoryParameters({ hardlimit: 1 })).rejects.toThrow(/no memory parameter 'hardlimit'/);
     await expect(guest.setMemoryParameters({ hard_limit: 9999999 }, { config: true })).rejects.toThrow(/transient/);
-    expect(existsSync(`${own('memory')}/qemu-1-refused.libvirt-qemu`)).toBe(false);
+    expect(groupOf(own('memory'), 'refused')).toBe('');
+  });
+
+  it('of the same name and id on another connection has groups of its own', async () => {
+    await using first = await connect('qemu:///embed');
+    await using second = await connect('qemu:///embed');
+    await using _one = await first.createDomain(guestXml('twin'));
+    {
+      await using _other = await second.createDomain(guestXml('twin'));
+      expect(readdirSync(own('memory')).filter((name) => name.endsWith('-1-twin.libvirt-qemu'))).toHaveLength(2);
+    }
+    expect(readdirSync(own('memory')).filter((name) => name.endsWith('-1-twin.libvirt-qemu'))).toHaveLength(1);
   });
 
   it('may be pinned while it runs', async () => {
@@ -139,11 +159,11 @@ describe.skipIf(!canTest)('a guest with limits', () => {
     const before = existsSync(`${v1Hierarchy(host, 'memory')?.mountPoint}/machine`);
     {
       await using _guest = await connection.createDomain(guestXml('machine', ''));
-      const group = `${v1Hierarchy(host, 'memory')?.mountPoint}/machine/qemu-1-machine.libvirt-qemu`;
+      const group = groupOf(`${v1Hierarchy(host, 'memory')?.mountPoint}/machine`, 'machine');
       expect(read(`${group}/cgroup.procs`).split('\n')).toHaveLength(1);
       const devices = v1Hierarchy(host, 'devices');
       if (devices !== undefined) {
-        const list = read(`${devices.mountPoint}/machine/qemu-1-machine.libvirt-qemu/devices.list`);
+        const list = read(`${groupOf(`${devices.mountPoint}/machine`, 'machine')}/devices.list`);
         expect(list).toContain('c 1:3 rw');
         expect(list).not.toMatch(/^a /m);
       }
@@ -269,6 +289,122 @@ describe.skipIf(process.getuid?.() !== 0 || v2Hierarchy(host)?.writable !== true
       child.stdout.on('data', (chunk) => (output += String(chunk)));
       await once(child, 'close');
       expect(output).toBe('null\nno zero\n');
+    } finally {
+      rmdirSync(directory);
+    }
+  });
+});
+
+describe.skipIf(!canTest)("the kernel's refusals", () => {
+  /** A group of one hierarchy, removed again. */
+  async function inNewGroup<T>(controller: string, body: (directory: string) => T | Promise<T>): Promise<T> {
+    const top = v1Hierarchy(host, controller)?.mountPoint ?? '';
+    const directory = `${top}/nestling-refusals-${process.pid}`;
+    applyActions([{ kind: 'mkdir', directory }]);
+    try {
+      return await body(directory);
+    } finally {
+      await removeGroups([directory]);
+    }
+  }
+
+  function refusalOf(directory: string, file: string, value: string): CgroupError {
+    try {
+      applyActions([{ kind: 'write', directory, file, value }]);
+    } catch (error) {
+      if (error instanceof CgroupError) return error;
+      throw error;
+    }
+    throw new Error(`${file} took ${value}`);
+  }
+
+  it.skipIf(v1Hierarchy(host, 'cpuset')?.writable !== true)('a cpuset without CPUs takes no process', async () => {
+    await inNewGroup('cpuset', (directory) => {
+      const error = refusalOf(directory, 'cgroup.procs', String(process.pid));
+      expect(error).toMatchObject({ errno: 'ENOSPC', rule: expect.stringContaining('without CPUs') });
+      applyActions(['cpuset.cpus', 'cpuset.mems'].map((file) => ({ kind: 'copy-from-parent', directory, file })));
+      expect(read(`${directory}/cpuset.cpus`)).toBe(read(`${directory}/../cpuset.cpus`));
+      mkdirSync(`${directory}/inner`);
+      applyActions([{ kind: 'copy-from-parent', directory: `${directory}/inner`, file: 'cpuset.cpus' }]);
+      expect(refusalOf(directory, 'cpuset.cpus', '')).toMatchObject({ errno: 'EBUSY', rule: expect.any(String) });
+      expect(refusalOf(directory, 'cpuset.cpus', '4095')).toMatchObject({ rule: expect.any(String) });
+    });
+  });
+
+  it('a group cannot have more CPU time than the one above', async () => {
+    await inNewGroup('cpu', (directory) => {
+      const inner = `${directory}/inner`;
+      applyActions([
+        { kind: 'mkdir', directory: inner },
+        { kind: 'write', directory, file: 'cpu.cfs_quota_us', value: '10000' },
+      ]);
+      const error = refusalOf(inner, 'cpu.cfs_quota_us', '90000');
+      expect(error.message).toBe(
+        `cannot write '90000' to ${inner}/cpu.cfs_quota_us: EINVAL (${error.rule}); ${error.fix}`,
+      );
+      expect(error.rule).toContain('higher up');
+      expect(refusalOf(inner, 'cpu.nonsense', '1')).toMatchObject({ errno: 'ENOENT' });
+      expect(refusalOf(`${directory}/none`, 'cpu.shares', '1')).toMatchObject({ errno: 'ENOENT' });
+    });
+  });
+
+  it('a group with a process in it stays, until the process is gone', async () => {
+    await inNewGroup('freezer', async (directory) => {
+      const child = spawn('sleep', ['1000']);
+      try {
+        applyActions([{ kind: 'write', directory, file: 'cgroup.procs', value: String(child.pid) }]);
+        expect(() => applyActions([{ kind: 'rmdir', directory }])).toThrow(/EBUSY \(it still has processes/);
+        expect(() => CGROUP_REMOVERS.cgroup({ directory }, LEDGER)).toThrow(new RegExp(`pid ${child.pid}`));
+        const waiting = removeGroups([directory], { signal: AbortSignal.abort() });
+        await expect(waiting).rejects.toMatchObject({ name: 'AbortError' });
+      } finally {
+        child.kill('SIGKILL');
+        await once(child, 'close');
+      }
+      mkdirSync(`${directory}/vcpu0`);
+      CGROUP_REMOVERS.cgroup({ directory }, LEDGER);
+      expect(existsSync(directory)).toBe(false);
+    });
+  });
+
+  it('processes are moved until none is left', async () => {
+    await inNewGroup('freezer', async (from) => {
+      const to = `${from}/leaf`;
+      const join = `echo $$ > ${from}/cgroup.procs; sleep 1000 & sleep 1000 & echo up; wait`;
+      const child = spawn('sh', ['-c', join], { stdio: ['ignore', 'pipe', 'ignore'] });
+      const closed = once(child, 'close');
+      try {
+        await once(child.stdout, 'data');
+        applyActions([
+          { kind: 'mkdir', directory: to },
+          { kind: 'evacuate', from, to },
+        ]);
+        expect(read(`${from}/cgroup.procs`)).toBe('');
+        expect(read(`${to}/cgroup.procs`).split('\n')).toHaveLength(3);
+      } finally {
+        await killAll({ path: '/x', v1: { freezer: to } });
+        await closed;
+      }
+    });
+  });
+});
+
+describe.skipIf(process.getuid?.() !== 0 || v2Hierarchy(host)?.writable !== true)("systemd's mark", () => {
+  it('on a group above is read from the kernel', async () => {
+    const directory = `${v2Hierarchy(host)?.mountPoint ?? ''}/nestling-delegated-${process.pid}`;
+    mkdirSync(directory);
+    try {
+      const inGroup: CgroupHost = {
+        ...host,
+        hierarchies: host.hierarchies.map((hierarchy) => {
+          return hierarchy.version === 2 ? { ...hierarchy, ownDirectory: `${directory}/inner` } : hierarchy;
+        }),
+      };
+      expect((await detectDelegation(inGroup)).unified?.delegation).toBe('none');
+      const { default: koffi } = await import('koffi');
+      const declaration = 'int setxattr(const char *path, const char *name, const char *value, size_t size, int flags)';
+      expect(koffi.load(null).func(declaration)(directory, 'trusted.delegate', '1', 1, 0)).toBe(0);
+      expect((await detectDelegation(inGroup)).unified?.delegation).toBe('systemd');
     } finally {
       rmdirSync(directory);
     }

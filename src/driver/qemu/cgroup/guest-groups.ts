@@ -18,6 +18,8 @@ export interface GuestGroupsInput {
   readonly host: CgroupHost;
   readonly domain: Domain;
   readonly id: number;
+  /** The connection's root: ids of different connections are the same, so that it goes into the group's name. */
+  readonly root: string;
   readonly layout: CgroupLayout;
   /** `cgroup_controllers`: only these are used; undefined: all there are, an empty list: no group at all. */
   readonly controllers?: readonly string[] | undefined;
@@ -79,7 +81,7 @@ export function planGuestGroups(input: GuestGroupsInput): GuestGroups | undefine
   const plan = planGroup({
     host,
     base: staysHere ? 'own' : 'root',
-    names: [...above, machineGroupName({ driver: 'qemu', id: input.id, name: domain.name ?? '' })],
+    names: [...above, machineGroupName({ driver: 'qemu', id: input.id, name: domain.name ?? '', root: input.root })],
     // The default partition is made on demand; others are the administrator's to make.
     makeAbove: () => partition === undefined || partition === DEFAULT_PARTITION,
     wanted: staysHere ? demanded : MACHINE_CONTROLLERS,

@@ -5,6 +5,7 @@
 
 import type { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
@@ -30,8 +31,12 @@ export interface RunningGuestInit {
   /** Undoes the start: helpers, files, directories. */
   readonly cleanup: DisposalStack;
   readonly paused: boolean;
+  /** What the user should know. */
+  readonly onNote?: ((note: string) => void) | undefined;
   readonly emit: (event: BareEvent, timestampMs: number) => void;
 }
+
+const log = new LogSource('qemu.qemu_process');
 
 /** Lines of QEMU's and the guest's last words that go into a failure. */
 const TAIL_BYTES = 2048;
@@ -197,9 +202,22 @@ export class RunningGuest implements AsyncDisposable {
       ? { logTail: this.#init.log.qemuOutput().slice(-TAIL_BYTES), serialTail: this.#serialTail() }
       : {};
     this.#init.log.stamp(`shutting down, reason=${stop.detail}`);
-    await this.#init.cleanup[Symbol.asyncDispose]();
+    await this.#cleanUp();
     this.#init.emit({ event: 'lifecycle', type: 'stopped', detail: stop.detail }, Date.now());
     return { ...stop, ...tails };
+  }
+
+  /** What cannot be removed now stays in the ledger, for the next start; the guest has ended either way. */
+  async #cleanUp(): Promise<void> {
+    try {
+      await this.#init.cleanup[Symbol.asyncDispose]();
+    } catch (error) {
+      const what = error instanceof Error ? error.message : String(error);
+      this.#init.onNote?.(
+        `guest ${this.domain.name} has ended, but not all of it could be removed: ${what}; nestling gc tries again`,
+      );
+      log.warn('cleanUp', () => what);
+    }
   }
 
   #serialTail(): string {

@@ -49,7 +49,7 @@ export interface StartRequest {
   /** Of QEMU's process. */
   readonly limits: NonNullable<ChildSetup['limits']>;
   /** How the guest's cgroups are laid out. */
-  readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'ledger'>;
+  readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'root' | 'ledger'>;
   readonly version: string;
   readonly paused: boolean;
   /** No definition outlives the guest. */
@@ -123,7 +123,9 @@ async function launch(
   signal: AbortSignal | undefined,
 ): Promise<Started> {
   const { plan, root, domain } = request;
-  const cgroups = undo.use(new GuestCgroups({ ...request.cgroups, id: request.id, ledger: root.ledger }));
+  const cgroups = undo.use(
+    new GuestCgroups({ ...request.cgroups, id: request.id, root: root.path, ledger: root.ledger }),
+  );
   const cgroupProcs = await cgroups.make(domain);
   const scratchDir = root.layout.roots.run;
   // Before QEMU on the stack: taps are gone when QEMU is.
@@ -209,7 +211,19 @@ async function introduce(
   request.emit({ event: 'lifecycle', type: 'started', detail: 'booted' }, Date.now());
   if (request.paused) request.emit({ event: 'lifecycle', type: 'suspended', detail: 'paused' }, Date.now());
   const { id, domain, paused, emit } = request;
-  return new RunningGuest({ id, domain, child, qmp, log, consoles, cgroups, paused, emit, cleanup: undo.move() });
+  return new RunningGuest({
+    id,
+    domain,
+    child,
+    qmp,
+    log,
+    consoles,
+    cgroups,
+    paused,
+    emit,
+    onNote: request.cgroups.onNote,
+    cleanup: undo.move(),
+  });
 }
 
 /** QEMU was started stopped, so that no virtual CPU has run outside of its place. */

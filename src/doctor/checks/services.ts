@@ -1,0 +1,123 @@
+/** libvirt's and systemd's services, for those who use them beside us; socket paths, and the kernel. */
+import { readdirSync } from 'node:fs';
+import { release, tmpdir } from 'node:os';
+import { runtimeDirCandidates } from '../../core/fs-runtime-dir.ts';
+import { lookUpProgram } from '../../process/find-program.ts';
+import { type DoctorHost, type Finding, fail, isThere, pass, readText, warn } from '../finding.ts';
+
+interface Service {
+  readonly id: string;
+  /** Process name, of 15 characters at most. */
+  readonly process: string;
+  readonly program: string;
+  readonly sockets: readonly string[];
+  readonly pidFile: string;
+  readonly why: string;
+  readonly start: string;
+}
+
+const SERVICES: readonly Service[] = [
+  {
+    id: 'dbus',
+    process: 'dbus-daemon',
+    program: 'dbus-daemon',
+    sockets: ['dbus/system_bus_socket'],
+    pidFile: 'dbus/pid',
+    why: 'libvirtd asks machined and polkit over it, and waits',
+    start: 'mkdir -p /run/dbus && dbus-uuidgen --ensure && dbus-daemon --system',
+  },
+  {
+    id: 'virtlogd',
+    process: 'virtlogd',
+    program: 'virtlogd',
+    sockets: ['libvirt/virtlogd-sock'],
+    pidFile: 'virtlogd.pid',
+    why: "libvirt's guests do not start without it when it runs as root (stdio_handler)",
+    start: 'virtlogd --daemon',
+  },
+  {
+    id: 'libvirtd',
+    process: 'libvirtd',
+    program: 'libvirtd',
+    sockets: ['libvirt/libvirt-sock'],
+    pidFile: 'libvirtd.pid',
+    why: 'virsh and virt-install talk to it; Nestling does not need it',
+    start: 'libvirtd --daemon',
+  },
+];
+
+export function checkServices({ proc, run }: DoctorHost): Finding[] {
+  const names = processNames(proc);
+  return SERVICES.map(({ id, process, program, sockets, pidFile, why, start }) => {
+    const isRunning = names.has(process);
+    const socket = sockets.map((name) => `${run}/${name}`).find(isThere);
+    const pid = readText(`${run}/${pidFile}`)?.trim();
+    if (isRunning) return pass(id, id, 'runs');
+    if (lookUpProgram(program) === undefined) return pass(id, id, 'not installed; Nestling does not need it');
+    const isStale = socket !== undefined || (pid !== undefined && !isThere(`${proc}/${pid}`));
+    if (isStale) {
+      const left = [socket, pid === undefined ? undefined : `${run}/${pidFile}`].filter((path) => path !== undefined);
+      return warn(
+        id,
+        id,
+        `does not run, but has left ${left.join(' and ')}`,
+        `programs connect to a socket that nobody answers; ${why}`,
+        `rm ${left.join(' ')}; ${start}   # nestling ci prepare --services does it in order`,
+      );
+    }
+    return pass(id, id, `installed, does not run; for real libvirt: ${start}`);
+  });
+}
+
+function processNames(proc: string): Set<string> {
+  const pids = readdirSync(proc).filter((name) => /^\d+$/.test(name));
+  return new Set(pids.flatMap((pid) => readText(`${proc}/${pid}/comm`) ?? []));
+}
+
+/** The kernel's room for a socket's path, without the closing zero. */
+const SOCKET_PATH_BYTES = 107;
+/** What stands below the runtime directory at most. */
+const BELOW_BYTES = 59;
+
+export function checkSocketPaths({ env, uid, run }: DoctorHost): Finding[] {
+  const [first] = runtimeDirCandidates({ uid, xdgRuntimeDir: env['XDG_RUNTIME_DIR'], run });
+  if (first === undefined)
+    return [
+      fail(
+        'socket-paths',
+        'socket paths',
+        'no runtime directory is short enough',
+        `a socket's path has at most ${SOCKET_PATH_BYTES} bytes`,
+        'unset XDG_RUNTIME_DIR',
+      ),
+    ];
+  const length = Buffer.byteLength(first) + BELOW_BYTES;
+  const findings = [pass('socket-paths', 'socket paths', `${first}: at most ${length} of ${SOCKET_PATH_BYTES} bytes`)];
+  const temporary = env['TMPDIR'] ?? tmpdir();
+  // libvirt keeps sockets below the root, ours are elsewhere.
+  if (Buffer.byteLength(temporary) > 60) {
+    findings.push(
+      warn(
+        'tmpdir-length',
+        'TMPDIR',
+        `${Buffer.byteLength(temporary)} bytes long`,
+        "libvirt's embedded driver (virt-qemu-run) cannot make its sockets below it; Nestling can",
+        'export TMPDIR=/tmp',
+      ),
+    );
+  }
+  return findings;
+}
+
+export function checkKernel({ proc }: DoctorHost): Finding[] {
+  const [major = 0, minor = 0] = release().split('.').map(Number);
+  const commandLine = readText(`${proc}/cmdline`) ?? '';
+  const told = commandLine
+    .split(' ')
+    .filter((word) => /^(cgroup|systemd\.unified|kvm|nested|swapaccount|intel_iommu|amd_iommu)/.test(word));
+  const fact = [release(), ...told].join(', ');
+  if (major > 4 || (major === 4 && minor >= 15)) return [pass('kernel', 'kernel', fact)];
+  return [
+    warn('kernel', 'kernel', fact, 'before Linux 4.15 there is no device control on cgroup v2', 'use a newer kernel'),
+  ];
+}
