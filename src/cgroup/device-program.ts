@@ -98,11 +98,10 @@ export function encodeProgram(program: readonly BpfInstruction[]): Buffer {
   return bytes;
 }
 
-/** Numbers of bpf(2). */
+/** Numbers of bpf(2), on machines that write the low byte first, as the encoding does. */
 const SYSCALL_NUMBERS: Readonly<Record<string, number>> = {
   x64: 321,
   arm64: 280,
-  s390x: 351,
   ppc64: 361,
   riscv64: 280,
 };
@@ -153,31 +152,44 @@ interface Bpf {
 }
 
 function attach(bpf: Bpf, directory: string, rules: readonly DeviceRule[]): void {
-  const program = encodeProgram(deviceProgram(rules));
+  const loaded = loadProgram(bpf, directory, encodeProgram(deviceProgram(rules)));
+  try {
+    const group = openSync(directory, 'r');
+    try {
+      const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+      attribute.writeUInt32LE(group, 0);
+      attribute.writeUInt32LE(loaded, 4);
+      attribute.writeUInt32LE(BPF_CGROUP_DEVICE, 8);
+      attribute.writeUInt32LE(BPF_F_ALLOW_MULTI, 12);
+      if (bpf.call(BPF_PROG_ATTACH, attribute) < 0) throw notAvailable(directory, bpf.errno(), '');
+    } finally {
+      closeSync(group);
+    }
+  } finally {
+    // The group holds the program now.
+    closeSync(loaded);
+  }
+}
+
+/** @returns the program's descriptor */
+function loadProgram(bpf: Bpf, directory: string, program: Buffer): number {
   const license = Buffer.from('Apache-2.0\0');
-  const verifier = Buffer.alloc(LOG_BYTES);
   const load = Buffer.alloc(ATTRIBUTE_BYTES);
   load.writeUInt32LE(BPF_PROG_TYPE_CGROUP_DEVICE, 0);
   load.writeUInt32LE(program.length / 8, 4);
   load.writeBigUInt64LE(bpf.addressOf(program), 8);
   load.writeBigUInt64LE(bpf.addressOf(license), 16);
+  const loaded = bpf.call(BPF_PROG_LOAD, load);
+  if (loaded >= 0) return loaded;
+  const errno = bpf.errno();
+  // Only a failure is worth the verifier's words: it writes out every instruction, and fails itself when they do not fit.
+  const verifier = Buffer.alloc(LOG_BYTES);
   load.writeUInt32LE(1, 24);
   load.writeUInt32LE(LOG_BYTES, 28);
   load.writeBigUInt64LE(bpf.addressOf(verifier), 32);
-  const loaded = bpf.call(BPF_PROG_LOAD, load);
-  if (loaded < 0) throw notAvailable(directory, bpf.errno(), verifier.toString('latin1').split('\0')[0] ?? '');
-  const group = openSync(directory, 'r');
-  try {
-    const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
-    attribute.writeUInt32LE(group, 0);
-    attribute.writeUInt32LE(loaded, 4);
-    attribute.writeUInt32LE(BPF_CGROUP_DEVICE, 8);
-    attribute.writeUInt32LE(BPF_F_ALLOW_MULTI, 12);
-    if (bpf.call(BPF_PROG_ATTACH, attribute) < 0) throw notAvailable(directory, bpf.errno(), '');
-  } finally {
-    closeSync(group);
-    closeSync(loaded);
-  }
+  const again = bpf.call(BPF_PROG_LOAD, load);
+  if (again >= 0) return again;
+  throw notAvailable(directory, errno, verifier.toString('latin1').split('\0')[0] ?? '');
 }
 
 function notAvailable(directory: string, errno: string | undefined, detail: string): CgroupError {
