@@ -11,7 +11,7 @@ export interface Summary {
   readonly p90: number;
 }
 
-export type Unit = 'ms' | '%' | '';
+export type Unit = 'ms' | 'ns' | '%' | '';
 
 /** One line of the table. */
 export interface Row {

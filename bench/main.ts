@@ -9,6 +9,7 @@ import { CREATE } from './cases/create.ts';
 import { DOCTOR } from './cases/doctor.ts';
 import { EXIT } from './cases/exit.ts';
 import { LIBVIRT, measureLibvirt } from './cases/libvirt.ts';
+import { LOG } from './cases/log.ts';
 import { PLAN } from './cases/plan.ts';
 import { START } from './cases/start.ts';
 import { isMet, type Result } from './figures.ts';
@@ -16,7 +17,7 @@ import { coverDevKvm, PRIVATE_HOST } from './private-host.ts';
 import { formatTable } from './table.ts';
 import { Workplace } from './workplace.ts';
 
-const BENCHES: readonly Bench[] = [START, CREATE, CAPABILITIES, PLAN, EXIT, DOCTOR, LIBVIRT];
+const BENCHES: readonly Bench[] = [START, CREATE, CAPABILITIES, PLAN, EXIT, LOG, DOCTOR, LIBVIRT];
 const ROUNDS = 15;
 
 const HELP = `Usage: ./dev bench [--json] [--no-fail] [--rounds N] [BENCH...]

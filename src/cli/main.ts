@@ -115,7 +115,11 @@ async function explain(command: string, error: unknown): Promise<number> {
   }
   const { toVirtError } = await import('../api/errors.ts');
   const mapped = toVirtError(error);
-  say(mapped instanceof Error ? mapped.message : String(mapped));
+  const message = mapped instanceof Error ? mapped.message : String(mapped);
+  say(message);
+  const { explain: lookUp } = await import('../doctor/knowledge.ts');
+  const [known] = lookUp(message);
+  if (known !== undefined) say(`cause: ${known.symptom.cause}\n  fix: ${known.symptom.fix}`);
   return mapped instanceof VirtError ? exitStatusOf(mapped) : EXIT_FAILED;
 }
 
