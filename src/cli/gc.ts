@@ -9,9 +9,9 @@ import { parseOptions, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling gc [--all] [--json]
 
-Removes what Nestling processes that died have left: files, sockets, directories, processes, taps. What living
-processes own is left alone. Every start does the same by itself. Empty cgroups of guests that are gone and that no ledger
-names (libvirt's among them, also in its old layout) are shown, and removed with --all.
+Removes what Nestling processes that died have left: files, sockets, directories, processes, taps, cgroups. What living
+processes own is left alone. Every start does the same by itself. Empty cgroups of guests that are gone and that no
+ledger names (libvirt's among them, also in its old layout) are shown, and removed with --all.
 
 Options:
       --all    remove also cgroups that only their names tell to be dead guests'

@@ -11,6 +11,8 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
+const COMMANDS = ['run', 'capabilities', 'domcapabilities', 'domxml-to-native', 'partition', 'doctor', 'ci', 'gc'];
+
 describe('help and version', () => {
   it('without arguments the help goes to standard error: 2', async () => {
     const { status, stdout, stderr } = await nestling([]);
@@ -21,11 +23,10 @@ describe('help and version', () => {
   it.each([['--help'], ['-h'], ['help']])('%s: 0', async (option) => {
     const { status, stdout, stderr } = await nestling([option]);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
-    for (const command of ['run', 'capabilities', 'domcapabilities', 'domxml-to-native', 'gc'])
-      expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
+    for (const command of COMMANDS) expect(stdout).toMatch(new RegExp(`^ {2}${command} `, 'm'));
   });
 
-  it.each(['run', 'capabilities', 'domcapabilities', 'domxml-to-native', 'gc'])('%s --help: 0', async (command) => {
+  it.each(COMMANDS)('%s --help: 0', async (command) => {
     const { status, stdout, stderr } = await nestling([command, '--help']);
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' });
     expect(stdout).toMatch(new RegExp(`^Usage: nestling ${command}`));
