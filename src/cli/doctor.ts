@@ -13,9 +13,9 @@ import { displayName, InputError, parseChoice, parseOptions, readInput, UsageErr
 const HELP = `Usage: nestling doctor [OPTIONS] [GUEST.xml]
        nestling doctor --explain TEXT|FILE
 
-Checks what guests need of this host, and with GUEST.xml why that guest does not start: its files along their whole paths, its
-size, its console, and then the start itself, up to the guest's first instruction, as the user who runs it. One line for each
-check; below warnings and failures, why it matters and the command that mends it.
+Checks what guests need of this host, and with GUEST.xml why that guest does not start: its files along their whole
+paths, its size, its console, and then the start itself, up to the guest's first instruction, as the user who runs it.
+One line for each check; below warnings and failures, why it matters and the command that mends it.
 
       --explain TEXT   what a message of libvirt, QEMU, LXC or their helpers means, or the messages in a log file
       --user NAME      as that user (needs root)

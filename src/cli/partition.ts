@@ -18,7 +18,8 @@ const HELP = `Usage: nestling partition create|set PARTITION [LIMITS] [--dry-run
        nestling partition list|tree [PARTITION] [--json]
        nestling partition rm PARTITION...
 
-Partitions are cgroups that guests share limits in. A definition names one: <resource><partition>/production</partition></resource>.
+Partitions are cgroups that guests share limits in. A definition names one:
+<resource><partition>/production</partition></resource>.
 
   create   makes a partition and the ones above it
   set      changes limits of one
