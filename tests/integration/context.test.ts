@@ -24,6 +24,7 @@ import { listDescendants } from '../../src/process/proc.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
+import { SlurmCluster } from '../support/slurm.ts';
 import { StreamText } from '../support/until.ts';
 
 const NAMESPACES = [
@@ -76,9 +77,16 @@ function contextOf(pid: number): Record<string, string> {
 }
 
 /** Runs the program below `prefix` and hands its context, and those of QEMU and of each of QEMU's threads, to `check`. */
-async function withGuest(prefix: readonly string[], check: (program: number, qemu: number) => void): Promise<void> {
-  const words = [...prefix, process.execPath, script, xml];
-  const program = spawn(words[0] ?? '', words.slice(1), { stdio: ['pipe', 'pipe', 'pipe'] });
+async function withGuest(
+  prefix: readonly string[],
+  check: (program: number, qemu: number) => void,
+  options: { env?: NodeJS.ProcessEnv; xml?: string } = {},
+): Promise<void> {
+  const words = [...prefix, process.execPath, script, options.xml ?? xml];
+  const program = spawn(words[0] ?? '', words.slice(1), {
+    stdio: ['pipe', 'pipe', 'pipe'],
+    env: { ...process.env, ...options.env },
+  });
   const closed = once(program, 'close');
   const errors = new StreamText(program.stderr);
   try {
@@ -146,6 +154,38 @@ describe('an embedded guest', () => {
         expectSameContext(program, qemu);
       },
     );
+  });
+
+  it('is elsewhere where its definition says so, visibly', async () => {
+    const pinned = join(scratch, 'pinned.xml');
+    const pins = "<cputune><vcpupin vcpu='1' cpuset='0'/><emulatorpin cpuset='1'/></cputune>";
+    writeFileSync(pinned, readFileSync(xml, 'utf8').replace('</vcpu>', `</vcpu>${pins}`));
+    const check = (program: number, qemu: number): void => {
+      const lists = readdirSync(`/proc/${qemu}/task`).map((thread) => {
+        return /^Cpus_allowed_list:\s*(\S+)$/m.exec(readFileSync(`/proc/${qemu}/task/${thread}/status`, 'utf8'))?.[1];
+      });
+      expect(contextOf(program)['cpus']).toBe('0-1');
+      expect(contextOf(qemu)['cpus']).toBe('1');
+      expect(lists.filter((list) => list === '0')).toHaveLength(1);
+      expect(contextOf(qemu)['cgroup']).toBe(contextOf(program)['cgroup']);
+    };
+    await withGuest(['taskset', '--cpu-list', '0-1'], check, { xml: pinned });
+  });
+
+  const missing = SlurmCluster.missing();
+  if (missing.length > 0) {
+    if (process.env['CI'] !== undefined) throw new Error(`the test under srun needs ${missing.join(', ')}`);
+    process.stderr.write(`\nSKIPPED: a guest under srun: ${missing.join(', ')} not found\n\n`);
+  }
+  it.skipIf(missing.length > 0)("is part of a cluster's job: on its CPUs, in its session's groups", async () => {
+    const folder = mkdtempSync(join(scratch, 'slurm-'));
+    await using cluster = await SlurmCluster.start(folder, 26_817);
+    const prefix = ['srun', '--cpus-per-task=1', '--cpu-bind=cores', '--mem=0'];
+    const check = (program: number, qemu: number): void => {
+      expect(contextOf(program)['cpus']).toMatch(/^\d$/);
+      expectSameContext(program, qemu);
+    };
+    await withGuest(prefix, check, { env: { SLURM_CONF: cluster.configuration } });
   });
 });
 
