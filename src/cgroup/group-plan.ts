@@ -54,9 +54,15 @@ export function v2Name(controller: string): string {
   return controller === 'blkio' ? 'io' : controller;
 }
 
-export function enabling(directory: string, controller: string): CgroupAction {
-  return { kind: 'write', directory, file: 'cgroup.subtree_control', value: `+${controller}` };
+/** `optional`: the group goes without it where the kernel refuses. */
+export function enabling(directory: string, controller: string, optional = false): CgroupAction {
+  const tolerate = { errnos: REFUSALS, note: `the group goes without ${controller}` };
+  const write = { kind: 'write', directory, file: 'cgroup.subtree_control', value: `+${controller}` } as const;
+  return optional ? { ...write, tolerate } : write;
 }
+
+/** A controller that the kernel has not got after all, or cannot give to groups (`cpu` with real-time processes). */
+const REFUSALS = ['EINVAL', 'ENOENT', 'ENODEV'];
 
 /** One chain of groups for each hierarchy that has a wanted controller. @returns the group's directory by controller */
 function makeV1(request: GroupRequest, plan: GroupPlan): Record<string, string> {
@@ -96,7 +102,8 @@ function makeV2(
   const base = request.base === 'own' ? guestParent(hierarchy) : hierarchy.mountPoint;
   let parent = base;
   const directory = makeChain(request, plan, base, (made) => {
-    plan.actions.push(...controllers.map((name) => enabling(parent, name)));
+    const isOptional = (name: string): boolean => !request.demanded.map(v2Name).includes(name);
+    plan.actions.push(...controllers.map((name) => enabling(parent, name, isOptional(name))));
     parent = made;
   });
   return { directory, controllers };
@@ -114,7 +121,8 @@ function enableAtBase(
   if (absent !== undefined) throw absent;
   const available = wanted.filter((name) => hierarchy.controllers.includes(name) || needed.includes(name));
   if (available.length === 0) return [];
-  const preparation = planPrepare(host, { controllers: available });
+  const optional = available.filter((name) => !needed.includes(name));
+  const preparation = planPrepare(host, { controllers: available, optional });
   const [refusal] = preparation.refusals;
   if (refusal !== undefined) {
     if (needed.length > 0) throw refusal;

@@ -32,6 +32,8 @@ export interface PrepareOptions {
   readonly moveForeign?: boolean | undefined;
   /** Default: memory, io, pids, cpu and cpuset, as far as they are there. */
   readonly controllers?: readonly string[] | undefined;
+  /** Those of them that may be refused one by one, with a note. Without `controllers`: all. */
+  readonly optional?: readonly string[] | undefined;
   /** Processes that may be moved without asking: default this process and its descendants. */
   readonly ownPids?: readonly number[] | undefined;
   /** Default: read from the group's `cgroup.procs`. */
@@ -134,7 +136,7 @@ function planSteps(
   }
   for (const name of missing) {
     const tolerate = { errnos: SINGLE_REFUSALS, note: `guests go without ${name}` };
-    actions.push({ ...control(`+${name}`), ...(options.controllers === undefined ? { tolerate } : {}) });
+    actions.push({ ...control(`+${name}`), ...(isOptional(name, options) ? { tolerate } : {}) });
   }
   undo.unshift(...missing.toReversed().map((name) => control(`-${name}`)));
   notes.push(`enabled for the groups below ${directory}: ${missing.join(', ')}`);
@@ -154,6 +156,10 @@ function refusalOf(
   if (unseen.length > 0) return unseenError(directory, unseen.length);
   const foreign = residents.filter((pid) => !own.includes(pid));
   return foreign.length === 0 || moveForeign === true ? undefined : populatedError(directory, foreign, missing);
+}
+
+function isOptional(name: string, { controllers, optional }: PrepareOptions): boolean {
+  return controllers === undefined || optional?.includes(name) === true;
 }
 
 /** Where guests' groups go: beside the caller when the caller sits in a leaf that was made for it. */

@@ -91,7 +91,7 @@ export function planGuestGroups(input: GuestGroupsInput): GuestGroups | undefine
   const { place, actions, directories } = plan;
   actions.push(...planTuning(place, tuning));
   const groups = (threads || !staysHere ? threadTuningsOf(domain) : []).flatMap((thread) =>
-    planThreadGroup(place, thread, actions, directories),
+    planThreadGroup(place, thread, { actions, directories, demanded }),
   );
   return {
     place,
@@ -118,11 +118,18 @@ function isAllowed({ controllers }: GuestGroupsInput, name: string): boolean {
   return (name === 'freezer' || name === 'pids') && controllers.length > 0;
 }
 
+/** What is gathered for the guest as a whole. */
+interface ThreadGroupContext {
+  readonly actions: CgroupAction[];
+  readonly directories: string[];
+  /** Controllers that the definition cannot do without. */
+  readonly demanded: readonly string[];
+}
+
 function planThreadGroup(
   parent: CgroupPlace,
   thread: ThreadTuning,
-  actions: CgroupAction[],
-  directories: string[],
+  { actions, directories, demanded }: ThreadGroupContext,
 ): ThreadGroup[] {
   const name = threadGroupName(thread.kind, thread.id);
   const make = (directory: string): void => {
@@ -145,7 +152,9 @@ function planThreadGroup(
     make(v2Directory);
     // Threads can be told apart on v2 only in threaded groups, below one that has none but threaded controllers enabled.
     actions.push({ kind: 'write', directory: v2Directory, file: 'cgroup.type', value: 'threaded' });
-    for (const controller of controllers) actions.push(enabling(parent.v2.directory, controller));
+    for (const controller of controllers) {
+      actions.push(enabling(parent.v2.directory, controller, !demanded.includes(controller)));
+    }
   }
   if (v2Directory === undefined && Object.keys(v1).length === 0) return [];
   const v2 = v2Directory === undefined ? {} : { v2: { directory: v2Directory, controllers } };
