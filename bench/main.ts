@@ -5,6 +5,7 @@
 import { parseArgs } from 'node:util';
 import type { Bench } from './bench.ts';
 import { CAPABILITIES } from './cases/capabilities.ts';
+import { CGROUP } from './cases/cgroup.ts';
 import { CREATE } from './cases/create.ts';
 import { DOCTOR } from './cases/doctor.ts';
 import { EXIT } from './cases/exit.ts';
@@ -17,7 +18,7 @@ import { coverDevKvm, PRIVATE_HOST } from './private-host.ts';
 import { formatTable } from './table.ts';
 import { Workplace } from './workplace.ts';
 
-const BENCHES: readonly Bench[] = [START, CREATE, CAPABILITIES, PLAN, EXIT, LOG, DOCTOR, LIBVIRT];
+const BENCHES: readonly Bench[] = [START, CREATE, CAPABILITIES, PLAN, EXIT, CGROUP, LOG, DOCTOR, LIBVIRT];
 const ROUNDS = 15;
 
 const HELP = `Usage: ./dev bench [--json] [--no-fail] [--rounds N] [BENCH...]

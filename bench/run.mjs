@@ -2,7 +2,7 @@
 // what they mean are in main.ts.
 import { execFileSync } from 'node:child_process';
 import { cpSync, readFileSync, rmSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
+import { fileURLToPath, pathToFileURL } from 'node:url';
 import { build } from 'esbuild';
 
 const repository = fileURLToPath(new URL('..', import.meta.url));
@@ -23,6 +23,7 @@ await build({
   target: 'node20',
   packages: 'external',
   sourcemap: 'inline',
+  plugins: [{ name: 'sources-beside', setup: keepSourcesBeside }],
   define: { NESTLING_VERSION: '"bench"', NESTLING_COMMAND: JSON.stringify(bin.nestling) },
   logLevel: 'warning',
 });
@@ -30,3 +31,11 @@ await build({
 rmSync(`${folder}/dist`, { recursive: true, force: true });
 cpSync(`${repository}dist`, `${folder}/dist`, { recursive: true });
 await import(`${folder}/main.mjs`);
+
+/** What reads files beside its source (guests' scripts, programs for guests) is told where that is, not where the bundle is. */
+function keepSourcesBeside(esbuild) {
+  esbuild.onLoad({ filter: /\/(tests\/support|bench\/cases)\/.*\.ts$/ }, ({ path }) => {
+    const url = JSON.stringify(pathToFileURL(path).href);
+    return { loader: 'ts', contents: readFileSync(path, 'utf8').replaceAll('import.meta.url', url) };
+  });
+}

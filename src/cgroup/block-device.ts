@@ -1,5 +1,5 @@
 /** Block devices by number, as the I/O controllers name them. */
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { CgroupError } from './action.ts';
 
 /** Linux's `dev_t` as Node reports it. */
@@ -20,4 +20,15 @@ export function blockDeviceNumber(path: string, directory: string, file: string)
     throw refuse(`${path} is not a block device`, 'name the node of a whole disk, as /dev/sda');
   const { major, minor } = deviceNumbers(stats.rdev);
   return `${major}:${minor}`;
+}
+
+/** The node of a device by its number (`8:0`), as udev and devtmpfs name it; where sysfs does not know, by the number itself. */
+export function blockDevicePath(number: string, sysDevBlock = '/sys/dev/block'): string {
+  try {
+    const name = /^DEVNAME=(.+)$/m.exec(readFileSync(`${sysDevBlock}/${number}/uevent`, 'utf8'))?.[1];
+    if (name !== undefined) return `/dev/${name}`;
+  } catch {
+    // Gone, or no sysfs here: the number says which it was.
+  }
+  return `/dev/block/${number}`;
 }

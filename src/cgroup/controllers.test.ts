@@ -66,6 +66,9 @@ describe('v1', () => {
       'blkio.throttle.write_iops_device=8:0 0',
     ]);
     expect(() => setBlkio('/v1/g', { weight: 5000 })).toThrow(/100 to 1000/);
+    const weighed = (weight: number) => setBlkio('/v1/g', { devices: [{ path: '/dev/x', weight }] }, () => '8:0');
+    expect(writes(weighed(0))).toEqual(['blkio.weight_device=8:0 0']);
+    expect(() => weighed(50)).toThrow(/100 to 1000/);
     expect(() => setBlkio('/v1/g', { devices: [{ path: '/dev/null', readIopsSec: 1 }] })).toThrow(/not a block device/);
   });
 });
@@ -100,6 +103,9 @@ describe('v2', () => {
       () => '8:0',
     );
     expect(writes(actions)).toEqual(['io.weight=default 200', 'io.max=8:0 rbps=max wiops=9', 'io.weight=8:0 50']);
+    const lifted = setIo('/v2/g', { devices: [{ path: '/dev/x', weight: 0 }] }, () => '8:0');
+    expect(writes(lifted)).toEqual(['io.weight=8:0 default']);
+    expect(() => setIo('/v2/g', { weight: 10_001 })).toThrow(/1 to 10000/);
   });
 
   it('devices: a program, without any controller', () => {

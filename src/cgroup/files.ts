@@ -1,13 +1,39 @@
 /** Reading the small files of a group, and the changes that most controllers consist of. */
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readSync } from 'node:fs';
 import { type CgroupAction, CgroupError } from './action.ts';
 
-/** A file's text; undefined when this kernel, or this kind of group, does not have it. */
+/** Nothing is known then: no such file on this kernel or in this kind of group, the group is gone, or the kernel does not count that. */
+const UNKNOWN = new Set(['ENOENT', 'ENODEV', 'ENOTSUP', 'EOPNOTSUPP', 'EACCES']);
+/** Where every file is read into; nothing stays in it from one file to the next. */
+const SCRATCH = Buffer.allocUnsafeSlow(4096);
+/** Less than this in one go is all there is: the kernel stops early only where the next line does not fit into the rest of a page. */
+const ENDS_BELOW_BYTES = 1024;
+
+/**
+ * A file's text; undefined when this kernel, or this kind of group, does not have it. Statistics of many guests come through here:
+ * this takes three system calls and no more memory than the text.
+ * @throws CgroupError for what says nothing about the group, as too many open files
+ */
 export function readIfThere(directory: string, file: string): string | undefined {
   try {
-    return readFileSync(`${directory}/${file}`, 'utf8');
-  } catch {
-    return undefined;
+    const fd = openSync(`${directory}/${file}`, 'r');
+    try {
+      return readAll(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (cause) {
+    const errno = cause instanceof Error && 'code' in cause ? String(cause.code) : undefined;
+    if (errno !== undefined && UNKNOWN.has(errno)) return undefined;
+    throw new CgroupError({ operation: 'read', directory, file, errno, cause });
+  }
+}
+
+function readAll(fd: number): string {
+  for (let text = ''; ; ) {
+    const bytes = readSync(fd, SCRATCH);
+    text += SCRATCH.toString('latin1', 0, bytes);
+    if (bytes === 0 || (bytes < ENDS_BELOW_BYTES && text.length === bytes)) return text;
   }
 }
 

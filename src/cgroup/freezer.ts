@@ -1,5 +1,5 @@
 /** Stopping, continuing and ending all processes of a group, on v1 and v2. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { CgroupError } from './action.ts';
 import { readGroupFile, writeGroupFile } from './apply.ts';
@@ -39,40 +39,63 @@ async function setFrozen({ path, v1, v2 }: CgroupPlace, frozen: boolean, { signa
     writeGroupFile(v1Directory, 'freezer.state', state);
     await until(() => readGroupFile(v1Directory, 'freezer.state').trim() === state, what, v1Directory, signal);
   } else {
-    throw new CgroupError({
-      operation: what,
-      directory: path,
-      rule: 'the group is neither in a v2 hierarchy nor in one with the freezer controller',
-      fix: 'mount the freezer controller, or cgroup2',
-    });
+    throw noFreezer(what, path);
   }
 }
 
-/** Ends every process of the group with SIGKILL, also those that are being started, and returns when none is left. @throws CgroupError */
+function noFreezer(operation: string, directory: string): CgroupError {
+  return new CgroupError({
+    operation,
+    directory,
+    rule: 'the group is neither in a v2 hierarchy nor in one with the freezer controller',
+    fix: 'mount the freezer controller, or cgroup2',
+  });
+}
+
+/**
+ * Ends every process of the group and of those in it with SIGKILL, also those that are being started, and returns when none is left.
+ * @throws CgroupError
+ */
 export async function killAll(place: CgroupPlace, { signal }: Waiting = {}): Promise<void> {
-  const { v1, v2 } = place;
+  const { path, v1, v2 } = place;
   if (v2 !== undefined && readIfThere(v2.directory, 'cgroup.freeze') !== undefined) {
     try {
       writeGroupFile(v2.directory, 'cgroup.kill', '1');
     } catch (error) {
       // Before Linux 5.14 there is no such file.
       if (!(error instanceof CgroupError && error.errno === 'ENOENT')) throw error;
-      await killFrozen(place, v2.directory, signal);
+      await killFrozen(place, [v2.directory], signal);
     }
     await until(() => readKeyed(v2.directory, 'cgroup.events')['populated'] === 0, 'kill', v2.directory, signal);
     return;
   }
-  const directory = v1['freezer'] ?? Object.values(v1)[0];
-  if (directory === undefined) return;
-  await killFrozen(place, directory, signal);
-  await until(() => pidsIn(directory).length === 0, 'kill', directory, signal);
+  // Threads may be in sub-groups that some of the hierarchies have.
+  const directories = [...new Set(v1['freezer'] === undefined ? Object.values(v1) : [v1['freezer']])];
+  const [first] = directories;
+  if (first === undefined) throw noFreezer('kill', path);
+  await until(() => killOnce(place, directories, signal), 'kill', first, signal);
+}
+
+/** @returns whether none was left; without a freezer some may start others meanwhile, which are next */
+async function killOnce(
+  place: CgroupPlace,
+  directories: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  if (pidsIn(directories).length === 0) return true;
+  await killFrozen(place, directories, signal);
+  return false;
 }
 
 /** Frozen first, so that none of them starts another meanwhile; SIGKILL waits for them until they are thawed. */
-async function killFrozen(place: CgroupPlace, directory: string, signal: AbortSignal | undefined): Promise<void> {
+async function killFrozen(
+  place: CgroupPlace,
+  directories: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
   const canFreeze = place.v2 !== undefined || place.v1['freezer'] !== undefined;
   if (canFreeze) await freeze(place, { signal });
-  for (const pid of pidsIn(directory)) {
+  for (const pid of pidsIn(directories)) {
     try {
       process.kill(pid, 'SIGKILL');
     } catch (error) {
@@ -82,12 +105,24 @@ async function killFrozen(place: CgroupPlace, directory: string, signal: AbortSi
   if (canFreeze) await thaw(place, { signal });
 }
 
-/** Those that live: ended ones stay listed until their parents have waited for them, in v1. */
-function pidsIn(directory: string): number[] {
-  return (readIfThere(directory, 'cgroup.procs') ?? '')
-    .split('\n')
-    .filter((line) => line !== '' && !isZombie(line))
-    .map(Number);
+/** Those that live, in these groups and in those below: ended ones stay listed until their parents have waited for them, in v1. */
+function pidsIn(directories: readonly string[]): number[] {
+  const pids = directories.flatMap((directory) => [
+    ...(readIfThere(directory, 'cgroup.procs') ?? '').split('\n').filter((line) => line !== '' && !isZombie(line)),
+    ...pidsIn(subgroupsOf(directory)),
+  ]);
+  return [...new Set(pids.map(Number))];
+}
+
+function subgroupsOf(directory: string): string[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => `${directory}/${name}`);
+  } catch (error) {
+    // Removed meanwhile.
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+    throw error;
+  }
 }
 
 function isZombie(pid: string): boolean {
@@ -101,12 +136,12 @@ function isZombie(pid: string): boolean {
 }
 
 async function until(
-  isDone: () => boolean,
+  isDone: () => boolean | Promise<boolean>,
   what: string,
   directory: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  for (let waitedMs = 0; !isDone(); waitedMs += POLL_MS) {
+  for (let waitedMs = 0; !(await isDone()); waitedMs += POLL_MS) {
     if (waitedMs >= PATIENCE_MS) {
       throw new CgroupError({
         operation: what,

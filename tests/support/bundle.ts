@@ -12,8 +12,13 @@ import { build } from 'esbuild';
 
 const CACHE = fileURLToPath(new URL('../../node_modules/.cache/nestling-tests/', import.meta.url));
 
-/** The path of an `.mjs` with all of the entry's own modules in it; npm packages stay imports. Cached by content. */
-export async function bundleScript(entryTs: string): Promise<string> {
+export interface BundleOptions {
+  /** Packages that stay imports; default: all npm packages. */
+  external?: readonly string[];
+}
+
+/** The path of an `.mjs` with all of the entry's own modules in it. Cached by content. */
+export async function bundleScript(entryTs: string, { external }: BundleOptions = {}): Promise<string> {
   const result = await build({
     entryPoints: [entryTs],
     bundle: true,
@@ -21,7 +26,7 @@ export async function bundleScript(entryTs: string): Promise<string> {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    packages: 'external',
+    ...(external === undefined ? { packages: 'external' } : { external: [...external] }),
     logLevel: 'silent',
   });
   const text = result.outputFiles[0]?.text;

@@ -1,7 +1,7 @@
 /** Disk traffic in cgroup v1. Its twin is `../v2/io.ts`. */
 import { existsSync } from 'node:fs';
 import type { CgroupAction } from '../action.ts';
-import { blockDeviceNumber } from '../block-device.ts';
+import { blockDeviceNumber, blockDevicePath } from '../block-device.ts';
 import { readIfThere, readNumber, requireRange, write } from '../files.ts';
 import type { BlkioDeviceTuning, BlkioTuning } from '../tuning.ts';
 
@@ -24,6 +24,8 @@ export function setBlkio(directory: string, tuning: BlkioTuning, numberOf = bloc
     }
     if (device.weight === undefined) continue;
     const file = bfqFile(directory, 'blkio.weight_device', 'blkio.bfq.weight_device');
+    // 0 gives it the group's own weight again.
+    if (device.weight !== 0) requireWeight(device.weight, directory, file);
     actions.push(write(directory, file, `${numberOf(device.path, directory, file)} ${device.weight}`));
   }
   return actions;
@@ -32,9 +34,12 @@ export function setBlkio(directory: string, tuning: BlkioTuning, numberOf = bloc
 /** CFQ's file is gone with Linux 5.0; BFQ has one of its own, with another range. */
 function setWeight(directory: string, weight: number): CgroupAction {
   const file = bfqFile(directory, 'blkio.weight', 'blkio.bfq.weight');
-  const isBfq = file === 'blkio.bfq.weight';
-  requireRange('the weight', weight, { min: isBfq ? 1 : 100, max: 1000, directory, file });
+  requireWeight(weight, directory, file);
   return write(directory, file, weight);
+}
+
+function requireWeight(weight: number, directory: string, file: string): void {
+  requireRange('the weight', weight, { min: file.startsWith('blkio.bfq.') ? 1 : 100, max: 1000, directory, file });
 }
 
 /** The group may not be there yet: then its parent tells what the kernel has. */
@@ -44,8 +49,28 @@ function bfqFile(directory: string, file: string, bfqFileName: string): string {
   return !isThere(file) && isThere(bfqFileName) ? bfqFileName : file;
 }
 
-export function readBlkio(directory: string): BlkioTuning {
-  return { weight: readNumber(directory, 'blkio.weight') ?? readNumber(directory, 'blkio.bfq.weight') };
+/** Devices are those that have a limit or a weight of their own. */
+export function readBlkio(directory: string, pathOf = blockDevicePath): BlkioTuning {
+  const devices = new Map<string, BlkioDeviceTuning>();
+  const weights = ['blkio.weight_device', 'blkio.bfq.weight_device'].map((file) => ['weight', file] as const);
+  for (const [field, file] of [...weights, ...THROTTLES]) {
+    for (const line of (readIfThere(directory, file) ?? '').split('\n')) {
+      const [number, value] = line.split(/\s+/);
+      // BFQ's file begins with `default 100`.
+      if (number === undefined || value === undefined || !number.includes(':')) continue;
+      devices.set(number, { ...(devices.get(number) ?? { path: pathOf(number) }), [field]: Number(value) });
+    }
+  }
+  return {
+    weight: readNumber(directory, 'blkio.weight') ?? readDefault(directory, 'blkio.bfq.weight'),
+    ...(devices.size === 0 ? {} : { devices: [...devices.values()] }),
+  };
+}
+
+/** `default 100` with Linux 5.x, `100` before. */
+function readDefault(directory: string, file: string): number | undefined {
+  const weight = /^(?:default )?(\d+)$/m.exec(readIfThere(directory, file) ?? '')?.[1];
+  return weight === undefined ? undefined : Number(weight);
 }
 
 /** What went to and from one device. */

@@ -1,9 +1,9 @@
 /** Disk traffic in cgroup v2. Its twin is `../v1/blkio.ts`. */
 import { existsSync } from 'node:fs';
 import type { CgroupAction } from '../action.ts';
-import { blockDeviceNumber } from '../block-device.ts';
+import { blockDeviceNumber, blockDevicePath } from '../block-device.ts';
 import { readIfThere, requireRange, write } from '../files.ts';
-import type { BlkioTuning } from '../tuning.ts';
+import type { BlkioDeviceTuning, BlkioTuning } from '../tuning.ts';
 import type { IoStats } from '../v1/blkio.ts';
 
 const THROTTLES = [
@@ -18,7 +18,7 @@ export function setIo(directory: string, tuning: BlkioTuning, numberOf = blockDe
   const actions: CgroupAction[] = [];
   const weightFile = ioWeightFile(directory);
   if (tuning.weight !== undefined) {
-    requireRange('the weight', tuning.weight, { min: 1, max: 10_000, directory, file: weightFile });
+    requireWeight(tuning.weight, directory, weightFile);
     actions.push(write(directory, weightFile, `default ${tuning.weight}`));
   }
   for (const device of tuning.devices ?? []) {
@@ -30,7 +30,9 @@ export function setIo(directory: string, tuning: BlkioTuning, numberOf = blockDe
       actions.push(write(directory, 'io.max', `${numberOf(device.path, directory, 'io.max')} ${limits.join(' ')}`));
     }
     if (device.weight !== undefined) {
-      actions.push(write(directory, weightFile, `${numberOf(device.path, directory, weightFile)} ${device.weight}`));
+      const number = numberOf(device.path, directory, weightFile);
+      if (device.weight !== 0) requireWeight(device.weight, directory, weightFile);
+      actions.push(write(directory, weightFile, `${number} ${device.weight === 0 ? 'default' : device.weight}`));
     }
   }
   return actions;
@@ -43,10 +45,33 @@ function ioWeightFile(directory: string): string {
   return !isThere('io.weight') && isThere('io.bfq.weight') ? 'io.bfq.weight' : 'io.weight';
 }
 
-export function readIo(directory: string): BlkioTuning {
-  const text = readIfThere(directory, 'io.weight') ?? readIfThere(directory, 'io.bfq.weight') ?? '';
-  const weight = /^(?:default )?(\d+)$/m.exec(text)?.[1];
-  return { weight: weight === undefined ? undefined : Number(weight) };
+/** BFQ's own range is smaller than io.cost's. */
+function requireWeight(weight: number, directory: string, file: string): void {
+  requireRange('the weight', weight, { min: 1, max: file === 'io.bfq.weight' ? 1000 : 10_000, directory, file });
+}
+
+/** Devices are those that have a limit or a weight of their own; what is unlimited is 0. */
+export function readIo(directory: string, pathOf = blockDevicePath): BlkioTuning {
+  const weights = readIfThere(directory, 'io.weight') ?? readIfThere(directory, 'io.bfq.weight') ?? '';
+  const weight = /^(?:default )?(\d+)$/m.exec(weights)?.[1];
+  const devices = new Map<string, BlkioDeviceTuning>();
+  for (const [, number = '', value] of weights.matchAll(/^(\d+:\d+) (\d+)$/gm)) {
+    devices.set(number, { path: pathOf(number), weight: Number(value) });
+  }
+  for (const line of (readIfThere(directory, 'io.max') ?? '').split('\n')) {
+    const [number = '', ...fields] = line.trim().split(' ');
+    if (!number.includes(':')) continue;
+    const limits = fields.flatMap((field): [string, number][] => {
+      const [key, value] = field.split('=');
+      const name = THROTTLES.find(([, kernelName]) => kernelName === key)?.[0];
+      return name === undefined ? [] : [[name, value === 'max' ? 0 : Number(value)]];
+    });
+    devices.set(number, { ...(devices.get(number) ?? { path: pathOf(number) }), ...Object.fromEntries(limits) });
+  }
+  return {
+    weight: weight === undefined ? undefined : Number(weight),
+    ...(devices.size === 0 ? {} : { devices: [...devices.values()] }),
+  };
 }
 
 export function statIo(directory: string): IoStats[] {

@@ -9,7 +9,7 @@ import { cp, mkdir, rm, symlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { findProgram } from '../../../src/process/find-program.ts';
+import { findProgram, lookUpProgram } from '../../../src/process/find-program.ts';
 import { buildOnce } from './cache.ts';
 
 const run = promisify(execFile);
@@ -27,8 +27,27 @@ const PACKAGES = ['koffi', '@koromix'];
 /** Changes when the image is made otherwise from the same files. */
 const IMAGE_VERSION = '1';
 
-/** Programs that must be here to make the images, with the packages that bring them. */
-export const IMAGE_TOOLS: Readonly<Record<string, string>> = { 'mkfs.ext4': 'e2fsprogs', ldd: 'libc-bin' };
+/** Programs that must be here to make images, with the packages that bring them. */
+const IMAGE_TOOLS: Readonly<Record<string, string>> = { 'mkfs.ext4': 'e2fsprogs', ldd: 'libc-bin' };
+
+export interface GuestNeeds {
+  /** More programs, with the packages that bring them. */
+  readonly tools?: Readonly<Record<string, string>>;
+  /** Files of other owners are made. */
+  readonly root?: boolean;
+}
+
+/** Why this host cannot make guests that run our programs; undefined: it can. Where all tests must run (CI) that is an error. */
+export function whyNoProgramGuests({ tools = {}, root = false }: GuestNeeds = {}): string | undefined {
+  const missing = Object.entries({ ...IMAGE_TOOLS, ...tools }).filter(([name]) => lookUpProgram(name) === undefined);
+  const reasons = missing.map(([name, debianPackage]) => `${name} is not here: apt-get install ${debianPackage}`);
+  if (process.arch !== 'x64') reasons.push(`the guests take this host's Node, which is for ${process.arch}`);
+  if (root && process.getuid?.() !== 0) reasons.push('making the disk takes root');
+  if (reasons.length === 0) return undefined;
+  const why = reasons.join('; ');
+  if (process.env['CI'] !== undefined) throw new Error(`make guests that run our programs: ${why}`);
+  return why;
+}
 
 /**
  * Path of an ext4 image with `usr/bin/node`, tools, QEMU (where installed) and `node_modules`. As in merged distributions, `bin`, `lib` and
@@ -62,8 +81,7 @@ export async function makeExt4(tree: string, image: string): Promise<void> {
   const sizeKiB = Math.ceil(Number.parseInt(stdout, 10) * 1.15) + 16 * 1024;
   // Read-only in use: no journal, nothing reserved.
   const options = ['-q', '-F', '-m', '0', '-O', '^has_journal', '-E', 'lazy_itable_init=0,root_owner=0:0'];
-  const path = `${process.env['PATH']}:/usr/sbin:/sbin`;
-  await run('mkfs.ext4', [...options, '-d', tree, image, `${sizeKiB}k`], { env: { ...process.env, PATH: path } });
+  await run(findProgram('mkfs.ext4'), [...options, '-d', tree, image, `${sizeKiB}k`]);
 }
 
 /** Where each file goes in the image (without leading slash) and where it is here. */

@@ -12,7 +12,7 @@ import { StreamText } from '../until.ts';
 import { type CpioEntry, writeCpio } from './cpio.ts';
 import { LINUX_GUEST_CMDLINE, linuxGuest } from './linux-guest.ts';
 
-const READY = 'nestling session ready\r\n';
+const READY = 'nestling session ready\n';
 const BOOT_PATIENCE_MS = 150_000;
 const RUN_PATIENCE_MS = 90_000;
 const SECTOR_BYTES = 512;
@@ -112,10 +112,10 @@ export class ProgramGuest implements AsyncDisposable {
     if (command.includes('\n')) throw new TypeError('a command is one line');
     const id = ++this.#runs;
     await this.domain.console().write(`${id} ${command}\n`);
-    const answer = await this.#console.until(new RegExp(`^@${id} .*\r\n`, 'm'), {
+    const answer = await this.#console.until(new RegExp(`^@${id} .*\n`, 'm'), {
       signal: AbortSignal.timeout(timeoutMs),
     });
-    const match = /@\d+ (\d+) (\S*) (\S*)\r\n$/.exec(answer);
+    const match = /@\d+ (\d+) (\S*) (\S*)\n$/.exec(answer);
     if (match === null) throw new Error(`the guest's answer to '${command}' is not one: ${answer}`);
     const [status = '', stdout = '', stderr = ''] = match.slice(1);
     return { status: Number(status), stdout: fromBase64(stdout), stderr: fromBase64(stderr) };
@@ -142,7 +142,7 @@ function fromBase64(text: string): string {
 async function programsDisk({ programs, files = {} }: ProgramGuestOptions): Promise<Buffer> {
   const bundles = await Promise.all(
     programs.map(async (entry): Promise<CpioEntry> => {
-      const content = readFileSync(await bundleScript(entry.pathname));
+      const content = readFileSync(await bundleScript(entry.pathname, { external: ['koffi'] }));
       return { path: `${basename(entry.pathname, '.ts')}.mjs`, type: 'file', content };
     }),
   );

@@ -12,7 +12,7 @@ export BOX="$1" BOX_GROUP=/sys/fs/cgroup/"$1" BOX_FOREIGN=$foreign
 shift
 echo '+cpu +cpuset +memory +io +pids' > /sys/fs/cgroup/cgroup.subtree_control
 mkdir "$BOX_GROUP"
-sh -c 'echo 0 > "$BOX_GROUP/cgroup.procs" && exec unshare --cgroup --mount sh -c "
+sh -c 'echo 0 > "$BOX_GROUP/cgroup.procs" && exec /usr/bin/unshare --cgroup --mount sh -c "
   umount /sys/fs/cgroup
   mount -t cgroup2 none /sys/fs/cgroup
   if [ -n \"\$BOX_FOREIGN\" ]; then (sleep 1000 > /dev/null 2>&1 &); fi

@@ -5,6 +5,7 @@ mount -t ext4 -o ro /dev/vda /node
 ln -s /node/usr /usr
 ln -s /node/lib64 /lib64
 ln -s /node/node_modules /node_modules
+ln -s /proc/self/fd /dev/fd
 (cd /programs && cpio -id < /dev/vdb 2> /dev/null)
 mount -t cgroup2 none /sys/fs/cgroup
 # busybox first has its own unshare, without --cgroup.
