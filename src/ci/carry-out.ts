@@ -1,36 +1,35 @@
 /**
  * Carries a plan out, step by step, and remembers before each one how it is undone, so that `--undo` gives everything back, also after a crash
- * in the middle. The first failure stops.
+ * in the middle. The first failure stops; what its step had done by then is given back at once.
  */
-import { spawn } from 'node:child_process';
 import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
-import { join } from 'node:path';
-import { setTimeout as pause } from 'node:timers/promises';
-import type { CgroupAction } from '../cgroup/action.ts';
 import { applyActions } from '../cgroup/apply.ts';
 import { prepare } from '../cgroup/prepare.ts';
 import { writeFileAtomic } from '../core/fs.ts';
 import { LogSource } from '../core/log-source.ts';
 import { runCommand } from '../process/run-command.ts';
-import type { CiPlan } from './plan.ts';
+import { type StartedService, startService, stopService } from './run-service.ts';
 import { type CiAction, type CiStep, formatAction } from './step.ts';
 
 /** A step that failed: what, why, and what to do. */
 export class CiStepError extends Error {
   override readonly name = 'CiStepError';
+  /** The step's. */
+  readonly id: string;
+
+  constructor(id: string, message: string, cause: unknown) {
+    super(message, { cause });
+    this.id = id;
+  }
 }
 
 const log = new LogSource('util.command');
-/** A daemon that has not made its socket by then never will. */
-const SERVICE_TIMEOUT_MS = 20_000;
-const POLL_MS = 20;
 
+/** What is remembered of one step. */
 interface Undo {
+  readonly id: string;
   readonly commands: readonly CiAction[];
-  readonly cgroups: readonly CgroupAction[];
-  /** Pids of daemons, with their names: a pid may be somebody else's by now. */
-  readonly services: readonly { readonly pid: number; readonly name: string }[];
+  readonly services: readonly StartedService[];
 }
 
 export interface CarryOutOptions {
@@ -42,56 +41,81 @@ export interface CarryOutOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** @returns how many steps were refused @throws CiStepError, CgroupError */
-export async function carryOut(plan: CiPlan, options: CarryOutOptions): Promise<number> {
-  let refused = 0;
-  for (const step of plan.steps) {
+/** @returns the steps that cannot be done here @throws CiStepError */
+export async function carryOut(steps: readonly CiStep[], options: CarryOutOptions): Promise<CiStep[]> {
+  const refused: CiStep[] = [];
+  for (const step of steps) {
     if (step.done || step.refusal !== undefined) {
-      if (!step.done) refused++;
+      if (!step.done) refused.push(step);
       options.onStep?.(step, step.done ? 'already' : 'refused');
       continue;
     }
-    await remember(options.stateFile, { commands: step.undo });
+    await remember(options.stateFile, { id: step.id, commands: step.undo, services: [] });
     for (const action of step.actions) await perform(action, step, options);
     options.onStep?.(step, 'done');
-  }
-  if (plan.cgroups !== undefined && (plan.cgroups.actions.length > 0 || plan.cgroups.refusals.length > 0)) {
-    await remember(options.stateFile, { cgroups: plan.cgroups.undo });
-    prepare(plan.cgroups);
   }
   return refused;
 }
 
-/** Gives back what was done, last first. @returns a line for each thing that could not be given back */
-export async function undoAll({ stateFile }: Pick<CarryOutOptions, 'stateFile'>): Promise<string[]> {
+export interface GivenBack {
+  /** Steps that are as if they had never been. */
+  readonly undone: readonly string[];
+  /** A line for each thing that could not be given back; its step stays remembered. */
+  readonly problems: readonly string[];
+}
+
+/** Gives back what was done, last first. */
+export async function undoAll({ stateFile }: Pick<CarryOutOptions, 'stateFile'>): Promise<GivenBack> {
+  const undone: string[] = [];
   const problems: string[] = [];
-  for (const { commands, cgroups, services } of readState(stateFile).toReversed()) {
-    for (const { pid, name } of services) if (isNamed(pid, name)) process.kill(pid, 'SIGTERM');
-    for (const action of commands) {
-      try {
-        await performPlain(action);
-      } catch (error) {
-        problems.push(error instanceof Error ? error.message : String(error));
-      }
-    }
+  const kept: Undo[] = [];
+  for (const entry of readState(stateFile).toReversed()) {
+    const faults = await undoOne(entry);
+    if (faults.length > 0) kept.unshift(entry);
+    else undone.push(entry.id);
+    problems.push(...faults);
+  }
+  await writeState(stateFile, kept);
+  return { undone, problems };
+}
+
+async function undoOne({ id, commands, services }: Undo): Promise<string[]> {
+  const faults: string[] = [];
+  for (const attempt of [
+    ...services.map((service) => async () => await stopService(service)),
+    ...commands.map((action) => async () => await performPlain(action)),
+  ]) {
     try {
-      applyActions(cgroups);
+      await attempt();
     } catch (error) {
-      problems.push(error instanceof Error ? error.message : String(error));
+      faults.push(`${id}: ${messageOf(error)}`);
     }
   }
-  rmSync(stateFile, { force: true });
-  return problems;
+  return faults;
 }
 
 async function perform(action: CiAction, step: CiStep, options: CarryOutOptions): Promise<void> {
+  const { stateFile } = options;
   try {
-    if (action.kind === 'service') await startService(action, options);
-    else await performPlain(action);
+    if (action.kind !== 'service') return await performPlain(action);
+    // The step's own entry is the last one: it gets the daemon as soon as there is one.
+    await startService(action, {
+      ...options,
+      onStarted: async (service) => {
+        const state = readState(stateFile);
+        await writeState(stateFile, [...state.slice(0, -1), { id: step.id, commands: step.undo, services: [service] }]);
+      },
+    });
   } catch (cause) {
+    const state = readState(stateFile);
+    const last = state.at(-1);
+    // What cannot be given back now, can perhaps later.
+    if (last?.id === step.id && (await undoOne(last)).length === 0) await writeState(stateFile, state.slice(0, -1));
     options.signal?.throwIfAborted();
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new CiStepError(`${step.title}: '${formatAction(action)}' failed: ${why}`, { cause });
+    const fix = step.fix === undefined ? '' : `; ${step.fix}`;
+    const what = action.kind === 'open' ? `${action.path} cannot be opened` : `'${formatAction(action)}' failed`;
+    const message = action.kind === 'prepare-cgroups' ? messageOf(cause) : `${what}: ${messageOf(cause)}${fix}`;
+    throw new CiStepError(step.id, `${step.title}: ${message}`, cause);
   }
 }
 
@@ -104,77 +128,40 @@ async function performPlain(action: CiAction): Promise<void> {
       return;
     }
     case 'write':
-      writeFileSync(action.path, action.content);
-      return;
+      return writeFileSync(action.path, action.content);
     case 'remove':
-      rmSync(action.path, { force: true });
-      return;
+      return rmSync(action.path, { force: true });
     case 'mkdir':
       mkdirSync(action.path, { recursive: true });
       return;
-    default:
-      // Services are started with their state and log at hand.
+    case 'open':
+      return closeSync(openSync(action.path, 'r+'));
+    case 'prepare-cgroups':
+      prepare(action.plan);
       return;
+    case 'change-cgroups':
+      applyActions(action.actions);
+      return;
+    case 'service':
+      // Started with state and log at hand; nothing that is given back is one.
+      return;
+    default:
+      return action satisfies never;
   }
 }
 
-/** Its own session: it outlives this command, and the job ends it with the container. */
-async function startService(
-  { command, args, socket, client }: Extract<CiAction, { kind: 'service' }>,
-  { stateFile, logFolder, signal }: CarryOutOptions,
-): Promise<void> {
-  mkdirSync(logFolder, { recursive: true });
-  const logPath = join(logFolder, `${command}.log`);
-  const output = openSync(logPath, 'a', 0o600);
-  const child = spawn(command, args, { detached: true, stdio: ['ignore', output, output] });
-  closeSync(output);
-  let ended: string | undefined;
-  child.once('error', (error) => (ended = error.message));
-  child.once('exit', (status, killer) => (ended = `it ended with ${killer ?? `status ${status}`}`));
-  child.unref();
-  if (child.pid !== undefined)
-    await remember(stateFile, { services: [{ pid: child.pid, name: command.slice(0, 15) }] });
-  for (let waitedMs = 0; !(await answers(socket)); waitedMs += POLL_MS) {
-    if (ended !== undefined) throw new Error(`${ended}; ${lastWords(logPath)}`);
-    if (waitedMs >= SERVICE_TIMEOUT_MS)
-      throw new Error(`nobody answers at ${socket} after ${SERVICE_TIMEOUT_MS / 1000} s; see ${logPath}`);
-    await pause(POLL_MS, undefined, { signal });
-  }
-  const [program, ...words] = client ?? [];
-  if (program === undefined) return;
-  const { status, stderr } = await runCommand(program, words, { timeout: SERVICE_TIMEOUT_MS, signal });
-  if (status !== 0) throw new Error(`it answers no client: ${ended ?? stderr.trim()}; ${lastWords(logPath)}`);
-}
-
-/** A socket that is there may be a dead daemon's. */
-async function answers(path: string): Promise<boolean> {
-  if (!existsSync(path)) return false;
-  return await new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once('connect', () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once('error', () => resolve(false));
-  });
-}
-
-function lastWords(path: string): string {
-  return readFileSync(path, 'utf8').trim().split('\n').at(-1) ?? '';
-}
-
-function isNamed(pid: number, name: string): boolean {
-  try {
-    return readFileSync(`/proc/${pid}/comm`, 'utf8').trim() === name;
-  } catch {
-    return false;
-  }
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** Before a step is carried out: what a crash leaves can be undone too. */
-async function remember(stateFile: string, undo: Partial<Undo>): Promise<void> {
-  const state = [...readState(stateFile), { commands: [], cgroups: [], services: [], ...undo }];
-  await writeFileAtomic(stateFile, `${JSON.stringify(state, undefined, 2)}\n`);
+async function remember(stateFile: string, undo: Undo): Promise<void> {
+  await writeState(stateFile, [...readState(stateFile), undo]);
+}
+
+async function writeState(stateFile: string, state: readonly Undo[]): Promise<void> {
+  if (state.length === 0) rmSync(stateFile, { force: true });
+  else await writeFileAtomic(stateFile, `${JSON.stringify(state, undefined, 2)}\n`);
 }
 
 function readState(stateFile: string): Undo[] {

@@ -1,12 +1,19 @@
 /** Collects what a bug report needs into one folder: every item bounded in size and time, secrets taken out, failures noted and passed over. */
 import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readSync, statSync, writeFileSync } from 'node:fs';
+import { release } from 'node:os';
 import { join } from 'node:path';
 import { detectCgroups } from '../cgroup/detect.ts';
 import { listPartitions } from '../cgroup/partition.ts';
 import { findStaleGroups } from '../cgroup/stale.ts';
+import { runtimeDirCandidates } from '../core/fs-runtime-dir.ts';
 import { realHost } from '../doctor/finding.ts';
 import { checkHost } from '../doctor/host-checks.ts';
 import { runCommand } from '../process/run-command.ts';
+import { VERSION } from '../version.ts';
+import { formatCgroupTree } from './cgroup-tree.ts';
+import { COMMANDS, DEVICES, FILES, LOG_FOLDERS, VERSIONS } from './debug-items.ts';
+import { formatProcessTree, readNamespaces, readProcesses } from './process-tree.ts';
+import { redactEnvironment, redactText, redactXml } from './redact.ts';
 
 export interface DebugOptions {
   readonly folder: string;
@@ -17,89 +24,78 @@ export interface DebugOptions {
 
 /** Of one file; the end is kept. */
 const MAX_BYTES = 256 * 1024;
+/** The newest ones. */
+const MAX_LOGS = 30;
 const COMMAND_TIMEOUT_MS = 10_000;
-const SECRET_NAME = /TOKEN|SECRET|PASSWORD|PASSWD|KEY|CREDENTIAL|AUTH/i;
-
-/** File name, command, and what it tells. */
-const COMMANDS: readonly (readonly [file: string, command: readonly string[], what: string])[] = [
-  [
-    'processes.txt',
-    ['ps', '-eo', 'pid,ppid,user,stat,cgroupns,pidns,etimes,rss,args', '--forest'],
-    'processes as a tree, with their namespaces',
-  ],
-  ['links.txt', ['ip', '-details', 'address'], 'network interfaces'],
-  ['routes.txt', ['ip', 'route'], 'routes'],
-  ['nft.txt', ['nft', 'list', 'ruleset'], 'firewall rules (nft)'],
-  ['iptables.txt', ['iptables-save'], 'firewall rules (iptables)'],
-  ['dmesg.txt', ['dmesg', '--ctime'], "the kernel's messages"],
-  ['lscpu.txt', ['lscpu'], 'processor'],
-  ['df.txt', ['df', '-h'], 'space'],
-  ['qemu.txt', ['qemu-system-x86_64', '--version'], "QEMU's version"],
-  [
-    'packages.txt',
-    [
-      'dpkg-query',
-      '-W',
-      'qemu*',
-      'libvirt*',
-      'ovmf',
-      'swtpm*',
-      'virtiofsd',
-      'passt',
-      'crun',
-      'dnsmasq*',
-      'iptables',
-      'nftables',
-    ],
-    'installed packages',
-  ],
-];
-
-const FILES: readonly (readonly [file: string, path: string, what: string])[] = [
-  ['mountinfo.txt', '/proc/self/mountinfo', 'mounts'],
-  ['self-cgroup.txt', '/proc/self/cgroup', 'the cgroups of this program'],
-  ['cgroups.txt', '/proc/cgroups', "the kernel's controllers"],
-  ['limits.txt', '/proc/self/limits', 'limits'],
-  ['status.txt', '/proc/self/status', 'capabilities and filters'],
-  ['meminfo.txt', '/proc/meminfo', 'memory'],
-  ['modules.txt', '/proc/modules', 'kernel modules'],
-  ['misc.txt', '/proc/misc', 'misc devices (kvm, tun)'],
-  ['cmdline.txt', '/proc/cmdline', 'kernel command line'],
-  ['os-release.txt', '/etc/os-release', 'distribution'],
-];
-
-const LOG_FOLDERS = ['/var/log/libvirt', '/var/log/libvirt/qemu', '/var/log/libvirt/lxc', '/var/log/nestling'];
 
 /** @returns lines that say what could not be had */
 export async function collectDebug({ folder, guest, signal }: DebugOptions): Promise<string[]> {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const collector = new Collector(folder);
-  await Promise.all(
-    COMMANDS.map(async ([file, [command = '', ...args], what]) => {
-      const { stdout, stderr, error } = await runCommand(command, args, {
-        timeout: COMMAND_TIMEOUT_MS,
-        maxBuffer: 64 * 1024 * 1024,
-        signal,
-      });
-      if (stdout === '' && error !== undefined) collector.miss(file, stderr.trim().split('\n')[0] ?? error.message);
-      else collector.add(file, what, stdout);
-    }),
-  );
-  for (const [file, path, what] of FILES) collector.try(file, what, () => readFileSync(path, 'utf8'));
+  await Promise.all([addVersions(collector, signal), addCommands(collector, signal), addDoctor(collector, signal)]);
+  for (const [file, path, what] of FILES) collector.try(file, what, () => redactText(readFileSync(path, 'utf8')));
   collector.add('environment.txt', 'environment, without secrets', redactEnvironment(process.env));
-  collector.try('devices.txt', 'device nodes', () => listDevices());
-  collector.try('cgroup-tree.txt', 'cgroups with their key files and processes', () => cgroupTree());
+  collector.try('devices.txt', 'device nodes', () => DEVICES.map(describeDevice).join(''));
+  collector.try('processes.txt', 'processes as a tree, with their cgroups and namespaces', () =>
+    redactText(formatProcessTree(readProcesses(), readNamespaces('/proc/self'))),
+  );
+  const mountPoints = detectCgroups().hierarchies.map(({ mountPoint }) => mountPoint);
+  collector.try('cgroup-tree.txt', 'cgroups with their key files and processes', () => formatCgroupTree(mountPoints));
   collector.try('cgroup-host.json', 'what Nestling reads of them', () =>
     toJson({ host: detectCgroups(), partitions: listPartitions(), stale: findStaleGroups() }),
   );
-  collector.add('doctor.json', "the doctor's findings", toJson(await checkHost(realHost(signal))));
-  for (const path of LOG_FOLDERS.flatMap(filesIn)) {
-    collector.try(`logs${path.replaceAll('/', '-')}`, `end of ${path}`, () => readEnd(path));
-  }
-  if (guest !== undefined)
-    collector.add('guest.xml', `the definition ${guest.name}, without passwords`, redactXml(guest.xml));
+  for (const path of newest(logFolders().flatMap(filesIn)))
+    collector.try(`logs${path.replaceAll('/', '-')}`, `end of ${path}`, () => redactText(readEnd(path)));
+  if (guest !== undefined) await addGuest(collector, guest, signal);
   collector.finish();
   return collector.missing;
+}
+
+/** One line for each program: its version, or that it is not there. */
+async function addVersions(collector: Collector, signal: AbortSignal | undefined): Promise<void> {
+  const lines = await Promise.all(
+    VERSIONS.map(async ([command, ...args]) => {
+      const { stdout, stderr, status } = await runCommand(command, args, { timeout: COMMAND_TIMEOUT_MS, signal });
+      const line = `${stdout}${stderr}`.trim().split('\n')[0] ?? '';
+      return `${command}: ${status === undefined && line === '' ? 'not there' : line}\n`;
+    }),
+  );
+  const own = `nestling: ${VERSION}\nnode: ${process.version} ${process.arch}\nkernel: ${release()}\n`;
+  collector.add('versions.txt', 'versions', `${own}${lines.join('')}`);
+}
+
+async function addCommands(collector: Collector, signal: AbortSignal | undefined): Promise<void> {
+  await Promise.all(
+    COMMANDS.map(async ([file, [command, ...args], what]) => {
+      const options = { timeout: COMMAND_TIMEOUT_MS, killSignal: 'SIGKILL', maxBuffer: 64 << 20, signal } as const;
+      const { stdout, stderr, error } = await runCommand(command, args, options);
+      if (stdout !== '') collector.add(file, what, redactText(stdout));
+      else if (error !== undefined) collector.miss(file, stderr.trim().split('\n')[0] || error.message);
+      else collector.add(file, what, '(empty)\n');
+    }),
+  );
+}
+
+/** What `nestling doctor --json` says, the verdict on KVM with it. */
+async function addDoctor(collector: Collector, signal: AbortSignal | undefined): Promise<void> {
+  collector.add('doctor.json', "the doctor's findings", toJson({ findings: await checkHost(realHost(signal)) }));
+}
+
+/** The definition and how QEMU would be started for it, or why it cannot be. */
+async function addGuest(
+  collector: Collector,
+  { xml, name }: { readonly xml: string; readonly name: string },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  collector.add('guest.xml', `the definition ${name}, without passwords`, redactXml(xml));
+  const { nativeCommand } = await import('../driver/qemu/runtime/native-command.ts');
+  try {
+    const plan = await nativeCommand(xml, { fileName: name, signal });
+    collector.add('guest-plan.txt', "QEMU's command line for it", redactText(plan));
+  } catch (error) {
+    signal?.throwIfAborted();
+    collector.miss('guest-plan.txt', error instanceof Error ? error.message : String(error));
+  }
 }
 
 class Collector {
@@ -112,15 +108,7 @@ class Collector {
   }
 
   add(file: string, what: string, content: string): void {
-    const bytes = Buffer.from(content);
-    const kept =
-      bytes.length > MAX_BYTES
-        ? Buffer.concat([
-            Buffer.from(`(the first ${bytes.length - MAX_BYTES} bytes are left out)\n`),
-            bytes.subarray(-MAX_BYTES),
-          ])
-        : bytes;
-    writeFileSync(join(this.#folder, file), kept, { mode: 0o600 });
+    writeFileSync(join(this.#folder, file), keepEnd(content), { mode: 0o600 });
     this.#index.push(`${file.padEnd(24)} ${what}`);
   }
 
@@ -138,7 +126,7 @@ class Collector {
 
   finish(): void {
     const { missing } = this;
-    if (missing.length > 0) this.add('errors.txt', 'what could not be had', `${missing.join('\n')}\n`);
+    if (missing.length > 0) this.add('errors.txt', 'what could not be had', `${missing.toSorted().join('\n')}\n`);
     const index = this.#index.toSorted().join('\n');
     writeFileSync(
       join(this.#folder, 'README.txt'),
@@ -148,87 +136,52 @@ class Collector {
   }
 }
 
-/** Values of variables whose names sound like secrets are left out. */
-export function redactEnvironment(env: NodeJS.ProcessEnv): string {
-  return Object.entries(env)
-    .toSorted(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, value]) => `${name}=${SECRET_NAME.test(name) ? '(left out)' : value}\n`)
-    .join('');
+function keepEnd(content: string): Uint8Array {
+  const bytes = Buffer.from(content);
+  if (bytes.length <= MAX_BYTES) return bytes;
+  const note = Buffer.from(`(the first ${bytes.length - MAX_BYTES} bytes are left out)\n`);
+  return Buffer.concat([note, bytes.subarray(-MAX_BYTES)]);
 }
 
-/** Passwords of displays, and secrets of qemu:commandline, go. */
-export function redactXml(xml: string): string {
-  return xml
-    .replace(/(\b(?:passwd|password|secret|auth)\s*=\s*)("[^"]*"|'[^']*')/gi, "$1'(left out)'")
-    .replace(/(<cookie\b[^>]*>)[^<]*/g, '$1(left out)')
-    .replace(
-      /(<qemu:(?:arg|env)\b[^>]*value=)("[^"]*(?:secret|password)[^"]*"|'[^']*(?:secret|password)[^']*')/gi,
-      "$1'(left out)'",
-    );
+function describeDevice(path: string): string {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return `${path}: missing\n`;
+  let opens = 'opens';
+  try {
+    closeSync(openSync(path, 'r+'));
+  } catch (error) {
+    opens = `does not open: ${error instanceof Error && 'code' in error ? String(error.code) : String(error)}`;
+  }
+  const number = `${stats.rdev >> 8}:${stats.rdev & 0xff}`;
+  return `${path}: ${number}, mode ${(stats.mode & 0o7777).toString(8)}, owner ${stats.uid}:${stats.gid}, ${opens}\n`;
 }
 
-const KEY_FILES = [
-  'cgroup.type',
-  'cgroup.controllers',
-  'cgroup.subtree_control',
-  'cgroup.procs',
-  'memory.max',
-  'memory.limit_in_bytes',
-  'cpu.max',
-  'pids.max',
-];
-const MAX_GROUPS = 2000;
-
-function cgroupTree(): string {
-  const lines: string[] = [];
-  const walk = (directory: string): void => {
-    if (lines.length > MAX_GROUPS) return;
-    const facts = KEY_FILES.flatMap((file) => {
-      try {
-        const text = readFileSync(join(directory, file), 'utf8').trim().replaceAll('\n', ' ');
-        return text === '' ? [] : [`${file}=${text}`];
-      } catch {
-        // Not in this hierarchy, or not in this kind of group.
-        return [];
-      }
-    });
-    lines.push(`${directory}  ${facts.join('  ')}`);
-    for (const entry of readdirSync(directory, { withFileTypes: true }))
-      if (entry.isDirectory()) walk(join(directory, entry.name));
-  };
-  for (const { mountPoint } of detectCgroups().hierarchies) walk(mountPoint);
-  return `${lines.join('\n')}\n`;
-}
-
-function listDevices(): string {
-  return [
-    '/dev/kvm',
-    '/dev/net/tun',
-    '/dev/vhost-net',
-    '/dev/vhost-vsock',
-    '/dev/fuse',
-    '/dev/loop-control',
-    '/dev/null',
-    '/dev/urandom',
-  ]
-    .map((path) => {
-      const stats = statSync(path, { throwIfNoEntry: false });
-      return stats === undefined
-        ? `${path}: missing\n`
-        : `${path}: mode ${(stats.mode & 0o7777).toString(8)}, owner ${stats.uid}:${stats.gid}\n`;
-    })
-    .join('');
+/** libvirt's and ours, the system's and this user's. */
+function logFolders(): string[] {
+  const { env } = process;
+  const cache = env['XDG_CACHE_HOME'] ?? join(env['HOME'] ?? '/root', '.cache');
+  const runtime = runtimeDirCandidates({ uid: process.getuid?.() ?? 0, xdgRuntimeDir: env['XDG_RUNTIME_DIR'] });
+  return [...LOG_FOLDERS, `${cache}/libvirt/qemu/log`, ...runtime];
 }
 
 function filesIn(folder: string): string[] {
   try {
-    return readdirSync(folder, { withFileTypes: true }).flatMap((entry) =>
-      entry.isFile() ? [join(folder, entry.name)] : [],
+    const entries = readdirSync(folder, { withFileTypes: true });
+    return entries.flatMap((entry) =>
+      entry.isFile() && /\.(log|json)$/.test(entry.name) ? [join(folder, entry.name)] : [],
     );
   } catch {
     // Whoever has no libvirt has no such folder.
     return [];
   }
+}
+
+function newest(paths: readonly string[]): string[] {
+  const timed = paths.map((path) => ({ path, time: statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0 }));
+  return timed
+    .toSorted((a, b) => b.time - a.time)
+    .slice(0, MAX_LOGS)
+    .map(({ path }) => path);
 }
 
 function readEnd(path: string): string {

@@ -1,16 +1,29 @@
 /** What preparing a container depends on, read from the host once. */
-import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { detectCgroups } from '../cgroup/detect.ts';
 import type { CgroupHost } from '../cgroup/host.ts';
 import { readWhoAmI } from '../host/who-am-i.ts';
 import { lookUpProgram } from '../process/find-program.ts';
 import { runCommand } from '../process/run-command.ts';
+import { SERVICES, type Service } from './services.ts';
+import { socketAnswers } from './socket-answers.ts';
 
 export interface DeviceNode {
   readonly exists: boolean;
   /** Last three octal digits. */
   readonly mode: number;
+  readonly uid: number;
   readonly gid: number;
+}
+
+export interface IptablesFacts {
+  /** What `iptables` is now; undefined where there is none. */
+  readonly family: 'legacy' | 'nft' | undefined;
+  /** What Debian's alternatives name: `/usr/sbin/iptables-nft`. */
+  readonly alternative: string | undefined;
+  readonly alternative6: string | undefined;
+  readonly legacy: boolean;
+  readonly nft: boolean;
 }
 
 export interface CiFacts {
@@ -20,106 +33,121 @@ export interface CiFacts {
   /** Group ids by name, and user ids by name. */
   readonly groups: ReadonlyMap<string, number>;
   readonly users: ReadonlyMap<string, number>;
-  /** Members of the group kvm. */
-  readonly kvmMembers: readonly string[];
+  /** Members of groups, by the group's name. */
+  readonly members: ReadonlyMap<string, readonly string[]>;
   readonly kvm: DeviceNode;
   readonly tun: DeviceNode;
   /** Misc devices that the kernel has: `kvm`, `tun`. */
   readonly misc: readonly string[];
   readonly ipForward: boolean;
   /** The families of rules that this kernel really takes. */
-  readonly iptables: { readonly current: string | undefined; readonly legacy: boolean; readonly nft: boolean };
+  readonly iptables: IptablesFacts;
   readonly programs: ReadonlySet<string>;
-  /** Names of running processes. */
-  readonly processes: ReadonlySet<string>;
-  /** Leftovers below /run that nobody owns. */
-  readonly staleFiles: readonly string[];
+  /** Sockets of services behind which somebody answers. */
+  readonly answering: ReadonlySet<string>;
+  /** What dead services have left below /run, by program. */
+  readonly stale: ReadonlyMap<string, readonly string[]>;
   readonly cgroups: CgroupHost;
 }
 
 const PROGRAMS = [
-  'dbus-daemon',
-  'virtlogd',
-  'virtlockd',
-  'libvirtd',
-  'iptables',
-  'nft',
+  ...SERVICES.map(({ program }) => program),
+  'virsh',
   'groupadd',
   'usermod',
+  'useradd',
   'update-alternatives',
-  'virsh',
 ];
 
+/** Reads small files, tries the families of firewall rules, asks sockets; changes nothing. */
 export async function readCiFacts(signal?: AbortSignal): Promise<CiFacts> {
-  const [groups, users] = [readIds('/etc/group'), readIds('/etc/passwd')];
-  const processes = processNames();
+  const [iptables, answering] = await Promise.all([readIptables(signal), readAnswering()]);
   return {
     uid: process.geteuid?.() ?? 0,
     container: readWhoAmI().container,
-    groups,
-    users,
-    kvmMembers: membersOf('/etc/group', 'kvm'),
+    groups: readIds(read('/etc/group')),
+    users: readIds(read('/etc/passwd')),
+    members: readMembers(read('/etc/group')),
     kvm: nodeOf('/dev/kvm'),
     tun: nodeOf('/dev/net/tun'),
     misc: (read('/proc/misc').match(/\S+$/gm) ?? []).map(String),
     ipForward: read('/proc/sys/net/ipv4/ip_forward').trim() === '1',
-    iptables: await readIptables(signal),
+    iptables,
     programs: new Set(PROGRAMS.filter((name) => lookUpProgram(name) !== undefined)),
-    processes,
-    staleFiles: staleFiles(processes),
+    answering,
+    stale: new Map(SERVICES.map((service) => [service.program, staleFiles(service, answering)])),
     cgroups: detectCgroups(),
   };
 }
 
-/** Tried in a network namespace of their own, so that nobody's rules are touched. */
-async function readIptables(signal: AbortSignal | undefined): Promise<CiFacts['iptables']> {
-  const works = async (command: string, ...args: string[]): Promise<boolean> => {
-    if (lookUpProgram(command) === undefined) return false;
-    return (await runCommand('unshare', ['-n', command, ...args], { timeout: 5000, signal })).status === 0;
+/**
+ * Tried in a network namespace of their own, so that nobody's rules are touched. A container that may not make one has one already: there rules
+ * are listed as they are.
+ */
+async function readIptables(signal: AbortSignal | undefined): Promise<IptablesFacts> {
+  const options = { timeout: 5000, killSignal: 'SIGKILL', signal } as const;
+  const apart = (await runCommand('unshare', ['-n', 'true'], options)).status === 0 ? ['unshare', '-n'] : [];
+  const works = async (family: string): Promise<boolean> => {
+    if (lookUpProgram(`iptables-${family}`) === undefined) return false;
+    const [command, ...words] = [...apart, `iptables-${family}`, '-t', 'nat', '-L', '-n'];
+    return (await runCommand(command, words, options)).status === 0;
   };
-  const [legacy, nft] = await Promise.all([
-    works('iptables-legacy', '-t', 'nat', '-L', '-n'),
-    works('iptables-nft', '-t', 'nat', '-L', '-n'),
+  const [version, legacy, nft] = await Promise.all([
+    runCommand('iptables', ['--version'], options),
+    works('legacy'),
+    works('nft'),
   ]);
-  return { current: linkTarget('/etc/alternatives/iptables'), legacy, nft };
+  const { stdout, status } = version;
+  return {
+    family: status !== 0 ? undefined : stdout.includes('nf_tables') ? 'nft' : 'legacy',
+    alternative: linkTarget('/etc/alternatives/iptables'),
+    alternative6: linkTarget('/etc/alternatives/ip6tables'),
+    legacy,
+    nft,
+  };
 }
 
-function staleFiles(processes: ReadonlySet<string>): string[] {
-  const files = [
-    ['dbus-daemon', '/run/dbus/pid'],
-    ['dbus-daemon', '/run/dbus/system_bus_socket'],
-    ['virtlogd', '/run/virtlogd.pid'],
-    ['virtlogd', '/run/libvirt/virtlogd-sock'],
-    ['libvirtd', '/run/libvirtd.pid'],
-    ['libvirtd', '/run/libvirt/libvirt-sock'],
-    ['libvirtd', '/run/libvirt/libvirt-sock-ro'],
-    ['libvirtd', '/run/libvirt/libvirt-admin-sock'],
-  ] as const;
-  return files.flatMap(([owner, path]) => (!processes.has(owner) && existsSync(path) ? [path] : []));
+async function readAnswering(): Promise<Set<string>> {
+  const sockets = SERVICES.map(({ socket }) => socket);
+  const answers = await Promise.all(sockets.map(socketAnswers));
+  return new Set(sockets.filter((_, index) => answers[index] === true));
 }
 
-function processNames(): Set<string> {
-  const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-  return new Set(
-    pids.filter((pid) => !/\) [ZX] /.test(read(`/proc/${pid}/stat`))).map((pid) => read(`/proc/${pid}/comm`).trim()),
-  );
+/** Files without a living owner: sockets behind which nobody answers, and the number of a process that is gone or somebody else. */
+function staleFiles(
+  { program, socket, leftovers, pidFile }: Service,
+  answering: ReadonlySet<string>,
+): readonly string[] {
+  if (answering.has(socket)) return [];
+  const pid = read(pidFile).trim();
+  // A daemon that is just starting, or hangs, keeps its files.
+  if (/^\d+$/.test(pid) && read(`/proc/${pid}/comm`).trim() === program.slice(0, 15)) return [];
+  return [pidFile, socket, ...leftovers].filter((path) => existsSync(path));
 }
 
 function nodeOf(path: string): DeviceNode {
   const stats = statSync(path, { throwIfNoEntry: false });
-  return { exists: stats?.isCharacterDevice() === true, mode: (stats?.mode ?? 0) & 0o777, gid: stats?.gid ?? 0 };
+  return {
+    exists: stats?.isCharacterDevice() === true,
+    mode: (stats?.mode ?? 0) & 0o777,
+    uid: stats?.uid ?? 0,
+    gid: stats?.gid ?? 0,
+  };
 }
 
-function readIds(path: string): Map<string, number> {
-  const rows = read(path)
-    .split('\n')
-    .map((line) => line.split(':'));
-  return new Map(rows.flatMap(([name, , id]) => (name === undefined || id === undefined ? [] : [[name, Number(id)]])));
+/** Of /etc/passwd or /etc/group. */
+function readIds(text: string): Map<string, number> {
+  return new Map(rowsOf(text).flatMap(([name, , id]) => (name && id ? [[name, Number(id)]] : [])));
 }
 
-function membersOf(path: string, group: string): string[] {
-  const line = new RegExp(`^${group}:[^:]*:\\d+:(.*)$`, 'm').exec(read(path))?.[1] ?? '';
-  return line.split(',').filter((name) => name !== '');
+function readMembers(text: string): Map<string, readonly string[]> {
+  return new Map(
+    rowsOf(text).map(([name = '', , , members = '']) => [name, members.split(',').filter((member) => member !== '')]),
+  );
+}
+
+function rowsOf(text: string): string[][] {
+  return text.split('\n').map((line) => line.split(':'));
 }
 
 function linkTarget(path: string): string | undefined {

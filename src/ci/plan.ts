@@ -1,7 +1,7 @@
 /** Plans what makes a plain CI container fit for guests: groups, device nodes, firewall, services, cgroups. Pure. */
-import { formatActions as formatCgroupActions } from '../cgroup/apply.ts';
 import { type PreparePlan, planPrepare } from '../cgroup/prepare.ts';
 import type { CiFacts, DeviceNode } from './facts.ts';
+import { planServices } from './services.ts';
 import type { CiAction, CiStep } from './step.ts';
 
 export interface CiOptions {
@@ -11,38 +11,29 @@ export interface CiOptions {
   readonly cgroups: boolean;
   /** Processes of others may be moved to a leaf. */
   readonly moveForeign: boolean;
-  /** Who will run guests; they get into the groups. */
+  /** Who will run guests; gets into the groups. */
   readonly user?: string | undefined;
 }
 
-/** The cgroup step is carried out by `src/cgroup`, which knows its actions; all others are commands. */
-export interface CiPlan {
-  readonly steps: readonly CiStep[];
-  readonly cgroups?: PreparePlan | undefined;
-}
-
-export function planCi(facts: CiFacts, options: CiOptions): CiPlan {
+/** In the order in which they are carried out: what is started last sits in the cgroups that were made for it. */
+export function planCi(facts: CiFacts, options: CiOptions): CiStep[] {
   const steps: CiStep[] = [];
-  if (options.kvm) steps.push(...planGroups(facts, options.user), planNode(facts, 'kvm'), planNode(facts, 'tun'));
+  if (options.kvm || options.services || options.user !== undefined) steps.push(...planGroups(facts, options.user));
+  if (options.kvm) steps.push(planNode(facts, 'kvm'), planNode(facts, 'tun'));
   if (options.firewall) steps.push(planFirewall(facts), planForwarding(facts));
-  if (options.services) steps.push(...planQemuUser(facts), ...planServices(facts));
-  const cgroups = options.cgroups ? planPrepare(facts.cgroups, { moveForeign: options.moveForeign }) : undefined;
-  return { steps, ...(cgroups === undefined ? {} : { cgroups }) };
-}
-
-/** The cgroup part for people: what would be done, or why not. */
-export function describeCgroups(plan: PreparePlan): string {
-  const [refusal] = plan.refusals;
-  if (refusal !== undefined) return `not done: ${refusal.message}\n`;
-  const notes = plan.notes.map((note) => `# ${note}\n`).join('');
-  return plan.actions.length === 0 ? notes || '# nothing to do\n' : `${notes}${formatCgroupActions(plan.actions)}`;
+  if (options.cgroups) steps.push(planCgroups(planPrepare(facts.cgroups, { moveForeign: options.moveForeign })));
+  if (options.services) steps.push(planQemuUser(facts), ...planServices(facts));
+  return steps;
 }
 
 const run = (command: string, ...args: string[]): CiAction => ({ kind: 'run', command, args });
 
-function planGroups({ groups, kvmMembers, programs }: CiFacts, user: string | undefined): CiStep[] {
+const GROUPS = ['kvm', 'libvirt'];
+
+function planGroups(facts: CiFacts, user: string | undefined): CiStep[] {
+  const { groups, programs } = facts;
   const needsTools = !programs.has('groupadd');
-  const steps: CiStep[] = ['kvm', 'libvirt'].map((name) => ({
+  const steps: CiStep[] = GROUPS.map((name) => ({
     id: `group-${name}`,
     title: `group ${name}`,
     why: name === 'kvm' ? 'who is in it may open /dev/kvm' : "who is in it may talk to libvirt's system daemon",
@@ -51,18 +42,38 @@ function planGroups({ groups, kvmMembers, programs }: CiFacts, user: string | un
     undo: [run('groupdel', name)],
     ...(needsTools && !groups.has(name) ? { refusal: 'groupadd is not installed: apt-get install passwd' } : {}),
   }));
-  if (user === undefined) return steps;
-  return [
-    ...steps,
-    {
-      id: 'user-kvm',
-      title: `${user} in the groups kvm and libvirt`,
-      why: 'guests run as that user',
-      done: kvmMembers.includes(user),
-      actions: [run('usermod', '-aG', 'kvm,libvirt', user)],
-      undo: [run('gpasswd', '-d', user, 'kvm')],
-    },
-  ];
+  return user === undefined ? steps : [...steps, planUser(facts, user)];
+}
+
+function planUser({ members, users, programs }: CiFacts, user: string): CiStep {
+  const missing = GROUPS.filter((name) => members.get(name)?.includes(user) !== true);
+  const refusal = !users.has(user)
+    ? `there is no user '${user}': useradd --create-home ${user}`
+    : programs.has('usermod')
+      ? undefined
+      : 'usermod is not installed: apt-get install passwd';
+  return {
+    id: 'user-groups',
+    title: `${user} in the groups ${GROUPS.join(' and ')}`,
+    why: 'guests run as that user; it counts from the next login on',
+    done: missing.length === 0,
+    actions: [run('usermod', '-aG', missing.join(','), user)],
+    undo: missing.map((name) => run('gpasswd', '-d', user, name)),
+    ...(refusal === undefined ? {} : { refusal }),
+  };
+}
+
+function planCgroups(plan: PreparePlan): CiStep {
+  const [refusal] = plan.refusals;
+  return {
+    id: 'cgroups',
+    title: 'cgroup controllers for guests',
+    why: 'guests have limits of memory, CPU and I/O, and statistics',
+    done: refusal === undefined && plan.actions.length === 0,
+    actions: [{ kind: 'prepare-cgroups', plan }],
+    undo: [{ kind: 'change-cgroups', actions: plan.undo }],
+    ...(refusal === undefined ? {} : { refusal: refusal.message }),
+  };
 }
 
 /** Numbers of misc devices, and what their nodes are like elsewhere. */
@@ -77,73 +88,80 @@ const NODES = {
   },
 } as const;
 
-/** Never open to all: whoever may use KVM is in its group. */
+/** /dev/kvm is never opened to all: whoever may use it is in its group. */
 function planNode(facts: CiFacts, name: 'kvm' | 'tun'): CiStep {
   const { path, minor, mode, group, why } = NODES[name];
   const node: DeviceNode = facts[name];
-  const gid = facts.groups.get(group);
   const text = mode.toString(8);
-  const base = { id: `node-${name}`, title: `${path} (${text} root:${group})`, why };
+  const base = {
+    id: `node-${name}`,
+    title: `${path} (${text} root:${group})`,
+    why,
+    fix: `start the container with --device ${path}: its device rules deny it`,
+  };
   const owns: CiAction[] = [run('chown', `root:${group}`, path), run('chmod', `0${text}`, path)];
-  if (!node.exists) {
-    if (!facts.misc.includes(name)) {
-      const refusal =
-        name === 'kvm'
-          ? 'the kernel has no KVM: nothing that could be done in here'
-          : 'the kernel has no tun module loaded: modprobe tun on the host';
-      return { ...base, done: false, actions: [], undo: [], refusal };
-    }
-    const folder: CiAction[] = name === 'tun' ? [{ kind: 'mkdir', path: '/dev/net' }] : [];
+  if (node.exists) {
     return {
       ...base,
-      done: false,
-      actions: [...folder, run('mknod', path, 'c', '10', String(minor)), ...owns],
-      undo: [{ kind: 'remove', path }],
+      done: isOpen(node, facts.groups.get(group)),
+      actions: [...owns, { kind: 'open', path }],
+      undo: [run('chown', `${node.uid}:${node.gid}`, path), run('chmod', `0${node.mode.toString(8)}`, path)],
     };
   }
-  // Whoever has opened it to all is not corrected.
-  const isOpen = (node.mode & 0o006) === 0o006 || ((node.mode & 0o060) === 0o060 && node.gid === gid);
+  if (!facts.misc.includes(name)) {
+    const refusal =
+      name === 'kvm'
+        ? 'the kernel has no KVM: load kvm_intel or kvm_amd on the host, or go on with emulation (--accel tcg)'
+        : 'the kernel has no tun module loaded: modprobe tun on the host';
+    return { ...base, done: false, actions: [], undo: [], refusal };
+  }
+  const folder: CiAction[] = name === 'tun' ? [{ kind: 'mkdir', path: '/dev/net' }] : [];
+  const make = run('mknod', path, 'c', '10', String(minor));
   return {
     ...base,
-    done: isOpen,
-    actions: owns,
-    undo: [run('chown', `root:${node.gid}`, path), run('chmod', `0${node.mode.toString(8)}`, path)],
+    done: false,
+    actions: [...folder, make, ...owns, { kind: 'open', path }],
+    undo: [{ kind: 'remove', path }],
   };
 }
 
+/** Whoever has opened it to all is not corrected. */
+function isOpen({ mode, gid }: DeviceNode, group: number | undefined): boolean {
+  return (mode & 0o006) === 0o006 || ((mode & 0o060) === 0o060 && gid === group);
+}
+
 function planFirewall({ iptables, programs }: CiFacts): CiStep {
+  const { family, alternative, alternative6, legacy, nft } = iptables;
   const base = {
     id: 'firewall',
     title: 'iptables of the family that the kernel has',
     why: 'rules of the other family are refused, or have no effect',
+    done: false,
+    actions: [],
+    undo: [],
   };
-  const { current, legacy, nft } = iptables;
-  if (!programs.has('iptables')) {
-    return {
-      ...base,
-      done: false,
-      actions: [],
-      undo: [],
-      refusal:
-        'iptables is not installed: apt-get install iptables (virtual networks need it; user-mode networking does not)',
-    };
+  if (family === undefined) {
+    const refusal = 'iptables is not installed: apt-get install iptables (only virtual networks need it)';
+    return { ...base, refusal };
   }
-  const works = current?.includes('legacy') === true ? legacy : nft;
+  if (family === 'legacy' ? legacy : nft) return { ...base, title: `iptables (${family})`, done: true };
   const wanted = nft ? 'nft' : legacy ? 'legacy' : undefined;
-  if (wanted === undefined)
-    return {
-      ...base,
-      done: false,
-      actions: [],
-      undo: [],
-      refusal: 'neither family works here: the container lacks CAP_NET_ADMIN, or the kernel both modules',
-    };
-  const set = (path: string): CiAction => run('update-alternatives', '--set', 'iptables', path);
+  if (wanted === undefined) {
+    const refusal =
+      'neither family works here: start the container with --cap-add NET_ADMIN, or load ip_tables or nf_tables on the host';
+    return { ...base, refusal };
+  }
+  if (alternative === undefined || !programs.has('update-alternatives')) {
+    const refusal = `iptables is of the family ${family}, which this kernel refuses, and cannot be switched here: install the ${wanted} one`;
+    return { ...base, refusal };
+  }
+  const set = (name: string, path: string): CiAction => run('update-alternatives', '--set', name, path);
+  const other6 = alternative6 === undefined ? [] : [set('ip6tables', `/usr/sbin/ip6tables-${wanted}`)];
   return {
     ...base,
-    done: works,
-    actions: [set(`/usr/sbin/iptables-${wanted}`)],
-    undo: current === undefined ? [] : [set(current)],
+    title: `iptables (${wanted} instead of ${family}, which this kernel refuses)`,
+    actions: [set('iptables', `/usr/sbin/iptables-${wanted}`), ...other6],
+    undo: [set('iptables', alternative), ...(alternative6 === undefined ? [] : [set('ip6tables', alternative6)])],
   };
 }
 
@@ -156,76 +174,23 @@ function planForwarding({ ipForward }: CiFacts): CiStep {
     done: ipForward,
     actions: [{ kind: 'write', path, content: '1' }],
     undo: [{ kind: 'write', path, content: '0' }],
+    fix: 'start the container with --sysctl net.ipv4.ip_forward=1',
   };
 }
 
-/** Debian's package makes them; libvirtd does not begin without the user that its configuration names. */
-function planQemuUser({ groups, users }: CiFacts): CiStep[] {
+/** Debian's package makes it; libvirtd does not begin without the user that its configuration names. */
+function planQemuUser({ groups, users, programs }: CiFacts): CiStep {
   const name = 'libvirt-qemu';
   const group = groups.has(name) ? ['--gid', name] : ['--user-group'];
-  return [
-    {
-      id: `user-${name}`,
-      title: `user ${name}`,
-      why: "libvirt's guests run as it",
-      done: users.has(name),
-      actions: [run('useradd', '--system', '--no-create-home', '--home-dir', '/var/lib/libvirt', ...group, name)],
-      // It takes the group of its own along.
-      undo: [run('userdel', name)],
-    },
-  ];
-}
-
-const SERVICES = [
-  {
-    program: 'dbus-daemon',
-    socket: '/run/dbus/system_bus_socket',
-    before: [{ kind: 'mkdir', path: '/run/dbus' }, run('dbus-uuidgen', '--ensure')] as const,
-    args: ['--system', '--nofork', '--nopidfile'],
-    why: 'libvirtd asks machined and polkit over it',
-  },
-  {
-    program: 'virtlogd',
-    socket: '/run/libvirt/virtlogd-sock',
-    before: [] as const,
-    args: [],
-    why: "it takes guests' output; nothing starts it without systemd",
-  },
-  {
-    program: 'libvirtd',
-    socket: '/run/libvirt/libvirt-sock',
-    before: [] as const,
-    args: [],
-    client: ['virsh', '-c', 'qemu:///system', 'uri'],
-    why: 'virsh, Vagrant and Molecule talk to it',
-  },
-] as const;
-
-/** In the order in which they need each other. */
-function planServices({ programs, processes, staleFiles }: CiFacts): CiStep[] {
-  return SERVICES.map(({ program, socket, before, args, why, ...rest }) => {
-    const stale = staleFiles.filter(
-      (path) =>
-        path.includes(program.replace('-daemon', '')) ||
-        path === socket ||
-        (program === 'libvirtd' && path.includes('/libvirt-')),
-    );
-    return {
-      id: `service-${program}`,
-      title: program,
-      why,
-      done: processes.has(program),
-      actions: [
-        ...stale.map((path): CiAction => ({ kind: 'remove', path })),
-        ...before,
-        { kind: 'service', command: program, args, socket, ...(programs.has('virsh') ? rest : {}) },
-      ],
-      undo: [],
-      ...(programs.has(program)
-        ? {}
-        : {
-            refusal: `${program} is not installed: apt-get install ${program === 'dbus-daemon' ? 'dbus' : 'libvirt-daemon-system'}`,
-          }),
-    };
-  });
+  const words = ['--system', '--no-create-home', '--home-dir', '/var/lib/libvirt', '--groups', 'kvm', ...group, name];
+  return {
+    id: `user-${name}`,
+    title: `user ${name}`,
+    why: "libvirt's guests run as it, and may open /dev/kvm by its group",
+    done: users.has(name),
+    actions: [run('useradd', ...words)],
+    // It takes the group of its own along.
+    undo: [run('userdel', name)],
+    ...(programs.has('useradd') ? {} : { refusal: 'useradd is not installed: apt-get install passwd' }),
+  };
 }

@@ -1,4 +1,7 @@
 /** One step of preparing a container, as data: what it does, how it is undone, and why. Carrying out is `carry-out.ts`'s. */
+import type { CgroupAction } from '../cgroup/action.ts';
+import { formatActions as formatCgroupActions } from '../cgroup/apply.ts';
+import type { PreparePlan } from '../cgroup/prepare.ts';
 
 /** What a step does to the host. */
 export type CiAction =
@@ -14,7 +17,12 @@ export type CiAction =
     }
   | { readonly kind: 'write'; readonly path: string; readonly content: string }
   | { readonly kind: 'remove'; readonly path: string }
-  | { readonly kind: 'mkdir'; readonly path: string };
+  | { readonly kind: 'mkdir'; readonly path: string }
+  /** A device that can be made may still be denied by the container's device rules: only opening it tells. */
+  | { readonly kind: 'open'; readonly path: string }
+  /** Controllers for child groups. */
+  | { readonly kind: 'prepare-cgroups'; readonly plan: PreparePlan }
+  | { readonly kind: 'change-cgroups'; readonly actions: readonly CgroupAction[] };
 
 export interface CiStep {
   readonly id: string;
@@ -28,9 +36,11 @@ export interface CiStep {
   readonly undo: readonly CiAction[];
   /** Why it cannot be done. */
   readonly refusal?: string | undefined;
+  /** What to do when one of its actions fails. */
+  readonly fix?: string | undefined;
 }
 
-/** An action as a line for a shell. */
+/** An action as lines for a shell, without the last end of line. */
 export function formatAction(action: CiAction): string {
   switch (action.kind) {
     case 'run':
@@ -42,6 +52,14 @@ export function formatAction(action: CiAction): string {
       return `rm -f ${quote(action.path)}`;
     case 'mkdir':
       return `mkdir -p ${quote(action.path)}`;
+    case 'open':
+      return `: <> ${quote(action.path)}`;
+    case 'prepare-cgroups':
+      return [...action.plan.notes.map((note) => `# ${note}`), formatCgroupActions(action.plan.actions).trim()].join(
+        '\n',
+      );
+    case 'change-cgroups':
+      return formatCgroupActions(action.actions).trim();
     default:
       return action satisfies never;
   }

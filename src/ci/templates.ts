@@ -14,8 +14,9 @@ const SCRIPT = [
   'apt-get update',
   `apt-get install -y --no-install-recommends ${PACKAGES}`,
   'npm install --global nestling',
-  '# Groups, device nodes and cgroups, as far as this container allows; it prints what it does.',
-  'nestling ci prepare --kvm --cgroups || true',
+  '# Device nodes and cgroups, as far as this container allows; it prints what it does.',
+  'nestling ci prepare --kvm || true',
+  'nestling ci prepare --cgroups || true',
   '# Says what is missing, with the command that mends it.',
   'nestling doctor guest.xml',
   "# KVM where it really works, emulation elsewhere; the exit status is the job's.",
@@ -49,8 +50,8 @@ jobs:
           sudo apt-get install -y --no-install-recommends ${PACKAGES}
           npm install --global nestling
       - name: Let this user open /dev/kvm
-        # The runner is a machine of its own, so that changing it needs --host.
-        run: sudo "$(command -v nestling)" ci prepare --host --kvm --user "$USER"
+        # The runner is a machine of its own, so that changing it needs --host; root's PATH has no Node.
+        run: sudo env "PATH=$PATH" nestling ci prepare --host --kvm --user "$USER"
       - name: Run the guest
         # 'sg' because the new group counts from the next login on.
         run: |
@@ -116,8 +117,8 @@ ${indent(SCRIPT, '          ')}        '''
 `,
   },
   buildbot: {
-    file: 'master.cfg.nestling.py',
-    next: "import it from master.cfg: from nestling_factory import guest_factory; c['builders'].append(…)",
+    file: 'nestling_factory.py',
+    next: 'put it beside master.cfg, and there: from nestling_factory import guest_factory; use guest_factory(URL) as the factory of a builder',
     content: `# A build factory that runs a virtual machine: guest.xml is libvirt domain XML.
 # The worker needs ${PACKAGES}, Node.js 20.19 or newer,
 # and once, as root: nestling ci prepare --host --kvm --user buildbot

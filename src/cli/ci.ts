@@ -1,27 +1,28 @@
 /** `nestling ci`: makes a CI container fit for guests, collects what a bug report needs, and writes configurations to begin with. */
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { carryOut, undoAll } from '../ci/carry-out.ts';
 import { readCiFacts } from '../ci/facts.ts';
-import { type CiOptions, describeCgroups, planCi } from '../ci/plan.ts';
+import { type CiOptions, planCi } from '../ci/plan.ts';
 import { type CiStep, formatAction } from '../ci/step.ts';
 import { TEMPLATES } from '../ci/templates.ts';
 import { prepareRuntimeDir } from '../core/fs-runtime-dir.ts';
+import { runCommand } from '../process/run-command.ts';
 import { displayName, InputError, onePositional, parseChoice, parseOptions, readInput, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling ci prepare [WHAT] [--user USER] [--dry-run | --undo] [--json]
-       nestling ci debug [--output FOLDER] [GUEST.xml]
+       nestling ci debug [--output FOLDER] [--tar] [GUEST.xml]
        nestling ci init ${Object.keys(TEMPLATES).join('|')} [--output FILE|-] [--force]
 
   prepare   makes a plain CI container fit for guests; prints what it does, does it once, and can give it back
   debug     collects what a bug report needs into one folder, without secrets
   init      writes a small, commented, working configuration
 
-What prepare does (all but services, unless some are named):
+What prepare does (unless some are named: all but services, as far as it applies):
       --kvm                groups kvm and libvirt, /dev/kvm and /dev/net/tun with their modes
       --firewall           the iptables that the kernel has (legacy or nft), and IP forwarding
       --cgroups[=move]     controllers for child groups on cgroup v2; 'move' moves processes of other programs too
-      --services           dbus-daemon, virtlogd and libvirtd, in order, for those who use real libvirt
+      --services           dbus-daemon, virtlogd and libvirtd (or virtqemud), in order, for those who use real libvirt
       --daemon WHICH       which daemon --services starts: libvirt
 
       --user USER          who will run guests: gets into the groups
@@ -29,6 +30,7 @@ What prepare does (all but services, unless some are named):
       --undo               gives back what an earlier prepare changed
       --host               also outside of a container
       --output PATH        where debug and init write
+      --tar                debug makes FOLDER.tar.gz as well
       --force              init overwrites
       --json               the plan as JSON
   -h, --help               this text
@@ -49,9 +51,13 @@ const OPTIONS = {
   host: { type: 'boolean' },
   output: { type: 'string' },
   force: { type: 'boolean' },
+  tar: { type: 'boolean' },
   json: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
+
+/** In the runtime directory: what was done, for --undo. */
+const STATE_FILE = 'ci-prepared.json';
 
 type Values = ReturnType<typeof parseOptions<typeof OPTIONS>>['values'];
 
@@ -78,24 +84,22 @@ async function prepare(values: Values, rest: readonly string[]): Promise<number>
     throw new UsageError(
       'this version has no daemon of its own: use --daemon libvirt, or run guests without one (nestling run)',
     );
-  const stateFile = join(prepareRuntimeDir(), 'ci-prepared.json');
-  if (values.undo === true) return await undo(stateFile);
+  if (values.undo === true) return await undo(join(prepareRuntimeDir(), STATE_FILE));
   const facts = await readCiFacts();
-  const plan = planCi(facts, optionsOf(values));
-  if (values.json === true) process.stdout.write(`${JSON.stringify(plan, undefined, 2)}\n`);
-  else for (const step of plan.steps) process.stdout.write(formatStep(step));
-  if (plan.cgroups !== undefined && values.json !== true)
-    process.stdout.write(`cgroups\n${indent(describeCgroups(plan.cgroups))}`);
+  const steps = planCi(facts, optionsOf(values));
+  if (values.json === true) process.stdout.write(`${JSON.stringify({ steps }, undefined, 2)}\n`);
+  else for (const step of steps) process.stdout.write(formatStep(step));
   if (values['dry-run'] === true) return 0;
   requireMayChange(facts.uid, facts.container, values);
-  const refused = await carryOut(plan, {
-    stateFile,
+  const refused = await carryOut(steps, {
+    stateFile: join(prepareRuntimeDir(), STATE_FILE),
     logFolder: '/var/log/nestling',
     onStep: (step, outcome) => {
       if (values.json !== true && outcome === 'done') process.stdout.write(`${step.title}: done\n`);
     },
   });
-  return refused > 0 ? 1 : 0;
+  // What was not asked for by name need not be possible here.
+  return refused.some(({ id }) => id === 'user-groups' || namesSteps(values)) ? 1 : 0;
 }
 
 /** Nobody changes a machine of somebody's own by accident. */
@@ -113,26 +117,27 @@ async function undo(stateFile: string): Promise<number> {
     process.stdout.write('nothing to give back\n');
     return 0;
   }
-  const problems = await undoAll({ stateFile });
+  const { undone, problems } = await undoAll({ stateFile });
+  for (const id of undone) process.stdout.write(`${id}: given back\n`);
   for (const problem of problems) process.stderr.write(`nestling ci: ${problem}\n`);
   return problems.length > 0 ? 1 : 0;
 }
 
+function namesSteps({ kvm, firewall, services, cgroups, 'cgroups-move': moves }: Values): boolean {
+  return [kvm, firewall, services, cgroups, moves].includes(true);
+}
+
 function optionsOf(values: Values): CiOptions {
-  const named = {
-    kvm: values.kvm,
-    firewall: values.firewall,
-    services: values.services,
-    cgroups: values.cgroups === true || values['cgroups-move'],
-  };
-  const isNamed = Object.values(named).some((value) => value === true);
+  const { kvm, firewall, services, cgroups, user } = values;
+  const moveForeign = values['cgroups-move'] === true;
+  const all = !namesSteps(values);
   return {
-    kvm: isNamed ? named.kvm === true : true,
-    firewall: isNamed ? named.firewall === true : true,
-    services: named.services === true,
-    cgroups: isNamed ? named.cgroups === true : true,
-    moveForeign: values['cgroups-move'] === true,
-    user: values.user,
+    kvm: kvm === true || all,
+    firewall: firewall === true || all,
+    services: services === true,
+    cgroups: cgroups === true || moveForeign || all,
+    moveForeign,
+    user,
   };
 }
 
@@ -154,6 +159,15 @@ async function debug(values: Values, rest: readonly string[]): Promise<number> {
   const missing = await collectDebug({ folder, guest });
   for (const line of missing) process.stderr.write(`nestling ci: without ${line}\n`);
   process.stdout.write(`${folder}: look through it before you send it (README.txt lists what is in it)\n`);
+  return values.tar === true ? await pack(folder) : 0;
+}
+
+async function pack(folder: string): Promise<number> {
+  const path = resolve(folder);
+  const words = ['-czf', `${path}.tar.gz`, '-C', dirname(path), basename(path)];
+  const { status, stderr, error } = await runCommand('tar', words);
+  if (status !== 0) throw new InputError(`cannot pack ${path}: ${stderr.trim() || (error?.message ?? '')}`);
+  process.stdout.write(`${path}.tar.gz\n`);
   return 0;
 }
 

@@ -355,8 +355,10 @@ it.skipIf(why !== undefined)('the command line does the same: refuses, prepares,
   const ran = await guest?.run(`box -f b sh -c '${[...lines, left].join('; ')}'`);
   const [refused, prepared, again, created, tree, removed, undone, rest] = (ran?.stdout ?? '').split(/^exit /m);
   expect(refused).toMatch(/nestling ci prepare --cgroups=move/);
-  expect(prepared).toMatch(/^1\ncgroups\n[^]*echo \+memory > \/sys\/fs\/cgroup\/cgroup.subtree_control/);
-  expect(again).toMatch(/^0\n[^]*nothing to do/);
+  expect(prepared).toMatch(
+    /^1\ncgroup controllers for guests [^]*echo \+memory > \/sys\/fs\/cgroup\/cgroup.subtree_control/,
+  );
+  expect(again).toMatch(/^0\ncgroup controllers for guests: already\n/);
   expect(created).toBe('0\n');
   expect(tree).toMatch(/^0\n\/production [^]*\n  web {2}\(memory at most 64 MiB, 0\.5 CPUs/);
   expect([removed, undone, rest]).toEqual(['0\n', expect.stringMatching(/^0\n/), '0\n']);
