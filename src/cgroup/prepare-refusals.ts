@@ -31,7 +31,7 @@ export function populatedError(directory: string, foreign: readonly number[], mi
     directory,
     file: 'cgroup.subtree_control',
     value: missing.map((name) => `+${name}`).join(' '),
-    rule: `a group that holds processes cannot give controllers to its children, and ${foreign.length} of other programs are in it (pid ${some}${foreign.length > 5 ? ', …' : ''})`,
+    rule: `a group that holds processes cannot give controllers to its children, and processes of other programs are in it (pid ${some}${foreign.length > 5 ? ', …' : ''})`,
     fix: "let them be moved into a leaf: 'nestling ci prepare --cgroups=move'",
   });
 }

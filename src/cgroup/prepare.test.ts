@@ -76,7 +76,7 @@ describe('a populated group that is no root', () => {
   it('is left alone when others are in it, who are named', () => {
     const plan = planPrepare(v2Host(), { residents: [1, 17], ownPids: [17] });
     expect(plan.actions).toEqual([]);
-    expect(plan.refusals[0]?.message).toMatch(/1 of other programs are in it \(pid 1\).*nestling ci prepare/);
+    expect(plan.refusals[0]?.message).toMatch(/processes of other programs are in it \(pid 1\).*nestling ci prepare/);
     expect(() => prepare(plan)).toThrow(plan.refusals[0]);
   });
 

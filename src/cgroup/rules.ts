@@ -17,7 +17,7 @@ interface RuleRow extends KernelRule {
   readonly errno: string;
 }
 
-const PREPARE = "run 'nestling ci prepare --cgroups'";
+const PREPARE = "run 'nestling ci prepare --cgroups' ('=move' where other programs are in the group)";
 const DELEGATE = "start the program under 'systemd-run --scope -p Delegate=yes', or as root";
 
 const RULES: readonly RuleRow[] = [

@@ -69,7 +69,9 @@ function checkUnified(host: ReturnType<typeof detectCgroups>): Finding[] {
   const plan = planPrepare(host);
   const [refusal] = plan.refusals;
   const why = 'libvirt, and guests with limits, need controllers in child groups; without systemd nobody makes them';
-  const fix = { command: 'nestling ci prepare --cgroups' };
+  // Other programs' processes are moved only when asked to.
+  const command = refusal === undefined ? 'nestling ci prepare --cgroups' : 'nestling ci prepare --cgroups=move';
+  const fix = { command };
   if (type !== 'root' && type !== 'domain') {
     return [
       warn(
