@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// Three suites: `unit` needs nothing but Node, `contract` runs one suite against every driver,
-// `real` starts QEMU. `./dev test` runs them all; `./dev check` runs the first two.
+// Three suites: `unit` needs nothing but Node, `conformance` compares plans with recorded ones,
+// `real` starts QEMU (also the contract that every driver keeps). `./dev test` runs them all; `./dev check` runs the first two.
 export default defineConfig({
   test: {
     reporters: ['default', './tests/support/count-reporter.ts'],
@@ -17,7 +17,7 @@ export default defineConfig({
       {
         test: {
           name: 'real',
-          include: ['tests/integration/**/*.test.ts'],
+          include: ['tests/integration/**/*.test.ts', 'tests/contract/**/*.test.ts'],
           testTimeout: 120_000,
           hookTimeout: 180_000,
           fileParallelism: false,

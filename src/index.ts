@@ -1,19 +1,25 @@
 /** `nestling`: connect to a hypervisor and run guests. The one place where drivers are wired to URIs. */
-import { Connection } from './api/connection.ts';
+import { Connection, type ServeOptions } from './api/connection.ts';
 import { call } from './api/errors.ts';
+import type { RemoteUri } from './api/uri.ts';
 import { parseUri } from './api/uri.ts';
-import { ErrorCode, VirtError } from './core/errors.ts';
+import { ErrorCode, ErrorDomain, VirtError } from './core/errors.ts';
 import { LOG_CHANNEL } from './core/log-source.ts';
-import type { EmbeddedDriverOptions } from './driver/qemu/runtime/embedded-driver.ts';
+import type { Driver } from './driver/driver.ts';
+import type { QemuDriverOptions } from './driver/qemu/runtime/qemu-driver.ts';
 import type { Log } from './log/log.ts';
 import type { LogTexts } from './log/settings.ts';
+import type { CredentialSource } from './rpc/client/authenticate.ts';
+import type { RemoteDriverOptions } from './rpc/client/remote-driver.ts';
 import { VERSION } from './version.ts';
 
-export { Connection } from './api/connection.ts';
+export { Connection, type ServeOptions } from './api/connection.ts';
 export { Console, type ConsoleOptions, type LinesOptions } from './api/console.ts';
-export { Domain, type Waiting } from './api/domain.ts';
+export { Domain } from './api/domain.ts';
+export type { DomainCalls } from './api/domain-calls.ts';
 export { ListDomainsFlag, XmlFlag } from './api/flags.ts';
 export { ErrorCode, ErrorDomain, type ErrorLevel, VirtError } from './core/errors.ts';
+export type { DeviceOperations, IothreadInfo, MetadataKind } from './driver/device-operations.ts';
 export type { DomainEvent, LifecycleDetail, LifecycleType } from './driver/domain-events.ts';
 export { DomainState, STATE_NAMES, StateReason } from './driver/domain-state.ts';
 export type {
@@ -26,42 +32,93 @@ export type {
   DomainStateAndReason,
   DomainStop,
   IothreadPin,
+  PowerOptions,
   TypedParameters,
   UndefineOptions,
+  Waiting,
   XmlOptions,
 } from './driver/driver.ts';
+export type { InspectionOperations } from './driver/inspection-operations.ts';
+export type { InteractionOperations, MonitorEvent } from './driver/interaction-operations.ts';
+export type { NodeInfo, NodeOperations } from './driver/node-operations.ts';
+export type { CoreDumpOptions, SaveOptions, SavingOperations } from './driver/saving-operations.ts';
+export type { SecretEvent, SecretIdentity, SecretOperations } from './driver/secret-operations.ts';
+export type { TuningOperations } from './driver/tuning-operations.ts';
 export type { Log } from './log/log.ts';
 export type { LogTexts } from './log/settings.ts';
 export { VERSION } from './version.ts';
 
 /** Options beyond the URI. */
-export type ConnectOptions = Pick<EmbeddedDriverOptions, 'config' | 'cacheDir' | 'trace' | 'onNote' | 'onMark'> & {
+export type ConnectOptions = Pick<QemuDriverOptions, 'config' | 'cacheDir' | 'trace' | 'onNote' | 'onMark'> & {
   /** What to log and where, in libvirt's words; besides, `LIBVIRT_DEBUG` and its kin count as with libvirt. See also `openLog`. */
   readonly log?: LogTexts | undefined;
+  /** Of remote connections: nothing can be changed through it. */
+  readonly readOnly?: boolean | undefined;
+  /** Of remote connections: for servers that want a password. */
+  readonly credentials?: CredentialSource | undefined;
+  /** Of remote connections: signs of life asked of the server; default every 5 s, closed after 5 without an answer. */
+  readonly keepAlive?: RemoteDriverOptions['keepAlive'];
   readonly signal?: AbortSignal | undefined;
 };
 
 /**
- * Opens a connection: `qemu:///embed` with a temporary root that is removed, or `qemu:///embed?root=/abs/path`.
+ * Opens a connection: `qemu:///embed` with a temporary root that is removed, `qemu:///embed?root=/abs/path`, or a daemon's as libvirt
+ * names it (`qemu:///system`, `qemu+ssh://host/system`, …).
  * @throws VirtError
  */
 export async function connect(uri: string, options: ConnectOptions = {}): Promise<Connection> {
   const { signal, log: logTexts, ...rest } = options;
   return await call(async () => {
     signal?.throwIfAborted();
-    const { root } = parseUri(uri);
-    const { EmbeddedQemuDriver } = await import('./driver/qemu/runtime/embedded-driver.ts');
+    const parsed = parseUri(uri);
+    if (parsed.kind === 'remote') return await connectRemote(parsed, options);
+    if (parsed.kind === 'test') {
+      throw new VirtError(
+        `cannot connect to '${uri}': this version has no test driver of its own; ask a libvirtd for it: test+unix:///default`,
+        {
+          code: ErrorCode.NO_SUPPORT,
+          domain: ErrorDomain.URI,
+        },
+      );
+    }
+    const { root } = parsed;
+    const { QemuDriver } = await import('./driver/qemu/runtime/qemu-driver.ts');
     const log = await logFor(logTexts);
     try {
-      const driver = await EmbeddedQemuDriver.open({ ...rest, root, version: VERSION });
+      const driver = await QemuDriver.open({ ...rest, root, version: VERSION });
       // A configuration that asks for a log is weaker than options and environment.
       const isAsked = log === undefined && Object.keys(driver.logTexts).length > 0;
-      return new Connection(driver, isAsked ? await logFor(driver.logTexts) : log);
+      return new Connection(driver, serveDriver, isAsked ? await logFor(driver.logTexts) : log);
     } catch (error) {
       log?.[Symbol.dispose]();
       throw error;
     }
   }, signal);
+}
+
+/** `Connection.serve`: whatever URI a client names, it gets this driver. */
+async function serveDriver(driver: Driver, path: string, { readOnly, mode }: ServeOptions): Promise<AsyncDisposable> {
+  const { listenUnix, RpcServer } = await import('./rpc/server/index.ts');
+  const server = new RpcServer({ openDriver: () => driver });
+  const listener = await listenUnix(server, { path, mode: mode ?? 0o600, readOnly: readOnly ?? false });
+  return {
+    [Symbol.asyncDispose]: async () => {
+      await listener[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** A daemon's driver behind libvirt's protocol. */
+async function connectRemote(uri: RemoteUri, options: ConnectOptions): Promise<Connection> {
+  const log = await logFor(options.log);
+  try {
+    const { RemoteDriver } = await import('./rpc/client/remote-driver.ts');
+    return new Connection(await RemoteDriver.open(uri, options), serveDriver, log);
+  } catch (error) {
+    log?.[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /**

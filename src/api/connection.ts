@@ -1,19 +1,44 @@
 /** A connection to a hypervisor, whatever driver is behind it. Method names follow libvirt's bindings. */
 import { ErrorCode, VirtError } from '../core/errors.ts';
 import type { DomainEvent } from '../driver/domain-events.ts';
-import type { CreateOptions, DomainCapabilitiesQuery, DomainFilter, DomainPlan, Driver } from '../driver/driver.ts';
-import { Domain, type Waiting } from './domain.ts';
+import type {
+  CreateOptions,
+  DomainCapabilitiesQuery,
+  DomainFilter,
+  DomainPlan,
+  Driver,
+  Waiting,
+} from '../driver/driver.ts';
+import type { MonitorEvent } from '../driver/interaction-operations.ts';
+import type { NodeOperations } from '../driver/node-operations.ts';
+import type { SaveOptions } from '../driver/saving-operations.ts';
+import type { SecretOperations } from '../driver/secret-operations.ts';
+import { Domain } from './domain.ts';
+import { group } from './domain-calls.ts';
 import { call } from './errors.ts';
 import { filterOfFlags } from './flags.ts';
 import { loggedDriver } from './logged-driver.ts';
 
+export interface ServeOptions {
+  /** Clients can look, not change. */
+  readonly readOnly?: boolean;
+  /** Permissions of the socket; default 0600. */
+  readonly mode?: number;
+}
+
+/** Opens a driver to libvirt's clients; the one place that knows how wires it in. */
+export type Serve = (driver: Driver, path: string, options: ServeOptions) => Promise<AsyncDisposable>;
+
 export class Connection implements AsyncDisposable {
   readonly #driver: Driver;
   readonly #log: Disposable | undefined;
+  readonly #serve: Serve;
+  readonly #servers = new Set<AsyncDisposable>();
 
   /** @internal Use `connect`. `log`: closed with the connection. */
-  constructor(driver: Driver, log?: Disposable) {
+  constructor(driver: Driver, serve: Serve, log?: Disposable) {
     this.#log = log;
+    this.#serve = serve;
     this.#driver = loggedDriver(driver);
   }
 
@@ -85,17 +110,36 @@ export class Connection implements AsyncDisposable {
     return await call(() => this.#driver.planDomain(xml, options), options.signal);
   }
 
+  /** The host: CPUs, memory, host name. @throws VirtError where the driver tells nothing of it */
+  get node(): NodeOperations {
+    return group(this.#driver, 'node');
+  }
+
+  /** @throws VirtError where the driver keeps none */
+  get secrets(): SecretOperations {
+    return group(this.#driver, 'secrets');
+  }
+
   /** Defines a secret and sets its value. @returns its UUID */
   async defineSecret(xml: string, value: string | Uint8Array, options: Waiting = {}): Promise<string> {
-    return await call(async () => {
-      const driver = this.#driver;
-      if (driver.defineSecret === undefined || driver.setSecretValue === undefined) {
-        throw new VirtError('this connection keeps no secrets', { code: ErrorCode.NO_SUPPORT });
-      }
-      const uuid = await driver.defineSecret(xml, options);
-      await driver.setSecretValue(uuid, typeof value === 'string' ? Buffer.from(value) : value, options);
-      return uuid;
-    }, options.signal);
+    const { uuid } = await this.secrets.define(xml, options);
+    await this.secrets.setValue(uuid, typeof value === 'string' ? Buffer.from(value) : value, options);
+    return uuid;
+  }
+
+  /** Starts a guest from a file that `Domain.save` has written. */
+  async restore(path: string, options: SaveOptions = {}): Promise<Domain> {
+    return new Domain(this.#driver, await group(this.#driver, 'saving').restore(path, options));
+  }
+
+  /** The definition in such a file. */
+  async savedXml(path: string, options: { readonly secure?: boolean } & Waiting = {}): Promise<string> {
+    return await group(this.#driver, 'saving').savedXml(path, options);
+  }
+
+  /** Changes the definition in such a file. */
+  async defineSaved(path: string, xml: string, options: Pick<SaveOptions, 'resume' | 'signal'> = {}): Promise<void> {
+    await group(this.#driver, 'saving').defineSaved(path, xml, options);
   }
 
   /** Events of all domains from now on. */
@@ -103,8 +147,29 @@ export class Connection implements AsyncDisposable {
     return this.#driver.events(options);
   }
 
+  /** Events of QEMU's monitors as they come, from now on. @throws VirtError where the driver has none */
+  monitorEvents(options: { readonly uuid?: string | undefined } & Waiting = {}): AsyncIterable<MonitorEvent> {
+    const found = this.#driver.monitorEvents?.(options);
+    if (found !== undefined) return found;
+    throw new VirtError('this function is not supported by the connection driver: it has no monitors', {
+      code: ErrorCode.NO_SUPPORT,
+    });
+  }
+
+  /**
+   * Opens this connection to libvirt's clients: `await conn.serve('/run/x.sock')`, then `virsh -c 'qemu+unix:///system?socket=/run/x.sock' list`.
+   * Ends with the connection, or when the result is disposed.
+   * @throws VirtError where the socket cannot be made
+   */
+  async serve(path: string, options: ServeOptions = {}): Promise<AsyncDisposable> {
+    const serving = await call(() => this.#serve(this.#driver, path, options));
+    this.#servers.add(serving);
+    return serving;
+  }
+
   /** Ends the connection and, embedded, its guests. */
   async close(): Promise<void> {
+    await Promise.all([...this.#servers].map((server) => server[Symbol.asyncDispose]()));
     await this.#driver[Symbol.asyncDispose]();
     this.#log?.[Symbol.dispose]();
   }

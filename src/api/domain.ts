@@ -2,31 +2,35 @@
 import type { DomainEvent } from '../driver/domain-events.ts';
 import { DomainState } from '../driver/domain-state.ts';
 import type {
-  AffectOptions,
   CreateOptions,
   DomainIdentity,
   DomainInfo,
   DomainStateAndReason,
   DomainStop,
   Driver,
-  IothreadPin,
-  TypedParameters,
+  PowerOptions,
   UndefineOptions,
+  Waiting,
   XmlOptions,
 } from '../driver/driver.ts';
 import { Console } from './console.ts';
+import { addDomainCalls, type DomainCalls } from './domain-calls.ts';
 import { call } from './errors.ts';
 import { xmlOptionsOfFlags } from './flags.ts';
 
-export interface Waiting {
-  readonly signal?: AbortSignal | undefined;
-}
+/** With the operations of the driver's groups: devices, limits, statistics, saving, keys and agent; `addDomainCalls` below makes them. */
+// oxlint-disable-next-line typescript/no-unsafe-declaration-merging
+export interface Domain extends DomainCalls {}
 
 export class Domain implements AsyncDisposable {
   readonly name: string;
   readonly uuid: string;
   readonly #driver: Driver;
   readonly #owned: boolean;
+
+  static {
+    addDomainCalls(Domain.prototype, (domain) => domain.#driver);
+  }
 
   /** @internal `owned`: disposal ends the guest. */
   constructor(driver: Driver, identity: DomainIdentity, owned = false) {
@@ -56,7 +60,7 @@ export class Domain implements AsyncDisposable {
    * returns once the request is delivered.
    * @throws the signal's reason; the guest then still runs
    */
-  async shutdown(options: { wait?: boolean } & Waiting = {}): Promise<void> {
+  async shutdown(options: { wait?: boolean } & PowerOptions = {}): Promise<void> {
     await call(async () => {
       await this.#driver.shutdown(this.uuid, options);
       if (options.wait !== false) await this.#driver.waitForStop(this.uuid, options);
@@ -64,7 +68,7 @@ export class Domain implements AsyncDisposable {
   }
 
   /** Powers down and starts anew, in the same QEMU. Returns once the request is delivered. */
-  async reboot(options: Waiting = {}): Promise<void> {
+  async reboot(options: PowerOptions = {}): Promise<void> {
     await call(() => this.#driver.reboot(this.uuid, options), options.signal);
   }
 
@@ -149,66 +153,6 @@ export class Domain implements AsyncDisposable {
     options: Waiting = {},
   ): Promise<unknown> {
     return await call(() => this.#driver.agentCommand(this.uuid, command, args, options), options.signal);
-  }
-
-  /** Limits of the guest's memory on the host, in KiB (`hard_limit`, `soft_limit`, `swap_hard_limit`). */
-  async memoryParameters(options: AffectOptions = {}): Promise<TypedParameters> {
-    return await call(() => this.#driver.memoryParameters(this.uuid, options), options.signal);
-  }
-
-  /** Sets some of them; `MEMORY_UNLIMITED_KIB` lifts a limit. */
-  async setMemoryParameters(parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await call(() => this.#driver.setMemoryParameters(this.uuid, parameters, options), options.signal);
-  }
-
-  /** Shares of the host's CPUs, and periods and quotas in µs (`cpu_shares`, `vcpu_quota`, `global_period`, …). */
-  async schedulerParameters(options: AffectOptions = {}): Promise<TypedParameters> {
-    return await call(() => this.#driver.schedulerParameters(this.uuid, options), options.signal);
-  }
-
-  /** Sets some of them; 0 gives back the kernel's default, a negative quota lifts it. */
-  async setSchedulerParameters(parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await call(() => this.#driver.setSchedulerParameters(this.uuid, parameters, options), options.signal);
-  }
-
-  /** Weight and limits of the guest's disk traffic on the host (`weight`, `device_read_bytes_sec: '/dev/sda,1048576'`, …). */
-  async blkioParameters(options: AffectOptions = {}): Promise<TypedParameters> {
-    return await call(() => this.#driver.blkioParameters(this.uuid, options), options.signal);
-  }
-
-  async setBlkioParameters(parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await call(() => this.#driver.setBlkioParameters(this.uuid, parameters, options), options.signal);
-  }
-
-  /** The host CPUs that each virtual CPU may run on, by number. */
-  async vcpuPins(options: AffectOptions = {}): Promise<readonly (readonly number[])[]> {
-    return await call(() => this.#driver.vcpuPins(this.uuid, options), options.signal);
-  }
-
-  async pinVcpu(vcpu: number, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
-    await call(() => this.#driver.pinVcpu(this.uuid, vcpu, cpus, options), options.signal);
-  }
-
-  /** The host CPUs of QEMU's threads that are neither virtual CPUs nor I/O threads. */
-  async emulatorPin(options: AffectOptions = {}): Promise<readonly number[]> {
-    return await call(() => this.#driver.emulatorPin(this.uuid, options), options.signal);
-  }
-
-  async pinEmulator(cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
-    await call(() => this.#driver.pinEmulator(this.uuid, cpus, options), options.signal);
-  }
-
-  async iothreadPins(options: AffectOptions = {}): Promise<readonly IothreadPin[]> {
-    return await call(() => this.#driver.iothreadPins(this.uuid, options), options.signal);
-  }
-
-  async pinIothread(iothread: number, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
-    await call(() => this.#driver.pinIothread(this.uuid, iothread, cpus, options), options.signal);
-  }
-
-  /** What the guest has used: libvirt's statistics by name (`cpu.time` in ns, `balloon.rss` in KiB, `vcpu.0.time`, …). */
-  async stats(options: Waiting = {}): Promise<TypedParameters> {
-    return await call(() => this.#driver.stats(this.uuid, options), options.signal);
   }
 
   /** This domain's events from now on. */

@@ -16,7 +16,11 @@ const CODES: Readonly<Record<string, { code: ErrorCode; domain: ErrorDomain }>> 
 /** The error as libvirt's clients know it; reasons of the caller's own signals pass unchanged. */
 export function toVirtError(error: unknown, signal?: AbortSignal): unknown {
   if (error instanceof VirtError || (signal?.aborted === true && error === signal.reason)) return error;
-  if (error instanceof XmlSyntaxError || error instanceof DefinitionError) {
+  // libvirt tells text that is no XML from a definition that is wrong.
+  if (error instanceof XmlSyntaxError) {
+    return new VirtError(error.message, { code: ErrorCode.XML_DETAIL, domain: ErrorDomain.XML, cause: error });
+  }
+  if (error instanceof DefinitionError) {
     return new VirtError(error.message, { code: ErrorCode.XML_ERROR, domain: ErrorDomain.DOMAIN, cause: error });
   }
   if (!(error instanceof Error)) return error;

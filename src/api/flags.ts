@@ -14,6 +14,8 @@ export const ListDomainsFlag = {
   OTHER: 128,
   AUTOSTART: 1024,
   NO_AUTOSTART: 2048,
+  MANAGEDSAVE: 256,
+  NO_MANAGEDSAVE: 512,
 } as const;
 
 /** virDomainXMLFlags that have a meaning here. */
@@ -25,12 +27,15 @@ export function filterOfFlags(flags: number): DomainFilter {
     const wanted = flags & (yes | no);
     return wanted === yes ? true : wanted === no ? false : undefined;
   };
-  const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART } = ListDomainsFlag;
+  const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART, MANAGEDSAVE, NO_MANAGEDSAVE } =
+    ListDomainsFlag;
+  const managedSave = either(MANAGEDSAVE, NO_MANAGEDSAVE);
   const states = statesOfFlags(flags);
   const filter = {
     active: either(ACTIVE, INACTIVE),
     persistent: either(PERSISTENT, TRANSIENT),
     autostart: either(AUTOSTART, NO_AUTOSTART),
+    ...(managedSave === undefined ? {} : { managedSave }),
   };
   return states.length === 0 ? filter : { ...filter, states };
 }
@@ -38,6 +43,29 @@ export function filterOfFlags(flags: number): DomainFilter {
 /** The XML options that a flags value stands for. */
 export function xmlOptionsOfFlags(flags: number): XmlOptions {
   return { secure: (flags & XmlFlag.SECURE) !== 0, inactive: (flags & XmlFlag.INACTIVE) !== 0 };
+}
+
+/** The flags that a filter stands for. */
+export function filterToFlags(filter: DomainFilter): number {
+  const either = (value: boolean | undefined, yes: number, no: number): number =>
+    value === undefined ? 0 : value ? yes : no;
+  const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART, MANAGEDSAVE, NO_MANAGEDSAVE } =
+    ListDomainsFlag;
+  return (
+    either(filter.active, ACTIVE, INACTIVE) |
+    either(filter.persistent, PERSISTENT, TRANSIENT) |
+    either(filter.autostart, AUTOSTART, NO_AUTOSTART) |
+    either(filter.managedSave, MANAGEDSAVE, NO_MANAGEDSAVE) |
+    (filter.states ?? []).reduce<number>((flags, state) => flags | flagOfState(state), 0)
+  );
+}
+
+/** States without a flag of their own share one. */
+function flagOfState(state: DomainState): number {
+  const { RUNNING, PAUSED, SHUTOFF, OTHER } = ListDomainsFlag;
+  if (state === DomainState.RUNNING) return RUNNING;
+  if (state === DomainState.PAUSED) return PAUSED;
+  return state === DomainState.SHUTOFF ? SHUTOFF : OTHER;
 }
 
 function statesOfFlags(flags: number): DomainState[] {

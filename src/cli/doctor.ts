@@ -64,9 +64,9 @@ export async function main(args: string[]): Promise<number> {
 }
 
 async function checkDefinition(host: DoctorHost, path: string, values: Values): Promise<Finding[]> {
-  const [{ checkGuest }, { EmbeddedQemuDriver }] = await Promise.all([
+  const [{ checkGuest }, { QemuDriver }] = await Promise.all([
     import('../doctor/guest-checks.ts'),
-    import('../driver/qemu/runtime/embedded-driver.ts'),
+    import('../driver/qemu/runtime/qemu-driver.ts'),
   ]);
   const accel = values.accel === undefined ? undefined : parseChoice(values.accel, ['auto', 'kvm', 'tcg'], '--accel');
   return await checkGuest(host, {
@@ -74,7 +74,7 @@ async function checkDefinition(host: DoctorHost, path: string, values: Values): 
     fileName: displayName(path),
     start: values['no-start'] !== true,
     person: { uid: host.uid, gids: process.getgroups?.() ?? [], name: userInfo().username },
-    openDriver: () => EmbeddedQemuDriver.open({ version: VERSION }),
+    openDriver: () => QemuDriver.open({ version: VERSION }),
     accel,
   });
 }

@@ -17,6 +17,10 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     summary: 'run a guest from domain XML, in the foreground, as a child of this process',
     load: () => import('./run.ts'),
   },
+  daemon: {
+    summary: 'serve guests that outlive it to virsh and every other libvirt client',
+    load: () => import('./daemon.ts'),
+  },
   capabilities: { summary: 'what this host and one QEMU binary can do', load: () => import('./capabilities.ts') },
   domcapabilities: { summary: 'what a domain may use with one emulator', load: () => import('./domcapabilities.ts') },
   'domxml-to-native': { summary: "QEMU's command line for domain XML", load: () => import('./domxml-to-native.ts') },
@@ -34,7 +38,7 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
 
 const HELP = `Usage: nestling COMMAND [OPTIONS]
 
-Runs virtual machines from libvirt domain XML as child processes, without a daemon.
+Runs virtual machines from libvirt domain XML: as child processes without a daemon, or as a daemon for libvirt's clients.
 
 Commands:
 ${Object.entries(SUBCOMMANDS)

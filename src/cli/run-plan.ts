@@ -49,7 +49,13 @@ async function makePlan(xml: string, options: RunOptions, report: RunReport, sig
     });
     for (const note of notes) report.note(note);
     using lookup = new HostReservations().begin(config);
-    const planned = await planStart(context, { id: 1, console: options.console ? 'always' : 'auto', lookup, signal });
+    const planned = await planStart(context, {
+      id: 1,
+      console: options.console ? 'always' : 'auto',
+      placement: 'embedded',
+      lookup,
+      signal,
+    });
     return describePlan(planned);
   } catch (error) {
     throw toVirtError(error, signal);

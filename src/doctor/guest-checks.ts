@@ -2,7 +2,7 @@
  * Why one definition does not start: what can be seen beforehand, and then the start itself, up to the guest's first instruction, by the
  * driver that would run it. The first thing that is wrong is named; the start leaves nothing.
  */
-import type { EmbeddedQemuDriver } from '../driver/qemu/runtime/embedded-driver.ts';
+import type { QemuDriver } from '../driver/qemu/runtime/qemu-driver.ts';
 import { type Domain, parseDomain } from '../model/domain/domain.ts';
 import { findDenial, type Person } from '../security/path-access.ts';
 import { type DoctorHost, type Finding, fail, pass, readText, warn } from './finding.ts';
@@ -15,7 +15,7 @@ export interface GuestOptions {
   readonly start: boolean;
   readonly person: Person;
   /** Opens a driver with a temporary root; disposed by the check. */
-  readonly openDriver: () => Promise<EmbeddedQemuDriver>;
+  readonly openDriver: () => Promise<QemuDriver>;
   readonly accel?: 'auto' | 'kvm' | 'tcg' | undefined;
 }
 

@@ -59,6 +59,31 @@ export type DomainEvent =
     })
   | (EventBase & { readonly event: 'tray-change'; readonly device: string; readonly reason: 'open' | 'close' })
   | (EventBase & { readonly event: 'balloon-change'; readonly actualKiB: number })
+  | (EventBase & { readonly event: 'device-added'; readonly device: string })
+  | (EventBase & {
+      readonly event: 'disk-change';
+      readonly device: string;
+      readonly oldSource: string | undefined;
+      readonly newSource: string | undefined;
+      readonly reason: 'missing-on-start' | 'drop-missing-on-start';
+    })
+  | (EventBase & { readonly event: 'pm-wakeup' })
+  | (EventBase & { readonly event: 'pm-suspend' })
+  | (EventBase & { readonly event: 'pm-suspend-disk' })
+  | (EventBase & { readonly event: 'tunable'; readonly parameters: Readonly<Record<string, number | bigint | string>> })
+  | (EventBase & { readonly event: 'job-completed'; readonly parameters: Readonly<Record<string, number | bigint>> })
+  | (EventBase & {
+      readonly event: 'metadata-change';
+      readonly kind: 'description' | 'title' | 'element';
+      readonly namespaceUri: string | undefined;
+    })
+  | (EventBase & {
+      readonly event: 'block-threshold';
+      readonly device: string;
+      readonly path: string | undefined;
+      readonly threshold: bigint;
+      readonly excess: bigint;
+    })
   | (EventBase & { readonly event: 'device-removed'; readonly device: string })
   | (EventBase & { readonly event: 'device-removal-failed'; readonly device: string })
   | (EventBase & {

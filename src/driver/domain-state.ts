@@ -93,6 +93,7 @@ export type DomainOperation =
   | 'agentCommand'
   | 'injectNmi'
   | 'sendKey'
+  | 'screenshot'
   | 'pmWakeup';
 
 const ACTIVE = [
@@ -124,6 +125,7 @@ export const LEGAL_STATES = {
   agentCommand: [...EXECUTING],
   injectNmi: ACTIVE,
   sendKey: ACTIVE,
+  screenshot: ACTIVE,
   pmWakeup: [DomainState.PMSUSPENDED],
 } as const satisfies Record<DomainOperation, readonly DomainState[]>;
 

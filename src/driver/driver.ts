@@ -4,8 +4,15 @@
  * are said by `features`, not by methods that fail.
  */
 import type { Duplex } from 'node:stream';
+import type { DeviceOperations } from './device-operations.ts';
 import type { DomainEvent } from './domain-events.ts';
 import type { DomainState } from './domain-state.ts';
+import type { InspectionOperations } from './inspection-operations.ts';
+import type { InteractionOperations, MonitorEvent } from './interaction-operations.ts';
+import type { NodeOperations } from './node-operations.ts';
+import type { SavingOperations } from './saving-operations.ts';
+import type { SecretOperations } from './secret-operations.ts';
+import type { TuningOperations } from './tuning-operations.ts';
 
 /** What names a domain. `id` is -1 while it is not running. */
 export interface DomainIdentity {
@@ -34,6 +41,7 @@ export interface DomainFilter {
   readonly persistent?: boolean | undefined;
   readonly autostart?: boolean | undefined;
   readonly states?: readonly DomainState[] | undefined;
+  readonly managedSave?: boolean | undefined;
 }
 
 /**
@@ -55,6 +63,13 @@ export interface CreateOptions {
   readonly fileName?: string | undefined;
   /** Acceleration instead of what the XML says. */
   readonly accel?: 'auto' | 'kvm' | 'tcg' | undefined;
+  /** Check the XML against the schema first. */
+  readonly validate?: boolean;
+  /** Forget a managed save and boot anew. */
+  readonly forceBoot?: boolean;
+  readonly bypassCache?: boolean;
+  /** UEFI variables from the template again. */
+  readonly resetNvram?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -63,6 +78,10 @@ export interface XmlOptions {
   readonly inactive?: boolean;
   /** With secrets (VIR_DOMAIN_XML_SECURE). */
   readonly secure?: boolean;
+  /** The CPU with all that the host gives it. */
+  readonly updateCpu?: boolean;
+  /** Without what older libvirts do not know. */
+  readonly migratable?: boolean;
 }
 
 export interface UndefineOptions {
@@ -71,6 +90,13 @@ export interface UndefineOptions {
   readonly managedSave?: boolean;
   readonly tpm?: boolean;
   readonly keepTpm?: boolean;
+  readonly snapshotsMetadata?: boolean;
+  readonly checkpointsMetadata?: boolean;
+}
+
+/** Ways to ask a guest to power off or reboot; default: the agent where it answers, else ACPI. */
+export interface PowerOptions extends Waiting {
+  readonly modes?: readonly ('acpi' | 'agent' | 'initctl' | 'signal' | 'paravirt')[] | undefined;
 }
 
 /** libvirt's typed parameters by name, in libvirt's units. */
@@ -89,16 +115,12 @@ export interface IothreadPin {
   readonly cpus: readonly number[];
 }
 
-/** What a driver can do beyond the contract, for programs that adapt themselves. */
+/** What a driver is, for programs that adapt themselves; what it can do is said by its groups of operations. */
 export interface DriverFeatures {
   /** Guests are children of this process and end with it. */
   readonly embedded: boolean;
-  /** `secret…` calls exist. */
-  readonly secrets: boolean;
   /** Consoles can be opened. */
   readonly consoles: boolean;
-  /** Limits, pins and statistics of running guests (`…Parameters`, `pin…`, `stats`). */
-  readonly tuning: boolean;
 }
 
 export interface DomainCapabilitiesQuery {
@@ -114,7 +136,8 @@ export interface ConsoleStream {
   open(options?: { replay?: boolean }): Duplex;
 }
 
-interface Waiting {
+/** Every call can be given up. */
+export interface Waiting {
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -138,8 +161,8 @@ export interface Driver extends AsyncDisposable {
   create(uuid: string, options?: CreateOptions): Promise<DomainIdentity>;
   destroy(uuid: string, options?: { graceful?: boolean } & Waiting): Promise<void>;
   /** Asks the guest to power off; returns when the request is delivered. */
-  shutdown(uuid: string, options?: Waiting): Promise<void>;
-  reboot(uuid: string, options?: Waiting): Promise<void>;
+  shutdown(uuid: string, options?: PowerOptions): Promise<void>;
+  reboot(uuid: string, options?: PowerOptions): Promise<void>;
   reset(uuid: string, options?: Waiting): Promise<void>;
   suspend(uuid: string, options?: Waiting): Promise<void>;
   resume(uuid: string, options?: Waiting): Promise<void>;
@@ -171,26 +194,19 @@ export interface Driver extends AsyncDisposable {
   planDomain(xml: string, options?: CreateOptions): Promise<DomainPlan>;
   /** Events from now on. Ends when the driver closes. */
   events(options?: Waiting): AsyncIterable<DomainEvent>;
-  /** `hard_limit`, `soft_limit`, `swap_hard_limit` in KiB. */
-  memoryParameters(uuid: string, options?: AffectOptions): Promise<TypedParameters>;
-  setMemoryParameters(uuid: string, parameters: TypedParameters, options?: AffectOptions): Promise<void>;
-  /** `cpu_shares`, and periods and quotas in µs. */
-  schedulerParameters(uuid: string, options?: AffectOptions): Promise<TypedParameters>;
-  setSchedulerParameters(uuid: string, parameters: TypedParameters, options?: AffectOptions): Promise<void>;
-  /** `weight`, and `device_…` as `PATH,VALUE,…`. */
-  blkioParameters(uuid: string, options?: AffectOptions): Promise<TypedParameters>;
-  setBlkioParameters(uuid: string, parameters: TypedParameters, options?: AffectOptions): Promise<void>;
-  /** Host CPUs of each virtual CPU. */
-  vcpuPins(uuid: string, options?: AffectOptions): Promise<readonly (readonly number[])[]>;
-  pinVcpu(uuid: string, vcpu: number, cpus: readonly number[], options?: AffectOptions): Promise<void>;
-  emulatorPin(uuid: string, options?: AffectOptions): Promise<readonly number[]>;
-  pinEmulator(uuid: string, cpus: readonly number[], options?: AffectOptions): Promise<void>;
-  iothreadPins(uuid: string, options?: AffectOptions): Promise<readonly IothreadPin[]>;
-  pinIothread(uuid: string, iothread: number, cpus: readonly number[], options?: AffectOptions): Promise<void>;
-  /** Statistics by libvirt's names (`cpu.time` in ns, `balloon.rss` in KiB, `vcpu.0.time`, …), and of the guest's cgroup. */
-  stats(uuid: string, options?: Waiting): Promise<TypedParameters>;
-  defineSecret?(xml: string, options?: Waiting): Promise<string>;
-  setSecretValue?(uuid: string, value: Uint8Array, options?: Waiting): Promise<void>;
+  /** Events of QEMU's monitors as they come, from now on; `uuid`: of that domain. */
+  monitorEvents?(options?: { readonly uuid?: string | undefined } & Waiting): AsyncIterable<MonitorEvent>;
+  /**
+   * Groups of operations; a driver without them lacks the whole group, one that lacks single operations of it throws NO_SUPPORT. Snapshots,
+   * block jobs, migration, networks and storage will be groups like these.
+   */
+  readonly devices?: DeviceOperations;
+  readonly tuning?: TuningOperations;
+  readonly inspection?: InspectionOperations;
+  readonly saving?: SavingOperations;
+  readonly interaction?: InteractionOperations;
+  readonly node?: NodeOperations;
+  readonly secrets?: SecretOperations;
 }
 
 /** What a start would do, as data. */

@@ -6,9 +6,9 @@ import { execFileSync } from 'node:child_process';
 import { closeSync } from 'node:fs';
 import { Ledger } from '../../src/core/ledger.ts';
 import { collectGarbage } from '../../src/core/ledger-gc.ts';
-import { EmbeddedQemuDriver } from '../../src/driver/qemu/runtime/embedded-driver.ts';
 import { NetworkDevices } from '../../src/driver/qemu/runtime/network-device.ts';
 import { NETWORK_REMOVERS } from '../../src/driver/qemu/runtime/network-device-ip.ts';
+import { QemuDriver } from '../../src/driver/qemu/runtime/qemu-driver.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 
 const [what = '', dir = '', xml = ''] = process.argv.slice(2);
@@ -69,12 +69,17 @@ async function refuse(): Promise<void> {
 }
 
 async function runGuest(): Promise<void> {
-  await using driver = await EmbeddedQemuDriver.open({ version: 'test' });
+  await using driver = await QemuDriver.open({ version: 'test' });
   const { uuid } = await driver.createXml(xml, {});
   const whileRunning = taps();
   const live = await driver.xmlDesc(uuid);
   await driver.destroy(uuid);
-  print({ whileRunning, live, afterwards: taps(), recorded: driver.root.ledger.entries.map(({ kind }) => kind) });
+  print({
+    whileRunning,
+    live,
+    afterwards: taps(),
+    recorded: driver.root.ledgerOf('').ledger.entries.map(({ kind }) => kind),
+  });
 }
 
 ip('link', 'set', 'lo', 'up');

@@ -139,6 +139,8 @@ export class PlanContext implements DomainContext {
    * source says: QEMU gets one end of a socket pair, named after the alias. Set it before planning.
    */
   chardevOverrides?: ReadonlyMap<string, { readonly kind: 'socketpair' }>;
+  /** The monitor listens here, so that whoever comes later can reach it too; undefined: the caller holds its other end. */
+  monitorSocket?: string;
   /** A copy of all that the guest writes to that character device; a `<log>` of the definition wins. */
   serialLog?: { readonly alias: string; readonly path: string; readonly append: boolean };
   #fdSets = 0;

@@ -5,15 +5,17 @@
 import { DEFAULT_DEVICE_ACL } from '../../../cgroup/device-rules.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { QmpClientOptions } from '../../../qmp/client.ts';
+import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import { deviceNodesOf } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
 import type { DomainRecord, DomainStore } from './domain-store.ts';
-import type { EmbeddedRoot } from './embedded-root.ts';
+import type { DriverRoot } from './driver-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { HostReservations } from './host-lookup.ts';
+import { monitorPath } from './monitor-socket.ts';
 import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
 import type { RunningGuest } from './running-guest.ts';
@@ -30,7 +32,7 @@ export interface StartObservers {
 }
 
 export interface DomainStarterInit {
-  readonly root: EmbeddedRoot;
+  readonly root: DriverRoot;
   readonly cache: CapabilitiesCache;
   readonly config: QemuConfig;
   readonly secrets: SecretStore;
@@ -39,6 +41,7 @@ export interface DomainStarterInit {
   readonly version: string;
   readonly observers: StartObservers;
   readonly emit: (record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number) => void;
+  readonly onMonitorEvent: (record: DomainRecord, event: QmpEvent, id: number) => void;
 }
 
 /** What a caller may say about preparing a definition. */
@@ -47,6 +50,7 @@ export type PrepareChoices = Pick<CreateOptions, 'accel' | 'name' | 'fileName' |
 export class DomainStarter {
   readonly #init: DomainStarterInit;
   readonly #reservations = new HostReservations();
+  readonly #autodestroy = new WeakMap<RunningGuest, boolean>();
   #nextId = 1;
 
   constructor(init: DomainStarterInit) {
@@ -77,6 +81,7 @@ export class DomainStarter {
     return await planStart(context, {
       id: this.#nextId,
       console: options.console ?? 'auto',
+      placement: this.#init.root.placement,
       lookup,
       signal: options.signal,
     });
@@ -89,7 +94,13 @@ export class DomainStarter {
     const lookup = this.#reservations.begin(this.#init.config);
     record.starting = true;
     try {
-      const planning = { id, console: options.console ?? 'auto', lookup, signal: options.signal } as const;
+      const planning = {
+        id,
+        console: options.console ?? 'auto',
+        placement: root.placement,
+        lookup,
+        signal: options.signal,
+      } as const;
       const { plan, context } = await planStart(prepared.context, planning).catch((cause: unknown) => {
         options.signal?.throwIfAborted();
         throw startError(record.name, cause);
@@ -104,6 +115,7 @@ export class DomainStarter {
           caps: context.caps,
           plan,
           paused: options.paused === true,
+          autodestroy: options.autodestroy === true,
           transient: record.definition === undefined,
           limits: limitsOf(config),
           logLimits: { maxSize: config.guestLogMaxSize, maxBackups: config.guestLogMaxBackups },
@@ -117,11 +129,13 @@ export class DomainStarter {
           fdSources: { resolveSecret: (reference) => secrets.resolve(reference) },
           ...(observers.trace === undefined ? {} : { trace: observers.trace }),
           emit: (event, timestampMs) => emit(record, event, id, timestampMs),
+          onMonitorEvent: (event) => this.#init.onMonitorEvent(record, event, id),
           onMark: (mark) => observers.onMark?.(mark, record.name),
         },
         options.signal,
       );
       this.#adopt(record, guest, lookup);
+      await this.#keep(record, guest, options);
     } catch (error) {
       lookup[Symbol.dispose]();
       record.shutoffReason = StateReason.shutoff.FAILED;
@@ -129,6 +143,39 @@ export class DomainStarter {
     } finally {
       record.starting = false;
     }
+  }
+
+  /** The next daemon finds the guest once this is written; before, it removes it as an interrupted start. */
+  async #keep(record: DomainRecord, guest: RunningGuest, options: CreateOptions): Promise<void> {
+    const { root } = this.#init;
+    if (root.placement === 'embedded') return;
+    const shortName = root.layout.shortName(guest.id, guest.domain.name ?? '');
+    this.#autodestroy.set(guest, options.autodestroy === true);
+    await this.persist(record);
+    void guest.ended.then(() => root.dropStatus(shortName));
+  }
+
+  /** Writes down what a running guest of a daemon is now: to be called whenever its live definition or state has changed. */
+  async persist({ guest, definition }: DomainRecord): Promise<void> {
+    const { root } = this.#init;
+    if (guest === undefined || root.placement === 'embedded' || guest.hasEnded) return;
+    const name = guest.domain.name ?? '';
+    await root.keepStatus({
+      id: guest.id,
+      shortName: root.layout.shortName(guest.id, name),
+      process: guest.process,
+      monitor: monitorPath(root.layout, guest.id, name),
+      domain: guest.domain,
+      transient: definition === undefined,
+      autodestroy: this.#autodestroy.get(guest) === true,
+      state: { state: guest.state, reason: guest.reason },
+    });
+  }
+
+  /** Takes over a guest that runs already; ids of later ones are above its. */
+  adopt(record: DomainRecord, guest: RunningGuest): void {
+    this.#nextId = Math.max(this.#nextId, guest.id + 1);
+    this.#adopt(record, guest, { [Symbol.dispose]: () => {} });
   }
 
   #adopt(record: DomainRecord, guest: RunningGuest, reservations: Disposable): void {

@@ -4,8 +4,8 @@
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
+import type { TuningOperations } from '../../tuning-operations.ts';
 import { emulatorCpus, iothreadCpus, vcpuCpus } from '../cgroup/guest-tuning.ts';
 import {
   blkioParametersOf,
@@ -17,63 +17,132 @@ import {
   setSchedulerParameters,
 } from '../cgroup/parameters.ts';
 import { iothreadIdsOf } from '../sections/iothreads.ts';
-import { requireDefined } from './domain-report.ts';
-import { readDomainStats } from './domain-stats.ts';
-import type { DomainRecord, DomainStore } from './domain-store.ts';
+import { changeAffected, invalid, readAffected } from './affected-domain.ts';
+import {
+  blockIoTuneOf,
+  findInterface,
+  interfaceParametersOf,
+  numaParametersOf,
+  setBlockIoTune,
+  setInterfaceParameters,
+  setNumaParameters,
+  throttleCommand,
+} from './device-parameters.ts';
+import type { DomainStore } from './domain-store.ts';
+import type { DriverParts } from './driver-parts.ts';
+import { findDisk } from './guest-disks.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, pinThread, readThreads } from './thread-placement.ts';
 
-export class DomainTuning {
+export class DomainTuning implements TuningOperations {
   readonly #store: DomainStore;
 
-  constructor(store: DomainStore) {
+  constructor({ store }: Pick<DriverParts, 'store'>) {
     this.#store = store;
   }
 
-  memoryParameters(uuid: string, options: AffectOptions): TypedParameters {
-    return memoryParametersOf(this.#read(uuid, options).domain);
+  async memoryParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    return memoryParametersOf(readAffected(this.#store.byUuid(uuid), options).domain);
   }
 
-  async setMemoryParameters(uuid: string, parameters: TypedParameters, options: AffectOptions): Promise<void> {
-    await this.#change(
-      uuid,
-      options,
-      (domain) => setMemoryParameters(domain, parameters),
-      (guest, domain) => retune(guest, domain, 'memory', options.signal),
-    );
+  async setMemoryParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => setMemoryParameters(domain, parameters),
+      carryOut: (guest, domain) => retune(guest, domain, 'memory', options.signal),
+    });
   }
 
   /** A running guest's values are the kernel's. */
-  schedulerParameters(uuid: string, options: AffectOptions): TypedParameters {
-    const { domain, guest } = this.#read(uuid, options);
+  async schedulerParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    const { domain, guest } = readAffected(this.#store.byUuid(uuid), options);
     return { ...schedulerParametersOf(domain), ...guest?.cgroups.schedulerParameters() };
   }
 
-  async setSchedulerParameters(uuid: string, parameters: TypedParameters, options: AffectOptions): Promise<void> {
-    await this.#change(
-      uuid,
-      options,
-      (domain) => setSchedulerParameters(domain, parameters),
-      (guest, domain) => retune(guest, domain, 'cpu', options.signal),
-    );
+  async setSchedulerParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => setSchedulerParameters(domain, parameters),
+      carryOut: (guest, domain) => retune(guest, domain, 'cpu', options.signal),
+    });
   }
 
-  blkioParameters(uuid: string, options: AffectOptions): TypedParameters {
-    return blkioParametersOf(this.#read(uuid, options).domain);
+  async blkioParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    return blkioParametersOf(readAffected(this.#store.byUuid(uuid), options).domain);
   }
 
-  async setBlkioParameters(uuid: string, parameters: TypedParameters, options: AffectOptions): Promise<void> {
-    await this.#change(
-      uuid,
-      options,
-      (domain) => setBlkioParameters(domain, parameters),
-      (guest, domain) => retune(guest, domain, 'blkio', options.signal),
-    );
+  async setBlkioParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => setBlkioParameters(domain, parameters),
+      carryOut: (guest, domain) => retune(guest, domain, 'blkio', options.signal),
+    });
+  }
+
+  async numaParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    return numaParametersOf(readAffected(this.#store.byUuid(uuid), options).domain);
+  }
+
+  /** Memory that a guest has already stays where it is, so that only the next start can be told. */
+  async setNumaParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => setNumaParameters(domain, parameters),
+      carryOut: async (guest) => {
+        throw new VirtError(
+          `cannot change the NUMA nodes of the running domain '${guest.domain.name ?? ''}': change its next start (--config)`,
+          { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.QEMU },
+        );
+      },
+    });
+  }
+
+  async blockIoTune(uuid: string, disk: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    const { domain } = readAffected(this.#store.byUuid(uuid), options);
+    return blockIoTuneOf(findDisk(domain, disk));
+  }
+
+  async setBlockIoTune(
+    uuid: string,
+    disk: string,
+    parameters: TypedParameters,
+    options: AffectOptions = {},
+  ): Promise<void> {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => setBlockIoTune(findDisk(domain, disk), parameters),
+      carryOut: async (guest, domain) => {
+        const { alias, iotune } = findDisk(domain, disk);
+        const args = { id: alias?.name ?? '', ...throttleCommand(iotune ?? {}) };
+        await guest.qmp.execute('block_set_io_throttle', args, { signal: options.signal });
+      },
+    });
+  }
+
+  async interfaceParameters(uuid: string, device: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    const { domain } = readAffected(this.#store.byUuid(uuid), options);
+    return interfaceParametersOf(findInterface(domain, device));
+  }
+
+  /** Shaping what runs needs the host's queueing disciplines, which come with virtual networks. */
+  async setInterfaceParameters(
+    uuid: string,
+    device: string,
+    parameters: TypedParameters,
+    options: AffectOptions = {},
+  ): Promise<void> {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => setInterfaceParameters(findInterface(domain, device), parameters),
+      carryOut: async () => {
+        throw new VirtError(
+          'the bandwidth of a running interface cannot be changed yet: change the next start (--config)',
+          {
+            code: ErrorCode.OPERATION_UNSUPPORTED,
+            domain: ErrorDomain.QEMU,
+          },
+        );
+      },
+    });
   }
 
   /** Of a running guest what the kernel says; otherwise what the definition says, all host CPUs where it says nothing. */
-  async vcpuPins(uuid: string, options: AffectOptions): Promise<readonly (readonly number[])[]> {
-    const { domain, guest } = this.#read(uuid, options);
+  async vcpuPins(uuid: string, options: AffectOptions = {}): Promise<readonly (readonly number[])[]> {
+    const { domain, guest } = readAffected(this.#store.byUuid(uuid), options);
     const threads = guest === undefined ? undefined : await readThreads(guest.qmp, guest.pid, options.signal);
     return Array.from({ length: domain.vcpu?.value ?? 1 }, (_, id) => {
       const tid = threads?.vcpus.get(id);
@@ -81,12 +150,10 @@ export class DomainTuning {
     });
   }
 
-  async pinVcpu(uuid: string, vcpu: number, cpus: readonly number[], options: AffectOptions): Promise<void> {
+  async pinVcpu(uuid: string, vcpu: number, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
     requireCpus(cpus);
-    await this.#change(
-      uuid,
-      options,
-      (domain) => {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => {
         if (vcpu >= (domain.vcpu?.value ?? 1)) throw invalid(`the guest has no virtual CPU ${vcpu}`);
         domain.cputune ??= emptyCputune();
         const { vcpupins } = domain.cputune;
@@ -94,38 +161,36 @@ export class DomainTuning {
         if (pin === undefined) vcpupins.push({ vcpu, cpuset: [...cpus] });
         else pin.cpuset = [...cpus];
       },
-      async (guest, domain) => {
+      carryOut: async (guest, domain) => {
         const tid = (await readThreads(guest.qmp, guest.pid, options.signal)).vcpus.get(vcpu);
         if (tid === undefined) throw invalid(`virtual CPU ${vcpu} has no thread of its own: it cannot be pinned`);
         await retune(guest, domain, 'cpuset', options.signal);
         await pinThread(tid, cpus, options.signal);
       },
-    );
+    });
   }
 
-  async emulatorPin(uuid: string, options: AffectOptions): Promise<readonly number[]> {
-    const { domain, guest } = this.#read(uuid, options);
+  async emulatorPin(uuid: string, options: AffectOptions = {}): Promise<readonly number[]> {
+    const { domain, guest } = readAffected(this.#store.byUuid(uuid), options);
     return guest === undefined ? (emulatorCpus(domain) ?? hostCpus()) : affinityOf(guest.pid);
   }
 
-  async pinEmulator(uuid: string, cpus: readonly number[], options: AffectOptions): Promise<void> {
+  async pinEmulator(uuid: string, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
     requireCpus(cpus);
-    await this.#change(
-      uuid,
-      options,
-      (domain) => {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => {
         domain.cputune ??= emptyCputune();
         domain.cputune.emulatorpin = { cpuset: [...cpus] };
       },
-      async (guest, domain) => {
+      carryOut: async (guest, domain) => {
         await retune(guest, domain, 'cpuset', options.signal);
         await pinThread(guest.pid, cpus, options.signal);
       },
-    );
+    });
   }
 
-  async iothreadPins(uuid: string, options: AffectOptions): Promise<readonly IothreadPin[]> {
-    const { domain, guest } = this.#read(uuid, options);
+  async iothreadPins(uuid: string, options: AffectOptions = {}): Promise<readonly IothreadPin[]> {
+    const { domain, guest } = readAffected(this.#store.byUuid(uuid), options);
     const threads = guest === undefined ? undefined : await readThreads(guest.qmp, guest.pid, options.signal);
     return iothreadIdsOf(domain).map((id) => {
       const tid = threads?.iothreads.get(id);
@@ -133,12 +198,15 @@ export class DomainTuning {
     });
   }
 
-  async pinIothread(uuid: string, iothread: number, cpus: readonly number[], options: AffectOptions): Promise<void> {
+  async pinIothread(
+    uuid: string,
+    iothread: number,
+    cpus: readonly number[],
+    options: AffectOptions = {},
+  ): Promise<void> {
     requireCpus(cpus);
-    await this.#change(
-      uuid,
-      options,
-      (domain) => {
+    await changeAffected(this.#store, uuid, options, {
+      change: (domain) => {
         if (!iothreadIdsOf(domain).includes(iothread)) throw invalid(`the guest has no I/O thread ${iothread}`);
         domain.cputune ??= emptyCputune();
         const { iothreadpins } = domain.cputune;
@@ -146,67 +214,14 @@ export class DomainTuning {
         if (pin === undefined) iothreadpins.push({ iothread, cpuset: [...cpus] });
         else pin.cpuset = [...cpus];
       },
-      async (guest, domain) => {
+      carryOut: async (guest, domain) => {
         const tid = (await readThreads(guest.qmp, guest.pid, options.signal)).iothreads.get(iothread);
         if (tid === undefined) throw invalid(`the running guest has no I/O thread ${iothread}`);
         await retune(guest, domain, 'cpuset', options.signal);
         await pinThread(tid, cpus, options.signal);
       },
-    );
+    });
   }
-
-  async stats(uuid: string, signal: AbortSignal | undefined): Promise<TypedParameters> {
-    return await readDomainStats(this.#store.byUuid(uuid), signal);
-  }
-
-  #read(uuid: string, options: AffectOptions): { domain: Domain; guest: RunningGuest | undefined } {
-    const record = this.#store.byUuid(uuid);
-    const { live, config } = affected(record, options);
-    if (live !== undefined && config !== undefined)
-      throw invalid('read either the live or the next configuration, not both');
-    const domain = live?.domain ?? config;
-    if (domain === undefined) throw notRunning(record);
-    return { domain, guest: live };
-  }
-
-  /** All that can be refused is refused before anything is changed. */
-  async #change(
-    uuid: string,
-    options: AffectOptions,
-    change: (domain: Domain) => void,
-    carryOut: (guest: RunningGuest, domain: Domain) => Promise<void>,
-  ): Promise<void> {
-    const record = this.#store.byUuid(uuid);
-    using _job = await record.job.acquire(options.signal);
-    const { live, config } = affected(record, options);
-    const next = config === undefined ? undefined : changed(config, change);
-    if (live !== undefined) {
-      await carryOut(live, changed(live.domain, change));
-      change(live.domain);
-    }
-    if (next !== undefined) await this.#store.save(record, next);
-  }
-}
-
-/** @throws VirtError for a live change of what is off, or a lasting one of what is transient */
-function affected(
-  record: DomainRecord,
-  { live, config }: AffectOptions,
-): { live: RunningGuest | undefined; config: Domain | undefined } {
-  const current = live !== true && config !== true;
-  const wantsLive = live === true || (current && record.guest !== undefined);
-  const wantsConfig = config === true || (current && record.guest === undefined);
-  if (wantsLive && record.guest === undefined) throw notRunning(record);
-  return {
-    live: wantsLive ? record.guest : undefined,
-    config: wantsConfig ? requireDefined(record, 'change the lasting configuration of') : undefined,
-  };
-}
-
-function changed(domain: Domain, change: (domain: Domain) => void): Domain {
-  const copy = cloneDefinition(domain);
-  change(copy);
-  return copy;
 }
 
 /** Changes limits; a guest that moves into a group needs to be told which of its threads is which. */
@@ -227,15 +242,4 @@ function hostCpus(): number[] {
 function requireCpus(cpus: readonly number[]): void {
   if (cpus.length > 0 && cpus.every((cpu) => Number.isInteger(cpu) && cpu >= 0)) return;
   throw invalid('give at least one host CPU, by number');
-}
-
-function notRunning(record: DomainRecord): VirtError {
-  return new VirtError(`Requested operation is not valid: domain '${record.name}' is not running`, {
-    code: ErrorCode.OPERATION_INVALID,
-    domain: ErrorDomain.QEMU,
-  });
-}
-
-function invalid(message: string): VirtError {
-  return new VirtError(message, { code: ErrorCode.INVALID_ARG, domain: ErrorDomain.QEMU });
 }

@@ -15,6 +15,7 @@ import { Ledger } from '../../../core/ledger.ts';
 import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
 import { randomHex } from '../../../core/random.ts';
 import { Layout, type LayoutRoots } from '../layout.ts';
+import type { DriverRoot, GuestLedger } from './driver-root.ts';
 
 export interface EmbeddedRootOptions {
   /** Absolute path, kept afterwards. Default: a temporary one. */
@@ -23,8 +24,9 @@ export interface EmbeddedRootOptions {
   readonly runtimeDir?: string | undefined;
 }
 
-export class EmbeddedRoot implements AsyncDisposable {
+export class EmbeddedRoot implements DriverRoot {
   readonly path: string;
+  readonly placement = 'embedded';
   readonly temporary: boolean;
   readonly layout: Layout;
   readonly ledger: Ledger;
@@ -71,6 +73,16 @@ export class EmbeddedRoot implements AsyncDisposable {
       throw error;
     }
   }
+
+  /** All guests share the connection's: it ends with them. */
+  ledgerOf(): GuestLedger {
+    return { ledger: this.ledger, done: () => {} };
+  }
+
+  /** Nobody comes after us: guests end with this process. */
+  async keepStatus(): Promise<void> {}
+
+  dropStatus(): void {}
 
   /** Frees the lock and removes what is temporary. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {

@@ -7,18 +7,18 @@ import { dirname } from 'node:path';
 import type { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { removeTree } from '../../../core/fs.ts';
+import type { Ledger } from '../../../core/ledger.ts';
 import { randomHex } from '../../../core/random.ts';
 import { runCommand } from '../../../process/run-command.ts';
 import type { Layout } from '../layout.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { FileRequest } from '../plan/parts.ts';
-import type { EmbeddedRoot } from './embedded-root.ts';
 
 export interface GuestFilesRequest {
   readonly id: number;
   readonly name: string;
   readonly plan: Pick<LaunchPlan, 'files' | 'fds' | 'helpers'>;
-  readonly root: Pick<EmbeddedRoot, 'layout' | 'ledger'>;
+  readonly root: { readonly layout: Layout; readonly ledger: Ledger };
   /** UUID of a guest that no definition outlives: its TPM goes with it. */
   readonly transientUuid?: string | undefined;
 }

@@ -9,6 +9,7 @@ import {
   ftruncateSync,
   mkdirSync,
   openSync,
+  readFileSync,
   readSync,
   renameSync,
   rmSync,
@@ -53,6 +54,11 @@ export class GuestLog implements Disposable {
       mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
       return new GuestLog(path, openSync(path, 'a+', 0o600), limits);
     }
+  }
+
+  /** The end of a log that nobody holds open. @throws the system's error */
+  static lastLines(path: string): string {
+    return readFileSync(path, 'utf8').slice(-TAIL_BYTES);
   }
 
   /** `YYYY-MM-DD HH:MM:SS.mmm+0000: TEXT`. */

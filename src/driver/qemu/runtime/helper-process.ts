@@ -21,6 +21,10 @@ export interface HelperOptions {
   readonly env: NodeJS.ProcessEnv;
   /** Where it joins the guest's cgroups: what it uses is the guest's. */
   readonly cgroupProcs: readonly string[];
+  /** Whether it dies with this process; else somebody must know of it. */
+  readonly dieWithParent: boolean;
+  /** Hears of the process before the program runs. */
+  readonly onPid?: ((pid: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -37,13 +41,13 @@ export async function startHelper(helper: HelperProcess, options: HelperOptions)
       command,
       args,
       env: options.env,
-      dieWithParent: true,
+      dieWithParent: options.dieWithParent,
       cgroupProcs: options.cgroupProcs,
       // As its guest: signals of the caller's terminal are for the caller alone.
       newSession: true,
       stdio: ['ignore', { fd: options.logFd }, 'tail', ...fds.stdio],
     },
-    { signal: deadline },
+    { signal: deadline, beforeExec: options.onPid },
   );
   fds.publish();
   try {

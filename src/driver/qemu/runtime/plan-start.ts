@@ -12,6 +12,8 @@ import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
 import { formatCommand, renderArguments } from '../plan/render.ts';
 import { findBackingChain } from './backing-chain.ts';
 import { planConsole } from './console-plan.ts';
+import type { Placement } from './driver-root.ts';
+import { monitorPath } from './monitor-socket.ts';
 
 /** A plan and the definition that it was made of: the live one. */
 export interface PlannedStart {
@@ -22,6 +24,7 @@ export interface PlannedStart {
 export interface PlanStartOptions {
   readonly id: number;
   readonly console: ConsoleChoice;
+  readonly placement: Placement;
   readonly lookup: Lookup;
   readonly signal?: AbortSignal | undefined;
 }
@@ -36,9 +39,14 @@ export async function planStart(prepared: DomainContext, options: PlanStartOptio
   for (const disk of domain.devices?.disks ?? []) await fillBackingChain(disk, options.signal);
   assignAliases(context);
   fillChannelPaths(domain, layout, options.id);
-  const plan = planWith(
-    Object.assign(new PlanContext(context, options.id), planConsole(domain, options.console, layout)),
+  const planning = Object.assign(
+    new PlanContext(context, options.id),
+    planConsole(domain, options.placement === 'daemon' ? 'none' : options.console, layout),
   );
+  if (options.placement === 'daemon') {
+    planning.monitorSocket = monitorPath(layout, options.id, domain.name ?? '');
+  }
+  const plan = planWith(planning);
   return { plan, context };
 }
 

@@ -9,20 +9,24 @@ import { LogSource } from '../../../core/log-source.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
+import type { ProcessIdentity } from '../../../process/proc.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
-import type { DomainStop } from '../../driver.ts';
+import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
+import type { GuestConsole } from '../../guest-console.ts';
 import type { GuestCgroups } from './guest-cgroups.ts';
-import type { GuestConsole } from './guest-console.ts';
 import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 import type { GuestLog } from './guest-log.ts';
+
+/** QEMU's process: our child, or one that an earlier daemon has started. */
+export type GuestProcess = Pick<ChildHandle, 'pid' | 'identity' | 'exited' | 'result' | 'terminate' | 'release'>;
 
 export interface RunningGuestInit {
   readonly id: number;
   /** The live definition: with aliases and addresses. */
   readonly domain: Domain;
-  readonly child: ChildHandle;
+  readonly child: GuestProcess;
   readonly qmp: QmpClient;
   readonly log: GuestLog;
   readonly consoles: ReadonlyMap<string, GuestConsole>;
@@ -31,9 +35,13 @@ export interface RunningGuestInit {
   /** Undoes the start: helpers, files, directories. */
   readonly cleanup: DisposalStack;
   readonly paused: boolean;
+  /** What it is when it is taken over; default: just started. */
+  readonly initial?: DomainStateAndReason | undefined;
   /** What the user should know. */
   readonly onNote?: ((note: string) => void) | undefined;
   readonly emit: (event: BareEvent, timestampMs: number) => void;
+  /** Everything that QEMU tells, as it comes. */
+  readonly onMonitorEvent?: ((event: QmpEvent) => void) | undefined;
 }
 
 const log = new LogSource('qemu.qemu_process');
@@ -56,6 +64,7 @@ export class RunningGuest implements AsyncDisposable {
   #rebooting = false;
   #stop: { detail: DomainStop['detail']; reason: string } | undefined;
   #balloonKiB: number | undefined;
+  #isDetached = false;
 
   constructor(init: RunningGuestInit) {
     this.#init = init;
@@ -64,13 +73,19 @@ export class RunningGuest implements AsyncDisposable {
     this.qmp = init.qmp;
     this.consoles = init.consoles;
     this.cgroups = init.cgroups;
-    this.#state = init.paused ? DomainState.PAUSED : DomainState.RUNNING;
-    this.#reason = init.paused ? StateReason.paused.USER : StateReason.running.BOOTED;
+    this.#state = init.initial?.state ?? (init.paused ? DomainState.PAUSED : DomainState.RUNNING);
+    this.#reason = init.initial?.reason ?? (init.paused ? StateReason.paused.USER : StateReason.running.BOOTED);
     this.ended = init.child.exited.then((result) => this.#finish(result));
     this.#follow().catch((error: unknown) => {
       // The monitor's loss is the guest's end, unless QEMU lives on without it: then it is of no use to anybody.
-      if (init.child.result === undefined) void this.destroy(`its monitor failed: ${String(error)}`);
+      if (init.child.result === undefined && !this.#isDetached)
+        void this.destroy(`its monitor failed: ${String(error)}`);
     });
+  }
+
+  /** QEMU is gone, or going: nothing is to be written down of it any more. */
+  get hasEnded(): boolean {
+    return this.#state === DomainState.SHUTOFF;
   }
 
   get state(): DomainState {
@@ -79,6 +94,10 @@ export class RunningGuest implements AsyncDisposable {
 
   get reason(): number {
     return this.#reason;
+  }
+
+  get process(): ProcessIdentity {
+    return this.#init.child.identity;
   }
 
   get pid(): number {
@@ -129,6 +148,21 @@ export class RunningGuest implements AsyncDisposable {
     return await this.ended;
   }
 
+  /** The guest is ended for a reason that is known already: it has powered off or crashed while nobody was looking. */
+  async endAs(detail: DomainStop['detail'], reason: string): Promise<DomainStop> {
+    this.#stop ??= { detail, reason };
+    await this.qmp.execute('quit').catch(() => undefined);
+    await this.#init.child.terminate();
+    return await this.ended;
+  }
+
+  /** Lets go of a guest that lives on without us. */
+  async detach(): Promise<void> {
+    this.#isDetached = true;
+    this.#init.child.release();
+    await this.qmp.close();
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.destroy();
   }
@@ -149,7 +183,10 @@ export class RunningGuest implements AsyncDisposable {
   }
 
   async #follow(): Promise<void> {
-    for await (const event of this.qmp.events()) this.#handle(event);
+    for await (const event of this.qmp.events()) {
+      this.#init.onMonitorEvent?.(event);
+      this.#handle(event);
+    }
   }
 
   #handle(event: QmpEvent): void {
@@ -228,6 +265,9 @@ export class RunningGuest implements AsyncDisposable {
 
 /** Reads the exit of a QEMU that nobody here ended. */
 function howItEnded(result: ExitResult): { detail: DomainStop['detail']; reason: string } {
+  if (result.exitCode === undefined && result.signal === undefined) {
+    return { detail: 'crashed', reason: 'QEMU ended, and how is not known: it was not our child' };
+  }
   if (result.exitCode === 0) return { detail: 'shutdown', reason: 'QEMU exited' };
   const how = result.signal === undefined ? `status ${result.exitCode}` : `signal ${result.signal}`;
   return { detail: 'crashed', reason: `QEMU ended unexpectedly with ${how}` };

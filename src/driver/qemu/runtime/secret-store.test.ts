@@ -20,15 +20,15 @@ describe('secrets', () => {
     expect(() => parseSecret('<secrets/>')).toThrow(/not <secret>/);
   });
 
-  it('are found by UUID and by usage, once they have a value', () => {
+  it('are found by UUID and by usage, once they have a value', async () => {
     using store = new SecretStore();
-    const uuid = store.define(XML);
+    const { uuid } = await store.define(XML);
     const byUsage = { type: 'volume', usage: '/images/a.img' };
     expect(() => store.resolve(byUsage)).toThrow(/has no value/);
-    store.setValue(uuid, Buffer.from('k'));
+    await store.setValue(uuid, Buffer.from('k'));
     expect(Buffer.from(store.resolve(byUsage)).toString()).toBe('k');
     expect(Buffer.from(store.resolve({ type: 'volume', uuid })).toString()).toBe('k');
     expect(() => store.resolve({ type: 'volume', usage: 'other' })).toThrow(/no secret for usage 'other'/);
-    expect(() => store.define(XML.replace('0a81', '0a82'))).toThrow(/already defined for usage/);
+    await expect(store.define(XML.replace('0a81', '0a82'))).rejects.toThrow(/already defined for usage/);
   });
 });

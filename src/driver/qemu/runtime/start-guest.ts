@@ -4,30 +4,35 @@
  */
 
 import { rmSync } from 'node:fs';
+import type { Duplex } from 'node:stream';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { randomBytes } from '../../../core/random.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { DefinitionError } from '../../../model/schema/faults.ts';
 import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
+import { readProcStat } from '../../../process/proc.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ChildSetup } from '../../../process/wrap-command.ts';
 import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
+import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import { GuestConsole } from '../../guest-console.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
 import { emulatorCpus, placesThreads } from '../cgroup/guest-tuning.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { DeferredCommand } from '../plan/parts.ts';
 import { formatCommand, renderArguments } from '../plan/render.ts';
 import { MONITOR_STREAM } from '../sections/monitor.ts';
-import type { EmbeddedRoot } from './embedded-root.ts';
+import type { DriverRoot, GuestLedger } from './driver-root.ts';
 import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
-import { GuestConsole } from './guest-console.ts';
 import type { BareEvent } from './guest-events.ts';
 import { makeGuestFiles } from './guest-files.ts';
 import { GuestLog, type GuestLogLimits, startLine } from './guest-log.ts';
+import { fillPtyPaths } from './guest-ptys.ts';
 import { startHelper } from './helper-process.ts';
 import { type FdSources, prepareFds } from './inherited-fds.ts';
 import { NetworkDevices } from './network-device.ts';
@@ -41,7 +46,7 @@ export interface StartRequest {
   readonly domain: Domain;
   readonly plan: LaunchPlan;
   readonly caps: QemuCapabilities;
-  readonly root: EmbeddedRoot;
+  readonly root: DriverRoot;
   readonly fdSources: Omit<FdSources, 'masterKey' | 'scratchDir'>;
   readonly logLimits: GuestLogLimits;
   /** Whether the log of a guest without a definition stays. */
@@ -52,10 +57,13 @@ export interface StartRequest {
   readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'root' | 'ledger'>;
   readonly version: string;
   readonly paused: boolean;
+  /** A daemon that finds it without the client that started it ends it. */
+  readonly autodestroy: boolean;
   /** No definition outlives the guest. */
   readonly transient: boolean;
   readonly trace?: QmpClientOptions['trace'];
   readonly emit: (event: BareEvent, timestampMs: number) => void;
+  readonly onMonitorEvent?: ((event: QmpEvent) => void) | undefined;
   readonly onMark?: ((mark: StartMark) => void) | undefined;
 }
 
@@ -74,11 +82,15 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
   logger.info('startGuest', () => `vm=${name} id=${request.id} uuid=${request.domain.uuid}`);
   let log: GuestLog | undefined;
   try {
+    const own = request.root.ledgerOf(request.root.layout.shortName(request.id, name));
+    // Pushed first, so that it goes when all that it tells of is gone.
+    undo.defer(() => own.done());
     log = undo.use(GuestLog.open(request.root.layout.logFile(name), request.logLimits));
     if (request.transient && !request.keepLog)
       undo.defer(() => rmSync(request.root.layout.logFile(name), { force: true }));
-    await makeGuestFiles({ ...request, name, transientUuid: transientUuidOf(request) }, undo);
-    const started = await launch(request, log, undo, signal);
+    const files = { layout: request.root.layout, ledger: own.ledger };
+    await makeGuestFiles({ ...request, root: files, name, transientUuid: transientUuidOf(request) }, undo);
+    const started = await launch(request, own, log, undo, signal);
     return await introduce(request, log, started, undo, signal);
   } catch (cause) {
     logger.error('startGuest', () => `vm=${name}: ${cause instanceof Error ? cause.message : String(cause)}`);
@@ -118,20 +130,17 @@ interface Started {
 
 async function launch(
   request: StartRequest,
+  { ledger }: GuestLedger,
   log: GuestLog,
   undo: DisposalStack,
   signal: AbortSignal | undefined,
 ): Promise<Started> {
   const { plan, root, domain } = request;
-  const cgroups = undo.use(
-    new GuestCgroups({ ...request.cgroups, id: request.id, root: root.path, ledger: root.ledger }),
-  );
+  const cgroups = undo.use(new GuestCgroups({ ...request.cgroups, id: request.id, root: root.path, ledger }));
   const cgroupProcs = await cgroups.make(domain);
   const scratchDir = root.layout.roots.run;
   // Before QEMU on the stack: taps are gone when QEMU is.
-  const network = undo.use(
-    new NetworkDevices({ interfaces: request.domain.devices?.interfaces ?? [], ledger: root.ledger }),
-  );
+  const network = undo.use(new NetworkDevices({ interfaces: request.domain.devices?.interfaces ?? [], ledger }));
   const fdSources: FdSources = {
     openNetworkDevice: (wanted) => network.open(wanted),
     ...request.fdSources,
@@ -144,10 +153,21 @@ async function launch(
   log.markOutput();
   // What a helper puts aside (swtpm_setup its certificates) goes where the ledger knows of it.
   const helperEnv = { ...env, TMPDIR: scratchDir };
+  const isEmbedded = root.placement === 'embedded';
+  // What does not die with us must be known to whoever comes after us.
+  const announce = isEmbedded ? undefined : (pid: number): void => announceProcess(ledger, pid);
   const helpers: StartedHelper[] = [];
   for (const helper of plan.helpers) {
     const started = undo.use(
-      await startHelper(helper, { fdSources, logFd: log.fd, env: helperEnv, cgroupProcs, signal }),
+      await startHelper(helper, {
+        fdSources,
+        logFd: log.fd,
+        env: helperEnv,
+        cgroupProcs,
+        dieWithParent: isEmbedded,
+        onPid: announce,
+        signal,
+      }),
     );
     if (helper.oneShot !== true) helpers.push({ name: helper.name, child: started });
   }
@@ -158,7 +178,7 @@ async function launch(
       command: plan.binary,
       args: [...renderArguments(plan, request.caps), ...(needsStop ? ['-S'] : [])],
       env,
-      dieWithParent: true,
+      dieWithParent: isEmbedded,
       cgroupProcs,
       affinity: emulatorCpus(domain) ?? [],
       limits: request.limits,
@@ -166,7 +186,7 @@ async function launch(
       newSession: true,
       stdio: ['ignore', { fd: log.fd }, { fd: log.fd }, ...fds.stdio],
     },
-    { signal },
+    { signal, beforeExec: announce },
   );
   undo.use(child);
   fds.publish();
@@ -182,10 +202,9 @@ async function introduce(
   signal: AbortSignal | undefined,
 ): Promise<RunningGuest> {
   const consoles = openConsoles(request, child, streams);
-  const monitorFd = streams.get(MONITOR_STREAM);
-  if (monitorFd === undefined) throw new VirtError('the plan has no monitor', { code: ErrorCode.INTERNAL_ERROR });
+  const monitor = await openMonitor(request, child, streams, signal);
   const qmp = undo.use(
-    new QmpClient(child.duplex(monitorFd), {
+    new QmpClient(monitor, {
       negotiation: 'eager',
       name: request.domain.name ?? 'monitor',
       ...(request.trace === undefined ? {} : { trace: request.trace }),
@@ -210,7 +229,8 @@ async function introduce(
   // Before anything that the guest itself has done meanwhile.
   request.emit({ event: 'lifecycle', type: 'started', detail: 'booted' }, Date.now());
   if (request.paused) request.emit({ event: 'lifecycle', type: 'suspended', detail: 'paused' }, Date.now());
-  const { id, domain, paused, emit } = request;
+  if (request.root.placement === 'daemon') await fillPtyPaths(request.domain, qmp, signal);
+  const { id, domain, paused, emit, onMonitorEvent } = request;
   return new RunningGuest({
     id,
     domain,
@@ -221,6 +241,7 @@ async function introduce(
     cgroups,
     paused,
     emit,
+    onMonitorEvent,
     onNote: request.cgroups.onNote,
     cleanup: undo.move(),
   });
@@ -238,6 +259,24 @@ async function placeBeforeFirstInstruction(
   cgroups.placeThreads(threads);
   await placeThreads(domain, threads, signal);
   if (!paused) await qmp.execute('cont', undefined, { signal });
+}
+
+/** Our end of the socket pair, or a connection to the socket that outlives us. */
+async function openMonitor(
+  { root, id, domain }: StartRequest,
+  child: ChildHandle,
+  streams: Started['streams'],
+  signal: AbortSignal | undefined,
+): Promise<Duplex> {
+  const fd = streams.get(MONITOR_STREAM);
+  if (fd !== undefined) return child.duplex(fd);
+  const { connectMonitor, monitorPath } = await import('./monitor-socket.ts');
+  return await connectMonitor(monitorPath(root.layout, id, domain.name ?? ''), signal);
+}
+
+function announceProcess(ledger: Ledger, pid: number): void {
+  const startTime = readProcStat(pid)?.startTime;
+  if (startTime !== undefined) ledger.record('process', { pid, startTime });
 }
 
 function toBatchItem({ command, arguments: args }: DeferredCommand): { command: string; args?: JsonObject } {

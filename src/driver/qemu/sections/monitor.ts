@@ -1,5 +1,6 @@
 /**
- * `-mon`: QEMU's control channel, over a socket pair that QEMU inherits, so that nothing is left in the file system. With it
+ * `-mon`: QEMU's control channel, over a socket pair that QEMU inherits, so that nothing is left in the file system,
+ * or over a socket that the next daemon finds. With it
  * the master key that encrypts all of a guest's secrets, read by QEMU from an inherited descriptor.
  */
 import type { PlanContext } from '../context.ts';
@@ -11,9 +12,15 @@ export const MONITOR_STREAM = 'monitor';
 
 /** The monitor's chardev and its control mode. The runtime finds its descriptor by name. */
 export function planMonitor(context: PlanContext): Part[] {
-  const fd = context.requestFd({ kind: 'socketpair', name: MONITOR_STREAM });
+  const { monitorSocket } = context;
+  const fd = context.requestFd(
+    monitorSocket === undefined
+      ? { kind: 'socketpair', name: MONITOR_STREAM }
+      : { kind: 'listen-unix', path: monitorSocket },
+  );
+  const listening = monitorSocket === undefined ? {} : { server: true, wait: false };
   return [
-    { kind: 'chardev', props: { backend: 'socket', id: 'charmonitor', fd } },
+    { kind: 'chardev', props: { backend: 'socket', id: 'charmonitor', fd, ...listening } },
     { kind: 'keyval', option: 'mon', props: { chardev: 'charmonitor', id: 'monitor', mode: 'control' } },
   ];
 }

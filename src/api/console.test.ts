@@ -1,7 +1,7 @@
 import { type Duplex, duplexPair } from 'node:stream';
 import { describe, expect, it } from 'vitest';
-import { Console } from '../../../api/console.ts';
-import { GuestConsole } from './guest-console.ts';
+import { GuestConsole } from '../driver/guest-console.ts';
+import { Console } from './console.ts';
 
 function guest(): { side: Duplex; console: GuestConsole } {
   const [side, ours] = duplexPair();

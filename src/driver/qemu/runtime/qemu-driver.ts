@@ -1,19 +1,21 @@
 /**
- * The QEMU driver for embedded connections (`qemu:///embed`): guests are children of this process and die with it. It
+ * The QEMU driver: embedded (`qemu:///embed`: guests are children of this process and die with it), or a daemon's (`qemu:///system`:
+ * guests outlive it). Its root decides which. It
  * keeps the domains and serialises what is done to each; planning, starting, following and tuning are in their own files. Long
  * because it has a method for each of the contract's.
  */
 import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { lazyGroup } from '../../../core/lazy-group.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { LogTexts } from '../../../log/settings.ts';
+import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainEvent } from '../../domain-events.ts';
 import type { DomainOperation } from '../../domain-state.ts';
 import type {
-  AffectOptions,
   ConsoleStream,
   CreateOptions,
   DomainFilter,
@@ -23,20 +25,28 @@ import type {
   DomainStateAndReason,
   DomainStop,
   Driver,
-  IothreadPin,
-  TypedParameters,
+  DriverFeatures,
+  PowerOptions,
   UndefineOptions,
   XmlOptions,
 } from '../../driver.ts';
+import type { InspectionOperations } from '../../inspection-operations.ts';
+import type { InteractionOperations, MonitorEvent } from '../../interaction-operations.ts';
+import type { NodeOperations } from '../../node-operations.ts';
+import type { SecretOperations } from '../../secret-operations.ts';
+import type { TuningOperations } from '../../tuning-operations.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
 import { loadSettings } from '../settings-files.ts';
+import { DaemonRoot, type DaemonRootOptions } from './daemon-root.ts';
 import { describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
-import type { DomainTuning } from './domain-tuning.ts';
+import type { DriverParts } from './driver-parts.ts';
+import type { DriverRoot } from './driver-root.ts';
 import { EmbeddedRoot } from './embedded-root.ts';
 import type { BareEvent } from './guest-events.ts';
+import { characterDevices, PtyConsole } from './guest-ptys.ts';
 import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
@@ -44,7 +54,7 @@ import { GUEST_REMOVERS } from './removers.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { SecretStore } from './secret-store.ts';
 
-export interface EmbeddedDriverOptions extends StartObservers {
+export interface QemuDriverOptions extends StartObservers {
   /** Kept root; default a temporary one. */
   readonly root?: string | undefined;
   readonly config?: Partial<QemuConfig>;
@@ -56,54 +66,86 @@ export interface EmbeddedDriverOptions extends StartObservers {
   readonly logTexts?: LogTexts | undefined;
 }
 
+/** Of a daemon. */
+export type DaemonDriverOptions = Omit<QemuDriverOptions, 'root'> & DaemonRootOptions;
+
 const events = new LogSource('util.event');
 
 type Waiting = { readonly signal?: AbortSignal | undefined };
 
-export class EmbeddedQemuDriver implements Driver {
+export class QemuDriver implements Driver {
   readonly type = 'QEMU';
   readonly uri: string;
-  readonly features = { embedded: true, secrets: true, consoles: true, tuning: true };
-  readonly root: EmbeddedRoot;
+  readonly features: DriverFeatures;
+  readonly tuning: TuningOperations = lazyGroup<TuningOperations>(async () => {
+    const { DomainTuning } = await import('./domain-tuning.ts');
+    return new DomainTuning(this.#parts);
+  });
+  readonly inspection: InspectionOperations = lazyGroup<InspectionOperations>(async () => {
+    const { DomainInspection } = await import('./domain-inspection.ts');
+    return new DomainInspection(this.#parts);
+  });
+  readonly node: NodeOperations = lazyGroup<NodeOperations>(async () => {
+    const { NodeInformation } = await import('./node-information.ts');
+    return new NodeInformation(this.#parts);
+  });
+  readonly interaction: InteractionOperations = lazyGroup<InteractionOperations>(async () => {
+    const { DomainInteraction } = await import('./domain-interaction.ts');
+    return new DomainInteraction(this.#parts);
+  });
+  readonly secrets: SecretOperations;
+  readonly root: DriverRoot;
   /** What the configuration files say of the log. */
   readonly logTexts: LogTexts;
   readonly #cache: CapabilitiesCache;
   readonly #store: DomainStore;
-  readonly #secrets = new SecretStore();
+  readonly #secrets: SecretStore;
   readonly #events = new Broadcast<DomainEvent>();
+  readonly #monitorEvents = new Broadcast<MonitorEvent>();
   readonly #starter: DomainStarter;
+  readonly #ptys = new Map<string, PtyConsole>();
+  readonly #parts: DriverParts;
   #closing: Promise<void> | undefined;
 
-  private constructor(root: EmbeddedRoot, options: EmbeddedDriverOptions) {
+  private constructor(root: DriverRoot, options: QemuDriverOptions & { readonly uri: string }) {
     this.root = root;
     this.logTexts = options.logTexts ?? {};
+    this.#secrets = new SecretStore();
+    this.secrets = this.#secrets;
     this.#cache = new CapabilitiesCache(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
     this.#store = new DomainStore(root.layout.roots.etc);
-    this.#starter = new DomainStarter({
+    const shared: Omit<DriverParts, 'starter'> = {
       root,
       cache: this.#cache,
       config: { ...DEFAULT_CONFIG, ...options.config },
       secrets: this.#secrets,
       store: this.#store,
+      emit: (record, event, id, timestampMs) => this.#emit(record, event, id, timestampMs),
+    };
+    this.#starter = new DomainStarter({
+      ...shared,
       version: options.version,
       observers: options,
-      emit: (record, event, id, timestampMs) => this.#emit(record, event, id, timestampMs),
+      onMonitorEvent: (record, event, id) => this.#sendMonitorEvent(record, event, id),
     });
-    this.uri = options.root === undefined ? 'qemu:///embed' : `qemu:///embed?root=${options.root}`;
+    this.#parts = { ...shared, starter: this.#starter };
+    this.uri = options.uri;
+    this.features = { embedded: root.placement === 'embedded', consoles: true };
   }
 
   /**
    * Opens the root, removes what dead processes left, and reads the definitions.
    * @throws VirtError when the root cannot be used
    */
-  static async open(options: EmbeddedDriverOptions): Promise<EmbeddedQemuDriver> {
+  static async open(options: QemuDriverOptions): Promise<QemuDriver> {
     const settings = await loadSettings({ root: options.root });
     for (const note of settings?.notes ?? []) options.onNote?.(note);
     const root = EmbeddedRoot.open(options);
-    const driver = new EmbeddedQemuDriver(root, {
+    const driver = new QemuDriver(root, {
       ...options,
       config: { ...settings?.config, ...options.config },
       logTexts: settings?.log,
+      uri: options.root === undefined ? 'qemu:///embed' : `qemu:///embed?root=${options.root}`,
     });
     try {
       const garbage = await collectGarbage({
@@ -116,6 +158,43 @@ export class EmbeddedQemuDriver implements Driver {
     } catch (error) {
       await root[Symbol.asyncDispose]();
       throw error;
+    }
+  }
+
+  /**
+   * Opens a daemon's state: takes over the guests of the daemon before, removes what dead ones left, and reads the definitions.
+   * @throws VirtError when the state cannot be used, or another daemon has it
+   */
+  static async openDaemon(options: DaemonDriverOptions): Promise<QemuDriver> {
+    const settings = await loadSettings({ root: options.stateDir });
+    for (const note of settings?.notes ?? []) options.onNote?.(note);
+    const root = DaemonRoot.open(options);
+    const driver = new QemuDriver(root, {
+      ...options,
+      config: { ...settings?.config, ...options.config },
+      logTexts: settings?.log,
+      uri: `qemu:///${options.mode}`,
+    });
+    try {
+      for (const problem of driver.#store.load()) options.onNote?.(problem);
+      await driver.#reattach(root, options);
+      return driver;
+    } catch (error) {
+      await root[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** Starts the domains that are marked for it, once in each boot; what fails is told and does not keep the others from starting. */
+  async autostartAll(onNote: (note: string) => void): Promise<void> {
+    if (!(this.root instanceof DaemonRoot) || !this.root.isFirstSinceBoot()) return;
+    for (const record of this.#store.all()) {
+      if (!record.autostart || record.guest !== undefined) continue;
+      try {
+        await this.create(record.uuid);
+      } catch (error) {
+        onNote(`cannot autostart domain '${record.name}': ${error instanceof Error ? error.message : String(error)}`);
+      }
     }
   }
 
@@ -183,11 +262,11 @@ export class EmbeddedQemuDriver implements Driver {
     await guest.destroy('destroyed', { signal, ...(graceful ? { graceMs: 2 ** 31 - 1 } : {}) });
   }
 
-  async shutdown(uuid: string, { signal }: Waiting = {}): Promise<void> {
+  async shutdown(uuid: string, { signal }: PowerOptions = {}): Promise<void> {
     await this.#active('shutdown', uuid).shutdown(signal);
   }
 
-  async reboot(uuid: string, { signal }: Waiting = {}): Promise<void> {
+  async reboot(uuid: string, { signal }: PowerOptions = {}): Promise<void> {
     await this.#active('reboot', uuid).reboot(signal);
   }
 
@@ -258,6 +337,7 @@ export class EmbeddedQemuDriver implements Driver {
 
   console(uuid: string, device?: string): ConsoleStream {
     const guest = this.#active('openConsole', uuid);
+    if (this.root.placement === 'daemon') return this.#ptyConsole(guest, device);
     const console = device === undefined ? [...guest.consoles.values()][0] : guest.consoles.get(device);
     if (console !== undefined) return console;
     const what =
@@ -318,64 +398,9 @@ export class EmbeddedQemuDriver implements Driver {
     return this.#events.subscribe({ signal });
   }
 
-  async memoryParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    return (await this.#tuning()).memoryParameters(uuid, options);
-  }
-
-  async setMemoryParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await (await this.#tuning()).setMemoryParameters(uuid, parameters, options);
-  }
-
-  async schedulerParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    return (await this.#tuning()).schedulerParameters(uuid, options);
-  }
-
-  async setSchedulerParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await (await this.#tuning()).setSchedulerParameters(uuid, parameters, options);
-  }
-
-  async blkioParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    return (await this.#tuning()).blkioParameters(uuid, options);
-  }
-
-  async setBlkioParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await (await this.#tuning()).setBlkioParameters(uuid, parameters, options);
-  }
-
-  async vcpuPins(uuid: string, options: AffectOptions = {}): Promise<readonly (readonly number[])[]> {
-    return await (await this.#tuning()).vcpuPins(uuid, options);
-  }
-
-  async pinVcpu(uuid: string, vcpu: number, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
-    await (await this.#tuning()).pinVcpu(uuid, vcpu, cpus, options);
-  }
-
-  async emulatorPin(uuid: string, options: AffectOptions = {}): Promise<readonly number[]> {
-    return await (await this.#tuning()).emulatorPin(uuid, options);
-  }
-
-  async pinEmulator(uuid: string, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
-    await (await this.#tuning()).pinEmulator(uuid, cpus, options);
-  }
-
-  async iothreadPins(uuid: string, options: AffectOptions = {}): Promise<readonly IothreadPin[]> {
-    return await (await this.#tuning()).iothreadPins(uuid, options);
-  }
-
-  async pinIothread(uuid: string, id: number, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
-    await (await this.#tuning()).pinIothread(uuid, id, cpus, options);
-  }
-
-  async stats(uuid: string, { signal }: Waiting = {}): Promise<TypedParameters> {
-    return await (await this.#tuning()).stats(uuid, signal);
-  }
-
-  async defineSecret(xml: string): Promise<string> {
-    return this.#secrets.define(xml);
-  }
-
-  async setSecretValue(uuid: string, value: Uint8Array): Promise<void> {
-    this.#secrets.setValue(uuid, value);
+  monitorEvents({ uuid, signal }: { readonly uuid?: string | undefined } & Waiting = {}): AsyncIterable<MonitorEvent> {
+    const all = this.#monitorEvents.subscribe({ signal });
+    return uuid === undefined ? all : ofDomain(all, uuid);
   }
 
   /** Ends every guest and removes what is temporary. */
@@ -386,21 +411,109 @@ export class EmbeddedQemuDriver implements Driver {
 
   async #close(): Promise<void> {
     const guests = this.#store.all().flatMap(({ guest }) => (guest === undefined ? [] : [guest]));
-    await Promise.all(guests.map((guest) => guest.destroy('the connection was closed')));
+    const isEmbedded = this.root.placement === 'embedded';
+    await Promise.all(
+      guests.map((guest) => (isEmbedded ? guest.destroy('the connection was closed') : guest.detach())),
+    );
     this.#events.end();
+    this.#monitorEvents.end();
     this.#secrets[Symbol.dispose]();
     await this.root[Symbol.asyncDispose]();
   }
 
+  async #reattach(root: DaemonRoot, options: DaemonDriverOptions): Promise<void> {
+    const { config } = this.#parts;
+    const { reattachGuests } = await import('./reattach-guests.ts');
+    const records = new Map<number, DomainRecord>();
+    const found = await reattachGuests({
+      root,
+      logLimits: { maxSize: config.guestLogMaxSize, maxBackups: config.guestLogMaxBackups },
+      cgroups: {
+        layout: config.cgroupLayout,
+        controllers: config.cgroupControllers,
+        deviceNodes: undefined,
+        onNote: options.onNote,
+      },
+      onNote: (note) => options.onNote?.(note),
+      observe: (status) => {
+        const record = this.#store.claim(status.domain.name ?? '', status.domain.uuid ?? '');
+        records.set(status.id, record);
+        return {
+          emit: (event, timestampMs) => this.#emit(record, event, status.id, timestampMs),
+          onMonitorEvent: (event) => this.#sendMonitorEvent(record, event, status.id),
+        };
+      },
+    });
+    await Promise.all(
+      found.map(async (one) => {
+        const record = records.get(one.status.id);
+        if (one.kind === 'gone') {
+          const known = this.#store.find(one.status.domain.uuid ?? '');
+          if (known !== undefined) known.shutoffReason = one.shutoffReason;
+          return;
+        }
+        if (record === undefined) return;
+        this.#starter.adopt(record, one.guest);
+        if (one.kind === 'ending') await one.guest.endAs(one.stop.detail, one.stop.reason);
+        // Its client went with the daemon before us.
+        else if (one.status.autodestroy) await one.guest.destroy('the client that started it is gone');
+      }),
+    );
+  }
+
+  #sendMonitorEvent({ name, uuid }: DomainRecord, event: QmpEvent, id: number): void {
+    const atUs = event.timestampUs ?? Date.now() * 1000;
+    this.#monitorEvents.send({
+      domain: { name, uuid, id },
+      event: event.name,
+      seconds: BigInt(Math.floor(atUs / 1_000_000)),
+      micros: Math.floor(atUs % 1_000_000),
+      details: Object.keys(event.data).length === 0 ? undefined : JSON.stringify(event.data),
+    });
+  }
+
   #emit(record: DomainRecord, event: BareEvent, id = record.guest?.id ?? -1, timestampMs = Date.now()): void {
     events.debug('emit', () => `${record.name}: ${Object.values(event).join(' ')}`);
+    if (event.event === 'lifecycle') this.#persist(record);
     this.#events.send({ ...event, domain: { name: record.name, uuid: record.uuid, id }, timestampMs });
+  }
+
+  /** Nobody waits for it: what is lost with a crash right now, the next daemon asks QEMU. */
+  #persist(record: DomainRecord): void {
+    this.#starter.persist(record).catch((error: unknown) => {
+      events.warn('persist', () => `${record.name}: ${String(error)}`);
+    });
   }
 
   async #start(record: DomainRecord, prepared: PreparedGuest, options: CreateOptions): Promise<void> {
     this.#requireOpen();
     requireLegal('create', record);
     await this.#starter.start(record, prepared, options);
+  }
+
+  /** The first serial device or console, or the one with that alias, on the terminal that QEMU has made for it. */
+  #ptyConsole(guest: RunningGuest, device: string | undefined): ConsoleStream {
+    const candidates = characterDevices(guest.domain);
+    const found = device === undefined ? candidates[0] : candidates.find(({ alias }) => alias?.name === device);
+    const alias = found?.alias?.name ?? device ?? '';
+    const path = found?.type === 'pty' ? found.sources[0]?.path : undefined;
+    if (path === undefined) {
+      const name = guest.domain.name ?? '';
+      const why =
+        found === undefined
+          ? `cannot find character device ${device ?? '<null>'}`
+          : `character device ${alias} is not using a PTY`;
+      throw new VirtError(`${why} (domain '${name}')`, {
+        code: found === undefined ? ErrorCode.INTERNAL_ERROR : ErrorCode.OPERATION_UNSUPPORTED,
+        domain: ErrorDomain.QEMU,
+      });
+    }
+    const known = this.#ptys.get(path);
+    if (known !== undefined) return known;
+    const made = new PtyConsole(alias, path);
+    this.#ptys.set(path, made);
+    void guest.ended.then(() => this.#ptys.delete(path));
+    return made;
   }
 
   #active(operation: DomainOperation, uuid: string): RunningGuest {
@@ -412,12 +525,6 @@ export class EmbeddedQemuDriver implements Driver {
     return record.guest;
   }
 
-  /** Loaded when first asked for: most programs never tune a guest. */
-  async #tuning(): Promise<DomainTuning> {
-    const { DomainTuning } = await import('./domain-tuning.ts');
-    return new DomainTuning(this.#store);
-  }
-
   #requireOpen(): void {
     if (this.#closing !== undefined) {
       throw new VirtError('the connection is closed', { code: ErrorCode.INVALID_CONN, domain: ErrorDomain.QEMU });
@@ -427,4 +534,8 @@ export class EmbeddedQemuDriver implements Driver {
   async #defaultCapabilities(signal: AbortSignal | undefined): ReturnType<CapabilitiesCache['get']> {
     return await this.#cache.get(defaultEmulator(), 'tcg', { signal });
   }
+}
+
+async function* ofDomain(events: AsyncIterable<MonitorEvent>, uuid: string): AsyncGenerator<MonitorEvent> {
+  for await (const event of events) if (event.domain.uuid === uuid) yield event;
 }

@@ -1,10 +1,10 @@
 /**
- * A character device of a guest that this process holds the other end of: keeps what the guest printed, hands it
+ * A character device of a guest that this process, or a stream to its daemon, holds the other end of: keeps what the guest printed, hands it
  * to any number of readers and passes their writes on. Never holds the guest up: a reader that stops reading loses
  * its stream, not the guest its console.
  */
 import { Duplex } from 'node:stream';
-import type { ConsoleStream } from '../../driver.ts';
+import type { ConsoleStream } from './driver.ts';
 
 /** How much of the newest output is kept for those who open the console later. */
 const REPLAY_BYTES = 1024 * 1024;
@@ -21,11 +21,14 @@ export class GuestConsole implements ConsoleStream {
   #kept: Buffer[] = [];
   #keptBytes = 0;
   #total = 0;
+  readonly #onIdle: (() => void) | undefined;
   #open = true;
 
-  constructor(alias: string, source: Duplex, onFirstByte?: () => void) {
+  /** `onIdle`: the last reader has left. */
+  constructor(alias: string, source: Duplex, onFirstByte?: () => void, onIdle?: () => void) {
     this.alias = alias;
     this.#source = source;
+    this.#onIdle = onIdle;
     this.closed = new Promise((resolve) => {
       const finish = (): void => {
         this.#open = false;
@@ -64,7 +67,7 @@ export class GuestConsole implements ConsoleStream {
       },
       final: (callback) => callback(),
       destroy: (error, callback) => {
-        this.#readers.delete(reader);
+        if (this.#readers.delete(reader) && this.#readers.size === 0) this.#onIdle?.();
         callback(error);
       },
     });

@@ -1,0 +1,161 @@
+/**
+ * The directory tree of a daemon: state that is kept, and a runtime folder on tmpfs whose name is the same for every daemon of
+ * that state, so that the next one finds the guests. Holds the state's lock; knows nothing of guests.
+ */
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
+import { join, normalize } from 'node:path';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { removeTree } from '../../../core/fs.ts';
+import { prepareRuntimeDir } from '../../../core/fs-runtime-dir.ts';
+import { Ledger } from '../../../core/ledger.ts';
+import { collectGarbage } from '../../../core/ledger-gc.ts';
+import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
+import { Layout, type LayoutRoots } from '../layout.ts';
+import type { DriverRoot, GuestLedger } from './driver-root.ts';
+import { rootsBelow } from './embedded-root.ts';
+import { type GuestStatus, removeStatus, writeStatus } from './guest-status.ts';
+import { GUEST_REMOVERS } from './removers.ts';
+
+export interface DaemonRootOptions {
+  /** `system`: /etc, /var/lib, /var/log; `session`: the user's own folders. */
+  readonly mode: 'system' | 'session';
+  /** Everything below this folder instead. */
+  readonly stateDir?: string | undefined;
+  /** Default: `prepareRuntimeDir()`. */
+  readonly runtimeDir?: string | undefined;
+}
+
+export class DaemonRoot implements DriverRoot {
+  readonly path: string;
+  readonly placement = 'daemon';
+  readonly temporary = false;
+  readonly layout: Layout;
+  /** Status of running guests, and their ledgers. */
+  readonly statusDir: string;
+  readonly #lock: Disposable;
+
+  private constructor(init: { path: string; layout: Layout; statusDir: string; lock: Disposable }) {
+    this.path = init.path;
+    this.layout = init.layout;
+    this.statusDir = init.statusDir;
+    this.#lock = init.lock;
+  }
+
+  /** @throws VirtError where the folders cannot be made, or another daemon has them */
+  static open(options: DaemonRootOptions): DaemonRoot {
+    const stateDir = options.stateDir === undefined ? undefined : normalize(options.stateDir).replace(/(?<=.)\/+$/, '');
+    const name = stateDir ?? options.mode;
+    const unique = createHash('sha256').update(name).digest('hex').slice(0, 8);
+    const runtimeDir = options.runtimeDir ?? prepareRuntimeDir();
+    const run = join(runtimeDir, `d-${unique}`);
+    const roots = stateDir === undefined ? hostRoots(options.mode, run) : rootsBelow(stateDir, run);
+    const statusDir = join(run, 'status');
+    try {
+      for (const dir of [roots.etc, roots.lib, roots.log, roots.run, statusDir]) {
+        mkdirSync(dir, { recursive: true, mode: 0o700 });
+      }
+      const lock = acquireLockFile(join(roots.lib, 'driver.lock'));
+      return new DaemonRoot({ path: name, layout: new Layout(roots), statusDir, lock });
+    } catch (error) {
+      if (error instanceof VirtError) throw error;
+      const isLocked = error instanceof LockedError;
+      const message = error instanceof Error ? error.message : String(error);
+      throw new VirtError(`cannot use ${roots.lib} as a daemon's state: ${message}`, {
+        code: isLocked ? ErrorCode.RESOURCE_BUSY : ErrorCode.SYSTEM_ERROR,
+        domain: ErrorDomain.QEMU,
+        cause: error,
+      });
+    }
+  }
+
+  ledgerOf(shortName: string): GuestLedger {
+    const dir = this.#ledgerDir(shortName);
+    const ledger = Ledger.open(dir);
+    return {
+      ledger,
+      done: () => {
+        ledger[Symbol.dispose]();
+        rmSync(dir, { recursive: true, force: true });
+      },
+    };
+  }
+
+  /** Guests that have, or had, something on the host. */
+  ledgers(): string[] {
+    return readdirSync(this.statusDir).flatMap((name) => (name.endsWith('.ledger') ? [name.slice(0, -7)] : []));
+  }
+
+  /**
+   * Removes all that a guest without a process has left. @returns one line for each thing that could not be removed; such a guest's
+   * ledger stays for the next time
+   */
+  async collect(shortName: string): Promise<string[]> {
+    const dir = this.#ledgerDir(shortName);
+    const { failed } = await collectGarbage({ dir, removers: GUEST_REMOVERS });
+    if (failed.length > 0) return failed.map(({ line }) => line);
+    const { run, domain } = this.layout.roots;
+    for (const own of [`${domain}/domain-${shortName}`, `${run}/channel/${shortName}`]) {
+      if (existsSync(own)) await removeTree(own, { root: run });
+    }
+    rmSync(dir, { recursive: true, force: true });
+    return [];
+  }
+
+  async keepStatus(status: GuestStatus): Promise<void> {
+    await writeStatus(this.#statusFile(status.shortName), status);
+  }
+
+  dropStatus(shortName: string): void {
+    removeStatus(this.#statusFile(shortName));
+  }
+
+  /** True once for each boot: the runtime folder goes with it. */
+  isFirstSinceBoot(): boolean {
+    try {
+      writeFileSync(join(this.statusDir, 'autostarted'), '', { flag: 'wx', mode: 0o600 });
+      return true;
+    } catch (error) {
+      if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
+      throw error;
+    }
+  }
+
+  #statusFile(shortName: string): string {
+    return join(this.statusDir, `${shortName}.json`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#lock[Symbol.dispose]();
+  }
+
+  #ledgerDir(shortName: string): string {
+    return join(this.statusDir, `${shortName}.ledger`);
+  }
+}
+
+function hostRoots(mode: 'system' | 'session', run: string): LayoutRoots {
+  const home = homedir();
+  const xdg = (name: string, otherwise: string): string => {
+    const value = process.env[name];
+    return `${value === undefined || value === '' ? join(home, otherwise) : value}/nestling`;
+  };
+  const [etc, lib, log] =
+    mode === 'system'
+      ? ['/etc/nestling', '/var/lib/nestling', '/var/log/nestling']
+      : [
+          xdg('XDG_CONFIG_HOME', '.config'),
+          xdg('XDG_DATA_HOME', '.local/share'),
+          `${xdg('XDG_CACHE_HOME', '.cache')}/log`,
+        ];
+  return {
+    etc: `${etc}/qemu`,
+    lib: `${lib}/qemu`,
+    log: `${log}/qemu`,
+    run: `${run}/qemu`,
+    domain: `${run}/qemu`,
+    swtpmLib: `${lib}/swtpm`,
+    swtpmLog: `${log}/swtpm`,
+  };
+}

@@ -1,0 +1,150 @@
+/**
+ * libvirt's typed parameters of NUMA placement, disk throttling and interface bandwidth, and the elements of the definition that they
+ * stand for. Changes definitions only.
+ */
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { parseCpuList } from '../../../host/cpu.ts';
+import type { Disk, IoLimits } from '../../../model/domain/devices/disk.ts';
+import type { NetworkInterface as Interface } from '../../../model/domain/devices/interface.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import type { JsonObject } from '../../../qmp/json.ts';
+import type { TypedParameters } from '../../driver.ts';
+import { formatCpuList } from '../capabilities/capabilities-xml-tree.ts';
+import { limitsProblem, throttleArguments } from '../devices/disk/throttle.ts';
+
+/** virDomainNumatuneMemMode by number. */
+const NUMA_MODES = ['strict', 'preferred', 'interleave', 'restrictive'] as const;
+
+/** libvirt's parameter names of `<iotune>`, in the order in which virsh shows them. */
+const IO_LIMITS = {
+  total_bytes_sec: 'totalBytesSec',
+  read_bytes_sec: 'readBytesSec',
+  write_bytes_sec: 'writeBytesSec',
+  total_iops_sec: 'totalIopsSec',
+  read_iops_sec: 'readIopsSec',
+  write_iops_sec: 'writeIopsSec',
+  total_bytes_sec_max: 'totalBytesSecMax',
+  read_bytes_sec_max: 'readBytesSecMax',
+  write_bytes_sec_max: 'writeBytesSecMax',
+  total_iops_sec_max: 'totalIopsSecMax',
+  read_iops_sec_max: 'readIopsSecMax',
+  write_iops_sec_max: 'writeIopsSecMax',
+  size_iops_sec: 'sizeIopsSec',
+  total_bytes_sec_max_length: 'totalBytesSecMaxLength',
+  read_bytes_sec_max_length: 'readBytesSecMaxLength',
+  write_bytes_sec_max_length: 'writeBytesSecMaxLength',
+  total_iops_sec_max_length: 'totalIopsSecMaxLength',
+  read_iops_sec_max_length: 'readIopsSecMaxLength',
+  write_iops_sec_max_length: 'writeIopsSecMaxLength',
+} as const satisfies Record<string, keyof IoLimits>;
+
+const RATES = ['average', 'peak', 'floor', 'burst'] as const;
+
+export function numaParametersOf({ numatune }: Domain): TypedParameters {
+  const { mode = 'strict', nodeset } = numatune?.memory ?? {};
+  return { numa_nodeset: nodeset === undefined ? '' : formatCpuList(nodeset), numa_mode: NUMA_MODES.indexOf(mode) };
+}
+
+export function setNumaParameters(domain: Domain, parameters: TypedParameters): void {
+  requireKnown(parameters, ['numa_nodeset', 'numa_mode']);
+  const memory = { ...domain.numatune?.memory };
+  if (parameters['numa_mode'] !== undefined) {
+    const mode = NUMA_MODES[Number(parameters['numa_mode'])];
+    if (mode === undefined) throw invalid(`numa_mode is 0 to 3, not ${String(parameters['numa_mode'])}`);
+    memory.mode = mode;
+  }
+  if (parameters['numa_nodeset'] !== undefined) memory.nodeset = parseCpuList(String(parameters['numa_nodeset']));
+  domain.numatune = { memnodes: [], ...domain.numatune, memory };
+}
+
+export function blockIoTuneOf({ iotune }: Disk): TypedParameters {
+  const limits = Object.entries(IO_LIMITS).map(([name, field]): [string, bigint | string] => [
+    name,
+    BigInt(iotune?.[field] ?? 0),
+  ]);
+  // libvirt has the group's name behind the size.
+  limits.splice(13, 0, ['group_name', iotune?.groupName ?? '']);
+  return Object.fromEntries(limits);
+}
+
+/** A total takes the place of reads and writes, and they of it, as in libvirt. */
+export function setBlockIoTune(disk: Disk, parameters: TypedParameters): void {
+  requireKnown(parameters, [...Object.keys(IO_LIMITS), 'group_name']);
+  const limits: Record<string, number | string | undefined> = { ...disk.iotune };
+  for (const [name, field] of Object.entries(IO_LIMITS)) {
+    const value = parameters[name];
+    if (value === undefined) continue;
+    if (typeof value === 'string' || Number(value) < 0) throw invalid(`${name} is a number from 0 on`);
+    limits[field] = Number(value);
+  }
+  if (parameters['group_name'] !== undefined && parameters['group_name'] !== '') {
+    limits['groupName'] = String(parameters['group_name']);
+  }
+  for (const [total, parts] of OPPOSITES) {
+    if (total in parameters && Number(parameters[total]) > 0) for (const part of parts) delete limits[IO_LIMITS[part]];
+    else if (parts.some((part) => Number(parameters[part] ?? 0) > 0)) delete limits[IO_LIMITS[total]];
+  }
+  const problem = limitsProblem(limits);
+  if (problem !== undefined) throw invalid(problem);
+  disk.iotune = limits;
+}
+
+const OPPOSITES = [
+  ['total_bytes_sec', ['read_bytes_sec', 'write_bytes_sec']],
+  ['total_iops_sec', ['read_iops_sec', 'write_iops_sec']],
+  ['total_bytes_sec_max', ['read_bytes_sec_max', 'write_bytes_sec_max']],
+  ['total_iops_sec_max', ['read_iops_sec_max', 'write_iops_sec_max']],
+] as const;
+
+/** Arguments of `block_set_io_throttle` but the disk; all zero lifts every limit. */
+export function throttleCommand(limits: IoLimits): JsonObject {
+  const none = { bps: 0, bps_rd: 0, bps_wr: 0, iops: 0, iops_rd: 0, iops_wr: 0 };
+  const given = Object.entries(throttleArguments(limits)).filter(([, value]) => value !== undefined);
+  return { ...none, ...Object.fromEntries(given) };
+}
+
+/** By its name on the host or its MAC. @throws VirtError INVALID_ARG */
+export function findInterface(domain: Domain, device: string): Interface {
+  const found = (domain.devices?.interfaces ?? []).find(
+    ({ target, mac }) => target?.dev === device || mac?.address?.toLowerCase() === device.toLowerCase(),
+  );
+  if (found === undefined) throw invalid(`the domain has no interface '${device}'`);
+  return found;
+}
+
+export function interfaceParametersOf({ bandwidth }: Interface): TypedParameters {
+  const parameters: Record<string, number> = {};
+  for (const direction of ['inbound', 'outbound'] as const) {
+    for (const rate of RATES) {
+      if (rate === 'floor' && direction === 'outbound') continue;
+      parameters[`${direction}.${rate}`] = bandwidth?.[direction]?.[rate] ?? 0;
+    }
+  }
+  return parameters;
+}
+
+export function setInterfaceParameters(device: Interface, parameters: TypedParameters): void {
+  const names = ['inbound', 'outbound'].flatMap((direction) => RATES.map((rate) => `${direction}.${rate}`));
+  requireKnown(parameters, names);
+  const bandwidth = { ...device.bandwidth };
+  for (const direction of ['inbound', 'outbound'] as const) {
+    const rates = { ...bandwidth[direction] };
+    for (const rate of RATES) {
+      const value = parameters[`${direction}.${rate}`];
+      if (value !== undefined) rates[rate] = Number(value);
+    }
+    // An average of 0 lifts the limit.
+    if ((rates.average ?? 0) > 0 || (rates.floor ?? 0) > 0) bandwidth[direction] = rates;
+    else delete bandwidth[direction];
+  }
+  device.bandwidth = bandwidth;
+}
+
+function requireKnown(parameters: TypedParameters, known: readonly string[]): void {
+  const unknown = Object.keys(parameters).find((name) => !known.includes(name));
+  if (unknown !== undefined) throw invalid(`parameter '${unknown}' not supported`);
+}
+
+function invalid(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.INVALID_ARG, domain: ErrorDomain.QEMU });
+}

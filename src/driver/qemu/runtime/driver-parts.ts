@@ -1,0 +1,18 @@
+/** What the groups of operations of one connection work with. The driver makes it; a group keeps what it needs. */
+import type { CapabilitiesCache } from '../capabilities/cache.ts';
+import type { QemuConfig } from '../config.ts';
+import type { DomainStarter } from './domain-starter.ts';
+import type { DomainRecord, DomainStore } from './domain-store.ts';
+import type { DriverRoot } from './driver-root.ts';
+import type { BareEvent } from './guest-events.ts';
+import type { SecretStore } from './secret-store.ts';
+
+export interface DriverParts {
+  readonly root: DriverRoot;
+  readonly cache: CapabilitiesCache;
+  readonly config: QemuConfig;
+  readonly secrets: SecretStore;
+  readonly store: DomainStore;
+  readonly starter: DomainStarter;
+  readonly emit: (record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number) => void;
+}

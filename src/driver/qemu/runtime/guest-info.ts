@@ -1,0 +1,144 @@
+/** What a guest's agent tells, as libvirt's parameters (virDomainGetGuestInfo). Groups that an agent does not know are left out. */
+
+import { VirtError } from '../../../core/errors.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { QmpError } from '../../../qmp/errors.ts';
+import type { JsonObject } from '../../../qmp/json.ts';
+import type { GuestInfoGroup } from '../../interaction-operations.ts';
+
+type Ask = (command: string, args?: JsonObject) => Promise<unknown>;
+type Parameters = Record<string, number | bigint | string | boolean>;
+
+const READERS: Readonly<Record<GuestInfoGroup, (ask: Ask, domain: Domain) => Promise<Parameters>>> = {
+  users: async (ask) =>
+    numbered('user', await ask('guest-get-users'), (user) => ({
+      name: text(user, 'user'),
+      domain: text(user, 'domain'),
+      'login-time': BigInt(Math.round(Number(member(user, 'login-time') ?? 0) * 1000)),
+    })),
+  os: async (ask) => {
+    const found = await ask('guest-get-osinfo');
+    const names = [
+      'id',
+      'name',
+      'pretty-name',
+      'version',
+      'version-id',
+      'kernel-release',
+      'kernel-version',
+      'machine',
+      'variant',
+      'variant-id',
+    ];
+    return withoutEmpty(Object.fromEntries(names.map((name) => [`os.${name}`, text(found, name)])));
+  },
+  timezone: async (ask) => {
+    const found = await ask('guest-get-timezone');
+    return withoutEmpty({
+      'timezone.name': text(found, 'zone'),
+      'timezone.offset': Number(member(found, 'offset') ?? 0),
+    });
+  },
+  hostname: async (ask) => ({ hostname: text(await ask('guest-get-host-name'), 'host-name') }),
+  filesystem: async (ask, domain) =>
+    numbered('fs', await ask('guest-get-fsinfo'), (fs) => ({
+      name: text(fs, 'name'),
+      mountpoint: text(fs, 'mountpoint'),
+      fstype: text(fs, 'type'),
+      ...sizes(fs),
+      ...numbered('disk', member(fs, 'disk'), (disk) => ({
+        alias: aliasOf(disk, domain),
+        serial: text(disk, 'serial'),
+        device: text(disk, 'dev'),
+      })),
+    })),
+  disks: async (ask) =>
+    numbered('disk', await ask('guest-get-disks'), (disk) => ({
+      name: text(disk, 'name'),
+      partition: member(disk, 'partition') === true,
+      alias: text(disk, 'alias'),
+    })),
+  interfaces: async (ask) =>
+    numbered('if', await ask('guest-network-get-interfaces'), (one) => ({
+      name: text(one, 'name'),
+      hwaddr: text(one, 'hardware-address'),
+      ...numbered('addr', member(one, 'ip-addresses'), (address) => ({
+        type: text(address, 'ip-address-type'),
+        addr: text(address, 'ip-address'),
+        prefix: Number(member(address, 'prefix') ?? 0),
+      })),
+    })),
+  load: async (ask) => {
+    const found = await ask('guest-get-load');
+    return Object.fromEntries(
+      ['1m', '5m', '15m'].map((span) => [`load.${span}`, Number(member(found, `load${span}`) ?? 0)]),
+    );
+  },
+};
+
+/** Asked one after the other: an agent answers one command at a time. */
+export async function readGuestInfo(groups: readonly GuestInfoGroup[], ask: Ask, domain: Domain): Promise<Parameters> {
+  const found: Parameters = {};
+  const failures: unknown[] = [];
+  for (const group of groups) {
+    try {
+      Object.assign(found, await READERS[group](ask, domain));
+    } catch (error) {
+      // Of several groups those that this agent lacks are left out; of one alone the refusal is the answer.
+      if (groups.length === 1 || !isRefusal(error)) throw error;
+      failures.push(error);
+    }
+  }
+  if (failures.length === groups.length && groups.length > 0) throw failures[0];
+  return found;
+}
+
+function isRefusal(error: unknown): boolean {
+  return error instanceof VirtError && error.cause instanceof QmpError;
+}
+
+/** `PREFIX.count` and each member as `PREFIX.N.name`. */
+function numbered(prefix: string, list: unknown, read: (one: unknown) => Parameters): Parameters {
+  const items: unknown[] = Array.isArray(list) ? list : [];
+  const found: Parameters = { [`${prefix}.count`]: items.length };
+  items.forEach((item, index) => {
+    for (const [name, value] of Object.entries(withoutEmpty(read(item)))) found[`${prefix}.${index}.${name}`] = value;
+  });
+  return found;
+}
+
+function sizes(fs: unknown): Parameters {
+  const found: Parameters = {};
+  for (const name of ['total-bytes', 'used-bytes']) {
+    const value = member(fs, name);
+    if (typeof value === 'number') found[name] = BigInt(Math.trunc(value));
+  }
+  return found;
+}
+
+/** The definition's name of a disk that the guest tells by its address. */
+function aliasOf(disk: unknown, domain: Domain): string {
+  const pci = member(disk, 'pci-controller');
+  const found = (domain.devices?.disks ?? []).find(({ address }) => {
+    if (address?.type !== 'pci') return false;
+    return (
+      address.bus === member(pci, 'bus') &&
+      address.slot === member(pci, 'slot') &&
+      address.function === member(pci, 'function')
+    );
+  });
+  return found?.target?.dev ?? '';
+}
+
+function withoutEmpty(parameters: Parameters): Parameters {
+  return Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ''));
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+function text(value: unknown, name: string): string {
+  const found = member(value, name);
+  return typeof found === 'string' ? found : '';
+}

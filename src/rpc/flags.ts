@@ -1,0 +1,101 @@
+/** libvirt's flags of the calls that the protocol carries, by the function's parameter (libvirt-domain.h and its kin). */
+
+export const CreateFlag = {
+  PAUSED: 1,
+  AUTODESTROY: 2,
+  BYPASS_CACHE: 4,
+  FORCE_BOOT: 8,
+  VALIDATE: 16,
+  RESET_NVRAM: 32,
+} as const;
+export const DefineFlag = { VALIDATE: 1 } as const;
+export const DestroyFlag = { GRACEFUL: 1, REMOVE_LOGS: 2 } as const;
+export const UndefineFlag = {
+  MANAGED_SAVE: 1,
+  SNAPSHOTS_METADATA: 2,
+  NVRAM: 4,
+  KEEP_NVRAM: 8,
+  CHECKPOINTS_METADATA: 16,
+  TPM: 32,
+  KEEP_TPM: 64,
+} as const;
+export const XmlDescFlag = { SECURE: 1, INACTIVE: 2, UPDATE_CPU: 4, MIGRATABLE: 8 } as const;
+export const DeviceFlag = { FORCE: 4 } as const;
+export const VcpuFlag = { MAXIMUM: 4, GUEST: 8, HOTPLUGGABLE: 16 } as const;
+export const MemoryFlag = { MAXIMUM: 4 } as const;
+export const SaveFlag = { BYPASS_CACHE: 1, RUNNING: 2, PAUSED: 4 } as const;
+export const DumpFlag = { CRASH: 1, LIVE: 2, BYPASS_CACHE: 4, RESET: 8, MEMORY_ONLY: 16 } as const;
+export const ConsoleFlag = { FORCE: 1, SAFE: 2 } as const;
+export const MonitorFlag = { HMP: 1 } as const;
+export const MessagesFlag = { DEPRECATION: 1, TAINTING: 2 } as const;
+export const PasswordFlag = { ENCRYPTED: 1 } as const;
+export const SshKeysFlag = { APPEND: 1, REMOVE: 2 } as const;
+export const TimeFlag = { SYNC: 1 } as const;
+export const ResizeFlag = { BYTES: 1 } as const;
+export const PeekFlag = { VIRTUAL: 1, PHYSICAL: 2 } as const;
+export const JobFlag = { COMPLETED: 1, KEEP_COMPLETED: 2 } as const;
+export const StatsFlag = { NOWAIT: 1 << 29, BACKING: 1 << 30 } as const;
+export const CompareCpuFlag = { FAIL_INCOMPATIBLE: 1, VALIDATE_XML: 2 } as const;
+export const BaselineCpuFlag = { EXPAND_FEATURES: 1, MIGRATABLE: 2 } as const;
+export const SecretListFlag = { EPHEMERAL: 1, NO_EPHEMERAL: 2, PRIVATE: 4, NO_PRIVATE: 8 } as const;
+
+/** Names whose bits are 1, 2, 4, … in this order. */
+export const POWER_MODES = ['acpi', 'agent', 'initctl', 'signal', 'paravirt'] as const;
+export const STATS_GROUPS = [
+  'state',
+  'cpu-total',
+  'balloon',
+  'vcpu',
+  'interface',
+  'block',
+  'perf',
+  'iothread',
+  'memory',
+  'dirtyrate',
+  'vm',
+] as const;
+export const GUEST_INFO_GROUPS = [
+  'users',
+  'os',
+  'timezone',
+  'hostname',
+  'filesystem',
+  'disks',
+  'interfaces',
+  'load',
+] as const;
+
+/** Names whose numbers are 0, 1, 2, … in this order. */
+export const METADATA_KINDS = ['description', 'title', 'element'] as const;
+export const LIFECYCLE_TRIGGERS = ['poweroff', 'reboot', 'crash'] as const;
+export const LIFECYCLE_ACTIONS = [
+  'destroy',
+  'restart',
+  'rename-restart',
+  'preserve',
+  'coredump-destroy',
+  'coredump-restart',
+] as const;
+export const DUMP_FORMATS = ['raw', 'kdump-zlib', 'kdump-lzo', 'kdump-snappy', 'win-dmp'] as const;
+export const ADDRESS_SOURCES = ['lease', 'agent', 'arp'] as const;
+export const ADDRESS_TYPES = ['ipv4', 'ipv6'] as const;
+export const DISK_ERRORS = ['none', 'unspecified', 'no-space'] as const;
+export const CONTROL_STATES = ['ok', 'job', 'occupied', 'error'] as const;
+export const JOB_TYPES = ['none', 'bounded', 'unbounded', 'completed', 'failed', 'cancelled'] as const;
+export const SUSPEND_TARGETS = ['mem', 'disk', 'hybrid'] as const;
+export const CPU_COMPARISONS = ['incompatible', 'identical', 'superset'] as const;
+
+/** The bits of those whose condition holds. */
+export function flagsOf(...bits: readonly (readonly [number, boolean | undefined])[]): number {
+  return bits.reduce((flags, [bit, isSet]) => (isSet === true ? flags | bit : flags), 0) >>> 0;
+}
+
+/** Bits of names in a list's order. */
+export function bitsOf<T extends string>(names: readonly T[], chosen: readonly T[] = []): number {
+  return chosen.reduce((bits, name) => bits | (1 << names.indexOf(name)), 0);
+}
+
+/** Names of the bits that are set. */
+export function namesOf<T extends string>(names: readonly T[], bits: number): T[] {
+  return names.filter((_, index) => (bits & (1 << index)) !== 0);
+}

@@ -1,0 +1,67 @@
+/** Signs of life over an otherwise silent connection, in both directions: answers the other end's, and asks for its own. */
+import {
+  encodeRawFrame,
+  type Header,
+  KeepaliveProcedure,
+  MessageStatus,
+  MessageType,
+  PROGRAM_VERSION,
+  Program,
+} from '../protocol/index.ts';
+
+export class Keepalive {
+  readonly #send: (frame: Buffer) => void;
+  #timer: NodeJS.Timeout | undefined;
+  #heard = true;
+  #missed = 0;
+
+  constructor(send: (frame: Buffer) => void) {
+    this.#send = send;
+  }
+
+  get isAsking(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  /** Asks every `intervalMs`; after `count` without any word from the other end, `onDead` is called. */
+  start(intervalMs: number, count: number, onDead: () => void): void {
+    this.stop();
+    this.#timer = setInterval(() => {
+      this.#missed = this.#heard ? 0 : this.#missed + 1;
+      this.#heard = false;
+      if (this.#missed >= count) {
+        this.stop();
+        return onDead();
+      }
+      this.#send(frameOf(KeepaliveProcedure.PING));
+    }, intervalMs);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+
+  /** Anything at all has come. */
+  heard(): void {
+    this.#heard = true;
+  }
+
+  /** A message of the keepalive program. */
+  answer({ procedure }: Header): void {
+    if (procedure === KeepaliveProcedure.PING) this.#send(frameOf(KeepaliveProcedure.PONG));
+  }
+}
+
+function frameOf(procedure: number): Buffer {
+  const header = {
+    program: Program.KEEPALIVE,
+    version: PROGRAM_VERSION,
+    procedure,
+    type: MessageType.MESSAGE,
+    serial: 0,
+    status: MessageStatus.OK,
+  } as const;
+  return encodeRawFrame(header, new Uint8Array());
+}

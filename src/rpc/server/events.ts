@@ -1,0 +1,286 @@
+/**
+ * The events of one connection: which kinds its client has asked for, of which domains, in which of the protocol's three ways (all
+ * lifecycle events, one kind without, or with a number of its own for each request), and the messages that follow.
+ */
+import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import type { DomainEvent } from '../../driver/domain-events.ts';
+import type { Driver } from '../../driver/driver.ts';
+import type { MonitorEvent } from '../../driver/interaction-operations.ts';
+import type { SecretEvent } from '../../driver/secret-operations.ts';
+import { type EventMessage, REMOTE_PROCEDURES as P, Program, QEMU_PROCEDURES as Q } from '../../protocol/index.ts';
+import type { DOMAIN_EVENT_PROCEDURES } from '../../protocol/remote/domain-events.ts';
+import type { SECRET_PROCEDURES } from '../../protocol/remote/secret.ts';
+import { identityToWire, uuidFromWire, type WireDomain } from '../convert.ts';
+import { WIRE_EVENTS, type WireEvent } from '../domain-events.ts';
+import { DONE, type HandlerSession, type Handlers } from './handler.ts';
+import { secretToWire } from './handlers/secrets.ts';
+
+/** Messages without a callback's number, for clients from before there were any. */
+const LEGACY: Readonly<Record<number, EventMessage>> = {
+  0: P.domainEventLifecycle,
+  1: P.domainEventReboot,
+  2: P.domainEventRtcChange,
+  3: P.domainEventWatchdog,
+  4: P.domainEventIoError,
+  5: P.domainEventGraphics,
+  6: P.domainEventIoErrorReason,
+  7: P.domainEventControlError,
+  8: P.domainEventBlockJob,
+  9: P.domainEventDiskChange,
+  10: P.domainEventTrayChange,
+  11: P.domainEventPmwakeup,
+  12: P.domainEventPmsuspend,
+  13: P.domainEventBalloonChange,
+  14: P.domainEventPmsuspendDisk,
+  15: P.domainEventDeviceRemoved,
+};
+/** virSecretEventID and virSecretEventLifecycleType. */
+const SECRET_LIFECYCLE = 0;
+const SECRET_VALUE_CHANGED = 1;
+/** Callbacks that one client may have. */
+const CALLBACKS_MAX = 4096;
+/** Kinds of events of later libvirts: they may be asked for, and never come. */
+const LAST_EVENT_ID = 27;
+
+type Send = (program: number, event: EventMessage, message: unknown) => void;
+
+interface Callback {
+  readonly kind: WireEvent | undefined;
+  readonly uuid: string | undefined;
+}
+
+export class SessionEvents {
+  readonly #send: Send;
+  readonly #signal: AbortSignal;
+  readonly #callbacks = new Map<number, Callback>();
+  readonly #legacy = new Set<number>();
+  readonly #secretCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
+  readonly #monitorCallbacks = new Map<
+    number,
+    { readonly uuid: string | undefined; readonly matches: (name: string) => boolean }
+  >();
+  #next = 0;
+  #isFollowing = { domains: false, secrets: false, monitors: false };
+
+  /** `signal`: the end of the connection. */
+  constructor(send: Send, signal: AbortSignal) {
+    this.#send = send;
+    this.#signal = signal;
+  }
+
+  /** @returns the number of the callback */
+  add(driver: Driver, eventID: number, dom: WireDomain | undefined): number {
+    const kind = kindOf(eventID);
+    this.#followDomains(driver);
+    const id = this.#number();
+    this.#callbacks.set(id, { kind, uuid: dom === undefined ? undefined : uuidFromWire(dom.uuid) });
+    return id;
+  }
+
+  remove(callbackID: number): void {
+    if (!this.#callbacks.delete(callbackID)) throw noCallback(callbackID);
+  }
+
+  addLegacy(driver: Driver, eventID: number): void {
+    kindOf(eventID);
+    if (this.#legacy.has(eventID))
+      throw new VirtError(`domain event ${eventID} is registered already`, {
+        code: ErrorCode.INTERNAL_ERROR,
+        domain: ErrorDomain.RPC,
+      });
+    this.#followDomains(driver);
+    this.#legacy.add(eventID);
+  }
+
+  removeLegacy(eventID: number): void {
+    if (!this.#legacy.delete(eventID)) throw noCallback(eventID);
+  }
+
+  addSecret(driver: Driver, eventID: number, uuid: string | undefined): number {
+    if (eventID !== SECRET_LIFECYCLE && eventID !== SECRET_VALUE_CHANGED) throw badEvent(eventID);
+    const { secrets } = driver;
+    if (secrets === undefined) throw noSupport('virConnectSecretEventRegisterAny');
+    if (!this.#isFollowing.secrets) {
+      this.#isFollowing.secrets = true;
+      void follow(secrets.events({ signal: this.#signal }), (event) => this.#tellSecret(event));
+    }
+    const id = this.#number();
+    this.#secretCallbacks.set(id, { eventID, uuid });
+    return id;
+  }
+
+  removeSecret(callbackID: number): void {
+    if (!this.#secretCallbacks.delete(callbackID)) throw noCallback(callbackID);
+  }
+
+  addMonitor(driver: Driver, uuid: string | undefined, event: string | undefined, flags: number): number {
+    const events = driver.monitorEvents?.({ signal: this.#signal });
+    if (events === undefined) throw noSupport('virConnectDomainQemuMonitorEventRegister');
+    if (!this.#isFollowing.monitors) {
+      this.#isFollowing.monitors = true;
+      void follow(events, (found) => this.#tellMonitor(found));
+    }
+    const id = this.#number();
+    this.#monitorCallbacks.set(id, { uuid, matches: matcherOf(event, flags) });
+    return id;
+  }
+
+  removeMonitor(callbackID: number): void {
+    if (!this.#monitorCallbacks.delete(callbackID)) throw noCallback(callbackID);
+  }
+
+  #number(): number {
+    if (this.#callbacks.size + this.#secretCallbacks.size + this.#monitorCallbacks.size >= CALLBACKS_MAX) {
+      throw new VirtError(`this client has ${CALLBACKS_MAX} event callbacks: it gets no more`, {
+        code: ErrorCode.OPERATION_FAILED,
+        domain: ErrorDomain.EVENT,
+      });
+    }
+    return this.#next++;
+  }
+
+  #followDomains(driver: Driver): void {
+    if (this.#isFollowing.domains) return;
+    this.#isFollowing.domains = true;
+    void follow(driver.events({ signal: this.#signal }), (event) => this.#tellDomain(event));
+  }
+
+  #tellDomain(event: DomainEvent): void {
+    for (const [id, { kind, uuid }] of this.#callbacks) {
+      if (kind?.event !== event.event || (uuid !== undefined && uuid !== event.domain.uuid)) continue;
+      this.#send(Program.REMOTE, kind.message, kind.toWire(event, id));
+    }
+    if (this.#legacy.size === 0) return;
+    for (const kind of WIRE_EVENTS) {
+      const message = LEGACY[kind.id];
+      if (kind.event !== event.event || message === undefined || !this.#legacy.has(kind.id)) continue;
+      this.#send(Program.REMOTE, message, inner(kind.toWire(event, 0)));
+    }
+  }
+
+  #tellSecret({ secret, type }: SecretEvent): void {
+    const wire = secretToWire(secret);
+    const isChange = type === 'value-changed';
+    for (const [callbackID, { eventID, uuid }] of this.#secretCallbacks) {
+      if ((uuid !== undefined && uuid !== secret.uuid) || (eventID === SECRET_VALUE_CHANGED) !== isChange) continue;
+      if (isChange) this.#send(Program.REMOTE, P.secretEventValueChanged, { callbackID, secret: wire });
+      else {
+        const event = type === 'defined' ? 0 : 1;
+        this.#send(Program.REMOTE, P.secretEventLifecycle, { callbackID, secret: wire, event, detail: 0 });
+      }
+    }
+  }
+
+  #tellMonitor({ domain, event, seconds, micros, details }: MonitorEvent): void {
+    for (const [callbackID, { uuid, matches }] of this.#monitorCallbacks) {
+      if ((uuid !== undefined && uuid !== domain.uuid) || !matches(event)) continue;
+      const message = { callbackID, dom: identityToWire(domain), event, seconds, micros, details };
+      this.#send(Program.QEMU, Q.domainMonitorEvent, message);
+    }
+  }
+}
+
+/** What the handlers of registrations need besides. */
+export interface EventSession extends HandlerSession {
+  readonly events: SessionEvents;
+}
+
+export const domainEventHandlers: Handlers<typeof DOMAIN_EVENT_PROCEDURES, EventSession> = {
+  connectDomainEventRegister: ({ driver, events }) => {
+    events.addLegacy(driver, 0);
+    return { cbRegistered: 1 };
+  },
+  connectDomainEventDeregister: ({ events }) => {
+    events.removeLegacy(0);
+    return { cbRegistered: 0 };
+  },
+  connectDomainEventRegisterAny: ({ driver, events }, { eventID }) => {
+    events.addLegacy(driver, eventID);
+    return DONE;
+  },
+  connectDomainEventDeregisterAny: ({ events }, { eventID }) => {
+    events.removeLegacy(eventID);
+    return DONE;
+  },
+  connectDomainEventCallbackRegisterAny: ({ driver, events }, { eventID, dom }) => ({
+    callbackID: events.add(driver, eventID, dom),
+  }),
+  connectDomainEventCallbackDeregisterAny: ({ events }, { callbackID }) => {
+    events.remove(callbackID);
+    return DONE;
+  },
+};
+
+export const secretEventHandlers: Handlers<typeof SECRET_PROCEDURES, EventSession> = {
+  connectSecretEventRegisterAny: ({ driver, events }, { eventID, secret }) => ({
+    callbackID: events.addSecret(driver, eventID, secret === undefined ? undefined : uuidFromWire(secret.uuid)),
+  }),
+  connectSecretEventDeregisterAny: ({ events }, { callbackID }) => {
+    events.removeSecret(callbackID);
+    return DONE;
+  },
+};
+
+export const monitorEventHandlers: Handlers<typeof Q, EventSession> = {
+  connectDomainMonitorEventRegister: ({ driver, events }, { dom, event, flags }) => ({
+    callbackID: events.addMonitor(driver, dom === undefined ? undefined : uuidFromWire(dom.uuid), event, flags),
+  }),
+  connectDomainMonitorEventDeregister: ({ events }, { callbackID }) => {
+    events.removeMonitor(callbackID);
+    return DONE;
+  },
+};
+
+function kindOf(eventID: number): WireEvent | undefined {
+  if (eventID < 0 || eventID > LAST_EVENT_ID) throw badEvent(eventID);
+  return WIRE_EVENTS.find(({ id }) => id === eventID);
+}
+
+/** The old messages are what the newer ones have inside. */
+function inner(message: unknown): unknown {
+  return typeof message === 'object' && message !== null && 'msg' in message ? message.msg : message;
+}
+
+/** VIR_CONNECT_DOMAIN_QEMU_MONITOR_EVENT_REGISTER_REGEX and …_NOCASE. */
+function matcherOf(event: string | undefined, flags: number): (name: string) => boolean {
+  if (event === undefined) return () => true;
+  const isRegex = (flags & 1) !== 0;
+  const ignoresCase = (flags & 2) !== 0;
+  if (!isRegex) {
+    const wanted = ignoresCase ? event.toUpperCase() : event;
+    return (name) => (ignoresCase ? name.toUpperCase() : name) === wanted;
+  }
+  try {
+    const pattern = new RegExp(event, ignoresCase ? 'i' : '');
+    return (name) => pattern.test(name);
+  } catch {
+    throw new VirtError(`'${event}' is no regular expression`, {
+      code: ErrorCode.INVALID_ARG,
+      domain: ErrorDomain.QEMU,
+    });
+  }
+}
+
+/** Until the connection ends; a driver that goes first ends it too. */
+async function follow<T>(events: AsyncIterable<T>, tell: (event: T) => void): Promise<void> {
+  try {
+    for await (const event of events) tell(event);
+  } catch {
+    // The signal of the connection's end, or a client that has not read thousands of events: it gets no more.
+  }
+}
+
+function badEvent(eventID: number): VirtError {
+  return new VirtError(`unsupported event ID ${eventID}`, { code: ErrorCode.INVALID_ARG, domain: ErrorDomain.RPC });
+}
+
+function noCallback(callbackID: number): VirtError {
+  return new VirtError(`domain event callback ${callbackID} is not registered`, {
+    code: ErrorCode.INTERNAL_ERROR,
+    domain: ErrorDomain.RPC,
+  });
+}
+
+function noSupport(api: string): VirtError {
+  return new VirtError(api, { code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.RPC });
+}

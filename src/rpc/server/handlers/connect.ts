@@ -1,0 +1,131 @@
+/** Procedures about a connection: what the server is, lists of domains, capabilities. */
+import { filterOfFlags } from '../../../api/flags.ts';
+import type { DomainIdentity } from '../../../driver/driver.ts';
+import { toTypedParams } from '../../../protocol/index.ts';
+import type { CONNECT_PROCEDURES } from '../../../protocol/remote/connect.ts';
+import { identityToWire, uuidFromWire } from '../../convert.ts';
+import { BaselineCpuFlag, CompareCpuFlag, CPU_COMPARISONS, namesOf, STATS_GROUPS, StatsFlag } from '../../flags.ts';
+import { atMost, checkFlags, DONE, group, type HandlerSession, type Handlers } from '../handler.ts';
+
+/** LIBVIR_VERSION_NUMBER of the library whose protocol and behaviour are served. */
+const LIBRARY_VERSION = 11_003_000n;
+/** Bits of virConnectListAllDomains; the ones of snapshots and checkpoints are taken too: nothing has any. */
+const LIST_FLAGS = 0xffff;
+const STATS_FILTERS = 0xff;
+const COMPARE_FLAGS = CompareCpuFlag.FAIL_INCOMPATIBLE | CompareCpuFlag.VALIDATE_XML;
+const BASELINE_FLAGS = BaselineCpuFlag.EXPAND_FEATURES | BaselineCpuFlag.MIGRATABLE;
+
+export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
+  connectGetType: ({ driver }) => ({ type: driver.type }),
+  connectGetVersion: async ({ driver, signal }) => ({ hvVer: BigInt(await driver.version({ signal })) }),
+  connectGetLibVersion: () => ({ libVer: LIBRARY_VERSION }),
+  connectGetUri: ({ driver }) => ({ uri: driver.uri }),
+  connectGetHostname: async (session) => ({ hostname: await group(session, 'node').hostname() }),
+  connectGetSysinfo: async (session, { flags }) => {
+    checkFlags(flags, 0, 'virConnectGetSysinfo');
+    return { sysinfo: await group(session, 'node').sysinfo() };
+  },
+  connectGetMaxVcpus: async (session, { type }) => ({ maxVcpus: await group(session, 'node').maxVcpus(type) }),
+  connectGetCapabilities: async ({ driver, signal }) => ({ capabilities: await driver.capabilities({ signal }) }),
+  connectGetDomainCapabilities: async ({ driver, signal }, { emulatorbin, arch, machine, virttype, flags }) => {
+    checkFlags(flags, 0, 'virConnectGetDomainCapabilities');
+    return {
+      capabilities: await driver.domainCapabilities({ emulator: emulatorbin, arch, machine, virttype, signal }),
+    };
+  },
+  // Sockets of this host and TLS; whatever else there is has authenticated itself.
+  connectIsSecure: () => ({ secure: 1 }),
+
+  connectListAllDomains: async ({ driver }, { needResults, flags }) => {
+    checkFlags(flags, LIST_FLAGS, 'virConnectListAllDomains');
+    const found = await driver.listDomains(filterOfFlags(flags));
+    return { domains: needResults === 0 ? [] : found.map(identityToWire), ret: found.length };
+  },
+  connectListDomains: async (session, { maxids }) => ({
+    ids: atMost(
+      (await listed(session, true)).map(({ id }) => id),
+      maxids,
+    ),
+  }),
+  connectNumOfDomains: async (session) => ({ num: (await listed(session, true)).length }),
+  connectListDefinedDomains: async (session, { maxnames }) => ({
+    names: atMost(
+      (await listed(session, false)).map(({ name }) => name),
+      maxnames,
+    ),
+  }),
+  connectNumOfDefinedDomains: async (session) => ({ num: (await listed(session, false)).length }),
+
+  connectGetAllDomainStats: async (session, { doms, stats, flags }) => {
+    checkFlags(
+      flags,
+      (STATS_FILTERS | StatsFlag.NOWAIT | StatsFlag.BACKING | ENFORCE) >>> 0,
+      'virConnectGetAllDomainStats',
+    );
+    const inspection = group(session, 'inspection');
+    const domains =
+      doms.length > 0
+        ? await Promise.all(
+            doms.map((dom) => session.driver.lookupByUuid(uuidFromWire(dom.uuid)).catch(() => undefined)),
+          )
+        : await session.driver.listDomains(filterOfFlags(flags & STATS_FILTERS));
+    const groups = stats === 0 ? undefined : namesOf(STATS_GROUPS, stats);
+    const noWait = (flags & StatsFlag.NOWAIT) !== 0;
+    const retStats = await Promise.all(
+      domains.map(async (domain) => {
+        if (domain === undefined) return [];
+        // A domain that goes meanwhile is left out, as the others' numbers are what was asked for.
+        const found = await inspection.stats(domain.uuid, { groups, noWait }).catch(() => undefined);
+        return found === undefined ? [] : [{ dom: identityToWire(domain), params: toTypedParams(found) }];
+      }),
+    );
+    return { retStats: retStats.flat() };
+  },
+
+  connectDomainXmlToNative: async ({ driver, signal }, { nativeFormat, domainXml, flags }) => {
+    checkFlags(flags, 0, 'virConnectDomainXMLToNative');
+    return { nativeConfig: await driver.domainXmlToNative(nativeFormat, domainXml, { signal }) };
+  },
+  connectGetCpuModelNames: async (session, { arch, needResults, flags }) => {
+    checkFlags(flags, 0, 'virConnectGetCPUModelNames');
+    const models = await group(session, 'node').cpuModelNames(arch);
+    return { models: needResults === 0 ? [] : models, ret: models.length };
+  },
+  connectCompareCpu: async (session, { xml, flags }) => {
+    checkFlags(flags, COMPARE_FLAGS, 'virConnectCompareCPU');
+    return { result: await compareCpu(session, xml, flags) };
+  },
+  connectCompareHypervisorCpu: async (session, { xmlCPU, flags }) => {
+    checkFlags(flags, COMPARE_FLAGS, 'virConnectCompareHypervisorCPU');
+    return { result: await compareCpu(session, xmlCPU, flags) };
+  },
+  connectBaselineCpu: async (session, { xmlCPUs, flags }) => {
+    checkFlags(flags, BASELINE_FLAGS, 'virConnectBaselineCPU');
+    return { cpu: await baselineCpu(session, xmlCPUs, flags) };
+  },
+  connectBaselineHypervisorCpu: async (session, { xmlCPUs, flags }) => {
+    checkFlags(flags, BASELINE_FLAGS, 'virConnectBaselineHypervisorCPU');
+    return { cpu: await baselineCpu(session, xmlCPUs, flags) };
+  },
+  // Who asks is known from the socket; what a proxy says of its own client changes nothing here.
+  connectSetIdentity: () => DONE,
+};
+
+/** VIR_CONNECT_GET_ALL_DOMAINS_STATS_ENFORCE_STATS. */
+const ENFORCE = 1 << 31;
+
+async function listed({ driver }: HandlerSession, active: boolean): Promise<DomainIdentity[]> {
+  return await driver.listDomains({ active });
+}
+
+async function compareCpu(session: HandlerSession, xml: string, flags: number): Promise<number> {
+  const failIncompatible = (flags & CompareCpuFlag.FAIL_INCOMPATIBLE) !== 0;
+  return CPU_COMPARISONS.indexOf(await group(session, 'node').compareCpu(xml, { failIncompatible }));
+}
+
+async function baselineCpu(session: HandlerSession, xmls: readonly string[], flags: number): Promise<string> {
+  return await group(session, 'node').baselineCpu(xmls, {
+    expandFeatures: (flags & BaselineCpuFlag.EXPAND_FEATURES) !== 0,
+    migratable: (flags & BaselineCpuFlag.MIGRATABLE) !== 0,
+  });
+}

@@ -1,0 +1,90 @@
+/** What is served: for each program, the function behind each procedure number. Made once, when the first client comes. */
+import { LXC_PROCEDURES, Program, QEMU_PROCEDURES, REMOTE_PROCEDURES, type Row } from '../../protocol/index.ts';
+import type { Codec } from '../../xdr/codec.ts';
+import { authHandlers } from './authentication.ts';
+import { domainEventHandlers, monitorEventHandlers, secretEventHandlers } from './events.ts';
+import { connectHandlers } from './handlers/connect.ts';
+import { deviceHandlers } from './handlers/devices.ts';
+import { inspectionHandlers } from './handlers/inspection.ts';
+import { lifecycleHandlers } from './handlers/lifecycle.ts';
+import { nodeHandlers } from './handlers/node.ts';
+import { qemuHandlers } from './handlers/qemu.ts';
+import { secretHandlers } from './handlers/secrets.ts';
+import { tuningHandlers } from './handlers/tuning.ts';
+import { sessionHandlers } from './session-handlers.ts';
+
+/** A procedure as the dispatcher needs it. */
+export interface Served {
+  readonly name: string;
+  readonly api: string;
+  readonly writes: boolean;
+  readonly args: Codec<unknown>;
+  readonly ret: Codec<unknown>;
+  /** Undefined: the procedure is known, but not served. */
+  readonly handler: ((session: never, args: never) => unknown) | undefined;
+  /** It opens a stream. */
+  readonly stream: boolean;
+  /** May be called before the client has proved who it is. */
+  readonly isOpenToAll: boolean;
+}
+
+/** The handlers of each program, by the names of the tables. */
+const HANDLERS = {
+  [Program.REMOTE]: [
+    REMOTE_PROCEDURES,
+    {
+      ...sessionHandlers,
+      ...authHandlers,
+      ...connectHandlers,
+      ...lifecycleHandlers,
+      ...deviceHandlers,
+      ...tuningHandlers,
+      ...inspectionHandlers,
+      ...nodeHandlers,
+      ...secretHandlers,
+      ...domainEventHandlers,
+      ...secretEventHandlers,
+    },
+  ],
+  [Program.QEMU]: [QEMU_PROCEDURES, { ...qemuHandlers, ...monitorEventHandlers }],
+  [Program.LXC]: [LXC_PROCEDURES, {}],
+} as const;
+
+type Table = Readonly<Record<string, Row>>;
+type HandlerTable = Readonly<Record<string, Served['handler']>>;
+
+/** By program and number. */
+export function servedProcedures(): ReadonlyMap<number, ReadonlyMap<number, Served>> {
+  const programs = new Map<number, ReadonlyMap<number, Served>>();
+  for (const [program, [table, handlers]] of Object.entries(HANDLERS)) {
+    programs.set(Number(program), byNumber(table, handlers));
+  }
+  return programs;
+}
+
+function byNumber(table: Table, handlers: HandlerTable): ReadonlyMap<number, Served> {
+  const found = new Map<number, Served>();
+  for (const [name, row] of Object.entries(table)) {
+    if (row.kind === 'event') continue;
+    found.set(row.number, {
+      name,
+      api: row.api,
+      writes: row.writes,
+      args: row.args,
+      ret: row.ret,
+      handler: handlers[name],
+      stream: row.stream !== undefined,
+      isOpenToAll: OPEN_TO_ALL.has(name),
+    });
+  }
+  return found;
+}
+
+/** What must be possible to prove who one is, and the question whether the server keeps links alive. */
+const OPEN_TO_ALL: ReadonlySet<string> = new Set([
+  'authList',
+  'authSaslInit',
+  'authSaslStart',
+  'authSaslStep',
+  'connectSupportsFeature',
+]);

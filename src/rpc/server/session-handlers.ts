@@ -1,0 +1,59 @@
+/** Procedures about the connection itself: opening a driver, features, its end. */
+import type { CONNECT_PROCEDURES } from '../../protocol/remote/connect.ts';
+import { checkFlags, DONE, type Handlers } from './handler.ts';
+
+/** What these handlers need of the session. */
+export interface OpeningSession {
+  open(uri: string, readOnly: boolean): Promise<void>;
+  /** The client has said goodbye: its connection ends after the reply. */
+  finish(): void;
+  readonly supportsKeepalive: boolean;
+  readonly isOpened: boolean;
+  closeCallback(wanted: boolean): void;
+}
+
+/** VIR_CONNECT_RO and VIR_CONNECT_NO_ALIASES. */
+const OPEN_FLAGS = 3;
+/** virDrvFeature: texts as typed parameters, keepalive, definitions for migration, event callbacks with numbers, close callbacks. */
+const Feature = {
+  TYPED_PARAM_STRING: 9,
+  PROGRAM_KEEPALIVE: 10,
+  XML_MIGRATABLE: 11,
+  REMOTE_EVENT_CALLBACK: 14,
+  REMOTE_CLOSE_CALLBACK: 15,
+} as const;
+const FEATURES: ReadonlySet<number> = new Set(Object.values(Feature));
+
+export const sessionHandlers: Handlers<
+  Pick<
+    typeof CONNECT_PROCEDURES,
+    | 'connectOpen'
+    | 'connectClose'
+    | 'connectSupportsFeature'
+    | 'connectRegisterCloseCallback'
+    | 'connectUnregisterCloseCallback'
+  >,
+  OpeningSession
+> = {
+  connectOpen: async (session, { name, flags }) => {
+    checkFlags(flags, OPEN_FLAGS, 'virConnectOpenAuth');
+    await session.open(name ?? '', (flags & 1) !== 0);
+    return DONE;
+  },
+  connectClose: (session) => {
+    session.finish();
+    return DONE;
+  },
+  connectSupportsFeature: ({ supportsKeepalive }, { feature }) => {
+    const supported = feature === Feature.PROGRAM_KEEPALIVE ? supportsKeepalive : FEATURES.has(feature);
+    return { supported: supported ? 1 : 0 };
+  },
+  connectRegisterCloseCallback: (session) => {
+    session.closeCallback(true);
+    return DONE;
+  },
+  connectUnregisterCloseCallback: (session) => {
+    session.closeCallback(false);
+    return DONE;
+  },
+};

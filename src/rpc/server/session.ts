@@ -1,0 +1,382 @@
+/**
+ * One client: its messages, its calls (a bounded number at a time), streams, events and signs of life. Whatever it sends wrongly
+ * costs its own connection and nothing else.
+ */
+import type { Duplex, Readable } from 'node:stream';
+import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import { LogSource } from '../../core/log-source.ts';
+import type { Driver } from '../../driver/driver.ts';
+import {
+  type EventMessage,
+  encodeFrame,
+  encodeRawFrame,
+  type Frame,
+  FrameSplitter,
+  type Header,
+  MessageStatus,
+  MessageType,
+  messageError,
+  PROGRAM_VERSION,
+  Program,
+  REMOTE_PROCEDURES,
+  readFrame,
+} from '../../protocol/index.ts';
+import { XdrError } from '../../xdr/error.ts';
+import { Keepalive } from '../keepalive.ts';
+import { Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
+import type { ClientInfo, SessionLimits } from './client-info.ts';
+import { isUnexpected, toMessageError } from './error-text.ts';
+import { type EventSession, SessionEvents } from './events.ts';
+import type { Served } from './procedures.ts';
+import { ServerStream } from './server-stream.ts';
+import type { OpeningSession } from './session-handlers.ts';
+
+const log = new LogSource('rpc.netserverclient');
+
+export interface SessionInit {
+  readonly id: number;
+  readonly stream: Duplex;
+  readonly info: ClientInfo;
+  readonly limits: SessionLimits;
+  readonly sasl: SaslUsers | undefined;
+  readonly programs: ReadonlyMap<number, ReadonlyMap<number, Served>>;
+  /** @throws VirtError where there is no such driver */
+  readonly openDriver: (uri: string, readOnly: boolean) => Driver | Promise<Driver>;
+  readonly onAuthenticated: () => void;
+  readonly onClosed: () => void;
+}
+
+/** What a call that opens a stream has attached. */
+interface StreamCall {
+  stream?: Readable | Duplex;
+}
+
+/** Bytes that may wait to be sent to a client that does not read. */
+const OUTPUT_MAX = 64 * 1024 * 1024;
+
+export class Session implements EventSession, AuthSession, OpeningSession {
+  readonly id: number;
+  readonly info: ClientInfo;
+  readonly autodestroy = new Set<string>();
+  readonly events: SessionEvents;
+  readonly authentication: Authentication;
+  /** Resolves when the connection is gone and what belonged to it is given back. */
+  readonly closed: Promise<void>;
+  readonly #init: SessionInit;
+  readonly #stream: Duplex;
+  readonly #splitter = new FrameSplitter();
+  readonly #abort = new AbortController();
+  readonly #streams = new Map<number, ServerStream>();
+  readonly #fullStreams = new Set<number>();
+  readonly #waiting: Frame[] = [];
+  readonly #keepalive = new Keepalive((frame) => this.#write(frame));
+  #driver: Driver | undefined;
+  #isReadOnly: boolean;
+  #running = 0;
+  #isCorked = false;
+  #isClosing = false;
+  #wantsCloseMessage = false;
+  #patience: NodeJS.Timeout | undefined;
+
+  constructor(init: SessionInit) {
+    this.#init = init;
+    this.id = init.id;
+    this.info = init.info;
+    this.#stream = init.stream;
+    this.#isReadOnly = init.info.readOnly;
+    this.authentication = new Authentication({ sasl: init.sasl, isEncrypted: init.info.isEncrypted });
+    this.events = new SessionEvents(
+      (program, event, message) => this.#sendEvent(program, event, message),
+      this.#abort.signal,
+    );
+    this.closed = new Promise((resolve) => {
+      this.#stream.once('close', () => void this.#end().finally(resolve));
+    });
+    if (this.authentication.isDone) init.onAuthenticated();
+    else this.#patience = setTimeout(() => this.close(), init.limits.authenticationMs);
+    this.#stream.on('data', (chunk: Buffer) => this.#receive(chunk));
+    this.#stream.on('drain', () => this.#drained());
+    // A reset is an end like any other.
+    this.#stream.on('error', (error: Error) => log.debug('error', () => `client=${this.id} ${error.message}`));
+    this.#stream.on('end', () => this.close());
+  }
+
+  get driver(): Driver {
+    if (this.#driver !== undefined) return this.#driver;
+    throw new VirtError('connection not open', { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.RPC });
+  }
+
+  get isOpened(): boolean {
+    return this.#driver !== undefined;
+  }
+
+  get isReadOnly(): boolean {
+    return this.#isReadOnly;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  get supportsKeepalive(): boolean {
+    const { keepaliveMs, keepaliveCount } = this.#init.limits;
+    // Only towards clients that ask for it: older ones would not answer.
+    if (keepaliveMs > 0 && !this.#keepalive.isAsking) {
+      this.#keepalive.start(keepaliveMs, keepaliveCount + 1, () => {
+        log.warn('keepalive', () => `client=${this.id} ${this.info.description} does not answer: it is sent away`);
+        this.close();
+      });
+    }
+    return keepaliveMs > 0;
+  }
+
+  async open(uri: string, readOnly: boolean): Promise<void> {
+    if (this.#driver !== undefined) {
+      throw new VirtError('connection already open', { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.RPC });
+    }
+    // A client may give rights up, never take them.
+    if (readOnly) this.#isReadOnly = true;
+    this.#driver = await this.#init.openDriver(uri, this.#isReadOnly);
+    log.info('open', () => `client=${this.id} uri=${uri} readonly=${this.#isReadOnly}`);
+  }
+
+  /** Only procedures that open a stream have one to attach: they see a session of their own. */
+  attach(stream: Readable | Duplex): void {
+    stream.destroy();
+    throw new TypeError('this procedure opens no stream');
+  }
+
+  finish(): void {
+    // After the reply has left.
+    setImmediate(() => this.#stream.end(() => this.close()));
+  }
+
+  giveUp(): void {
+    log.warn('authenticate', () => `client=${this.id} ${this.info.description}: authentication failed`);
+    this.finish();
+  }
+
+  closeCallback(wanted: boolean): void {
+    this.#wantsCloseMessage = wanted;
+  }
+
+  /** Ends the connection; a server that stops says so to those who asked. */
+  close(options: { readonly isShutdown?: boolean } = {}): void {
+    if (this.#isClosing) return;
+    if (options.isShutdown === true && this.#wantsCloseMessage) {
+      // VIR_CONNECT_CLOSE_REASON_EOF.
+      this.#sendEvent(Program.REMOTE, REMOTE_PROCEDURES.connectEventConnectionClosed, { reason: 1 });
+    }
+    this.#isClosing = true;
+    this.#stream.destroy();
+  }
+
+  #receive(chunk: Buffer): void {
+    this.#keepalive.heard();
+    try {
+      for (const bytes of this.#splitter.push(chunk)) this.#take(readFrame(bytes));
+    } catch (error) {
+      log.warn('receive', () => `client=${this.id} ${this.info.description} is sent away: ${String(error)}`);
+      this.close();
+    }
+  }
+
+  #take(frame: Frame): void {
+    const { header } = frame;
+    if (header.program === Program.KEEPALIVE) return this.#keepalive.answer(header);
+    switch (header.type) {
+      case MessageType.STREAM:
+      case MessageType.STREAM_HOLE:
+        return this.#streams.get(header.serial)?.receive(header, frame.payload);
+      case MessageType.CALL:
+        break;
+      default:
+        throw new XdrError(`a client sends no message of type ${header.type}`);
+    }
+    if (this.#running >= this.#init.limits.requests) {
+      this.#waiting.push(frame);
+      this.#stream.pause();
+      return;
+    }
+    void this.#serve(frame);
+  }
+
+  /** One call, from its arguments to its reply. Never rejects. */
+  async #serve({ header, payload }: Frame): Promise<void> {
+    this.#running++;
+    try {
+      const served = this.#find(header);
+      const args = served.args.read(payload);
+      log.debug('call', () => `client=${this.id} ${served.api} serial=${header.serial}`);
+      const call: StreamCall = {};
+      const seen = served.stream ? this.#withCall(call) : this;
+      const result = served.handler(seen as never, args as never);
+      const ret: unknown = result instanceof Promise ? await result : result;
+      if (this.#isClosing) {
+        call.stream?.destroy();
+        return;
+      }
+      if (call.stream !== undefined) this.#open(header, call.stream);
+      this.#write(encodeFrame(replyTo(header, MessageType.REPLY), served.ret, ret));
+    } catch (error) {
+      if (isUnexpected(error)) log.error('call', () => `client=${this.id} proc=${header.procedure}: ${stackOf(error)}`);
+      this.#write(
+        encodeFrame(replyTo(header, MessageType.REPLY, MessageStatus.ERROR), messageError, toMessageError(error)),
+      );
+    } finally {
+      this.#running--;
+      this.#continue();
+    }
+  }
+
+  /** This session as the handler of one call sees it: what it attaches belongs to that call. */
+  #withCall(call: StreamCall): Session {
+    return new Proxy(this, {
+      get: (target, name) => {
+        if (name === 'attach') {
+          return (stream: Readable | Duplex): void => {
+            call.stream = stream;
+          };
+        }
+        const value: unknown = Reflect.get(target, name, target);
+        return typeof value === 'function' ? value.bind(target) : value;
+      },
+    });
+  }
+
+  #find({ program, version, procedure }: Header): Served & { handler: NonNullable<Served['handler']> } {
+    const procedures = this.#init.programs.get(program);
+    if (procedures === undefined || version !== PROGRAM_VERSION) {
+      throw rpcError(`Cannot find program ${program} version ${version}`);
+    }
+    const served = procedures.get(procedure);
+    if (served === undefined) throw rpcError(`unknown procedure: ${procedure}`);
+    if (!this.authentication.isDone && !served.isOpenToAll) {
+      throw new VirtError('authentication required', { code: ErrorCode.RPC, domain: ErrorDomain.RPC });
+    }
+    if (served.handler === undefined) {
+      throw new VirtError(served.api, { code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.RPC });
+    }
+    if (served.writes && this.#isReadOnly) {
+      throw new VirtError(`read only access prevents ${served.api}`, {
+        code: ErrorCode.OPERATION_DENIED,
+        domain: ErrorDomain.RPC,
+      });
+    }
+    return { ...served, handler: served.handler };
+  }
+
+  #continue(): void {
+    if (this.authentication.isDone && this.#patience !== undefined) {
+      clearTimeout(this.#patience);
+      this.#patience = undefined;
+      this.#init.onAuthenticated();
+    }
+    const next = this.#waiting.shift();
+    if (next !== undefined) void this.#serve(next);
+    else if (this.#fullStreams.size === 0) this.#stream.resume();
+  }
+
+  #open(header: Header, source: Readable | Duplex): void {
+    const { serial } = header;
+    if (this.#streams.size >= this.#init.limits.streams || this.#streams.has(serial)) {
+      source.destroy();
+      throw new VirtError(`this client has ${this.#streams.size} streams open: it gets no more`, {
+        code: ErrorCode.OPERATION_FAILED,
+        domain: ErrorDomain.STREAMS,
+      });
+    }
+    const stream = new ServerStream(source, {
+      send: (status, data) => this.#write(encodeRawFrame(replyTo(header, MessageType.STREAM, status), data)),
+      sendError: (error) => {
+        const frame = replyTo(header, MessageType.STREAM, MessageStatus.ERROR);
+        this.#write(encodeFrame(frame, messageError, toMessageError(error)));
+      },
+      onFull: (isFull) => {
+        if (isFull) {
+          this.#fullStreams.add(serial);
+          this.#stream.pause();
+        } else if (this.#fullStreams.delete(serial) && this.#fullStreams.size === 0 && this.#waiting.length === 0) {
+          this.#stream.resume();
+        }
+      },
+      onClose: () => {
+        this.#streams.delete(serial);
+        this.#fullStreams.delete(serial);
+      },
+    });
+    this.#streams.set(serial, stream);
+  }
+
+  #sendEvent(program: number, event: EventMessage, message: unknown): void {
+    const header = {
+      program,
+      version: PROGRAM_VERSION,
+      procedure: event.number,
+      type: MessageType.MESSAGE,
+      serial: 0,
+      status: MessageStatus.OK,
+    } as const;
+    this.#write(encodeFrame(header, event.message, message));
+  }
+
+  /** All that is sent in one turn of the event loop goes out in one write. False: enough is waiting already. */
+  #write(frame: Buffer): boolean {
+    if (this.#isClosing || this.#stream.destroyed) return false;
+    if (this.#stream.writableLength > OUTPUT_MAX) {
+      log.warn('write', () => `client=${this.id} ${this.info.description} does not read: it is sent away`);
+      this.close();
+      return false;
+    }
+    if (!this.#isCorked) {
+      this.#isCorked = true;
+      this.#stream.cork();
+      setImmediate(() => {
+        this.#isCorked = false;
+        this.#stream.uncork();
+      });
+    }
+    return this.#stream.write(frame);
+  }
+
+  #drained(): void {
+    for (const stream of this.#streams.values()) stream.resume();
+  }
+
+  async #end(): Promise<void> {
+    this.#isClosing = true;
+    clearTimeout(this.#patience);
+    this.#keepalive.stop();
+    this.#abort.abort(new VirtError('the client has gone', { code: ErrorCode.INVALID_CONN, domain: ErrorDomain.RPC }));
+    for (const stream of this.#streams.values()) stream.close();
+    this.#waiting.length = 0;
+    this.#init.onClosed();
+    const driver = this.#driver;
+    if (driver === undefined) return;
+    await Promise.all(
+      [...this.autodestroy].map(async (uuid) => {
+        // It has ended by itself, most likely.
+        await driver.destroy(uuid).catch((error: unknown) => log.info('autodestroy', () => String(error)));
+      }),
+    );
+  }
+}
+
+function replyTo(header: Header, type: MessageType, status: MessageStatus = MessageStatus.OK): Header {
+  return {
+    program: header.program,
+    version: header.version,
+    procedure: header.procedure,
+    type,
+    serial: header.serial,
+    status,
+  };
+}
+
+function rpcError(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.RPC, domain: ErrorDomain.RPC });
+}
+
+function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
