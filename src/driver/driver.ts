@@ -228,7 +228,7 @@ export interface DomainPlan {
 
 /** How a guest ended. */
 export interface DomainStop {
-  readonly detail: 'shutdown' | 'destroyed' | 'crashed' | 'failed';
+  readonly detail: 'shutdown' | 'destroyed' | 'crashed' | 'failed' | 'saved';
   /** One line: who or what ended it. */
   readonly reason: string;
   /** Last lines of the guest's log and of its serial console, where it failed. */

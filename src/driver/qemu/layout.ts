@@ -62,6 +62,15 @@ export class Layout {
     return `${this.roots.run}/channel/${this.shortName(id, name)}`;
   }
 
+  /** Where a domain's state waits for its next start. */
+  get managedSaveDir(): string {
+    return `${this.roots.lib}/save`;
+  }
+
+  managedSaveFile(name: string): string {
+    return `${this.managedSaveDir}/${name}.save`;
+  }
+
   nvramFile(name: string): string {
     return `${this.roots.lib}/nvram/${name}_VARS.fd`;
   }

@@ -495,6 +495,8 @@ function stopOfDetail(detail: string): DomainStop {
       return { detail, reason: 'the guest crashed' };
     case 'failed':
       return { detail, reason: 'the guest failed' };
+    case 'saved':
+      return { detail, reason: 'the guest was saved' };
     case 'destroyed':
       return { detail, reason: 'the guest was destroyed' };
     default:

@@ -44,6 +44,9 @@ export interface DomainStarterInit {
   readonly onMonitorEvent: (record: DomainRecord, event: QmpEvent, id: number) => void;
 }
 
+/** What a start may be told: `incomingFd` stands at the stream of a saved guest. */
+export type StartOptions = CreateOptions & { readonly incomingFd?: number };
+
 /** What a caller may say about preparing a definition. */
 export type PrepareChoices = Pick<CreateOptions, 'accel' | 'name' | 'fileName' | 'signal'>;
 
@@ -88,7 +91,7 @@ export class DomainStarter {
   }
 
   /** Starts a prepared definition; the record holds the guest when this returns. @throws what `startGuest` throws */
-  async start(record: DomainRecord, prepared: PreparedGuest, options: CreateOptions): Promise<void> {
+  async start(record: DomainRecord, prepared: PreparedGuest, options: StartOptions): Promise<void> {
     const { config, emit, observers, root, secrets, version } = this.#init;
     const id = this.#nextId++;
     const lookup = this.#reservations.begin(this.#init.config);
@@ -116,6 +119,7 @@ export class DomainStarter {
           plan,
           paused: options.paused === true,
           autodestroy: options.autodestroy === true,
+          incomingFd: options.incomingFd,
           transient: record.definition === undefined,
           limits: limitsOf(config),
           logLimits: { maxSize: config.guestLogMaxSize, maxBackups: config.guestLogMaxBackups },

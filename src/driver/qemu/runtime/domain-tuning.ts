@@ -30,7 +30,7 @@ import {
 } from './device-parameters.ts';
 import type { DomainStore } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
-import { findDisk } from './guest-disks.ts';
+import { findDisk, qdevOf } from './guest-disks.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, pinThread, readThreads } from './thread-placement.ts';
 
@@ -107,8 +107,8 @@ export class DomainTuning implements TuningOperations {
     await changeAffected(this.#store, uuid, options, {
       change: (domain) => setBlockIoTune(findDisk(domain, disk), parameters),
       carryOut: async (guest, domain) => {
-        const { alias, iotune } = findDisk(domain, disk);
-        const args = { id: alias?.name ?? '', ...throttleCommand(iotune ?? {}) };
+        const found = findDisk(domain, disk);
+        const args = { id: await qdevOf(guest.qmp, found, options.signal), ...throttleCommand(found.iotune ?? {}) };
         await guest.qmp.execute('block_set_io_throttle', args, { signal: options.signal });
       },
     });

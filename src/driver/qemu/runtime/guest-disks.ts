@@ -70,6 +70,13 @@ export async function readLiveBlockInfo(qmp: QmpClient, disk: Disk, signal?: Abo
   };
 }
 
+/** QEMU's name of the device that has a disk's back end. */
+export async function qdevOf(qmp: QmpClient, disk: Disk, signal?: AbortSignal): Promise<string> {
+  const reply: unknown = await qmp.execute('query-block', undefined, { signal });
+  const block: unknown = (Array.isArray(reply) ? reply : []).find((candidate) => isOf(disk, text(candidate, 'qdev')));
+  return text(block, 'qdev');
+}
+
 /** Sizes of a disk's file, where it is one; undefined for others. */
 export function fileSizes({ source }: Disk): { physical: bigint; allocation: bigint } | undefined {
   const path = source?.file ?? source?.dev;

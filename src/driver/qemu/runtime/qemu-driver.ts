@@ -4,6 +4,7 @@
  * keeps the domains and serialises what is done to each; planning, starting, following and tuning are in their own files. Long
  * because it has a method for each of the contract's.
  */
+import { existsSync } from 'node:fs';
 import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
@@ -13,6 +14,7 @@ import { LogSource } from '../../../core/log-source.ts';
 import type { LogTexts } from '../../../log/settings.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import type { DeviceOperations } from '../../device-operations.ts';
 import type { DomainEvent } from '../../domain-events.ts';
 import type { DomainOperation } from '../../domain-state.ts';
 import type {
@@ -33,6 +35,7 @@ import type {
 import type { InspectionOperations } from '../../inspection-operations.ts';
 import type { InteractionOperations, MonitorEvent } from '../../interaction-operations.ts';
 import type { NodeOperations } from '../../node-operations.ts';
+import type { SavingOperations } from '../../saving-operations.ts';
 import type { SecretOperations } from '../../secret-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
@@ -53,6 +56,7 @@ import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
 import { GUEST_REMOVERS } from './removers.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { SecretStore } from './secret-store.ts';
+import { removeKept } from './undefine-domain.ts';
 
 export interface QemuDriverOptions extends StartObservers {
   /** Kept root; default a temporary one. */
@@ -80,6 +84,14 @@ export class QemuDriver implements Driver {
   readonly tuning: TuningOperations = lazyGroup<TuningOperations>(async () => {
     const { DomainTuning } = await import('./domain-tuning.ts');
     return new DomainTuning(this.#parts);
+  });
+  readonly devices: DeviceOperations = lazyGroup<DeviceOperations>(async () => {
+    const { DomainDevices } = await import('./domain-devices.ts');
+    return new DomainDevices(this.#parts);
+  });
+  readonly saving: SavingOperations = lazyGroup<SavingOperations>(async () => {
+    const { DomainSaving } = await import('./domain-saving.ts');
+    return new DomainSaving(this.#parts);
   });
   readonly inspection: InspectionOperations = lazyGroup<InspectionOperations>(async () => {
     const { DomainInspection } = await import('./domain-inspection.ts');
@@ -253,7 +265,9 @@ export class QemuDriver implements Driver {
     const record = this.#store.byUuid(uuid);
     using _job = await record.job.acquire(options.signal);
     requireLegal('create', record);
-    await this.#start(record, await this.#starter.prepare(requireDefined(record, 'create'), options), options);
+    const definition = requireDefined(record, 'create');
+    if (await this.#startSaved(record, options)) return identityOf(record);
+    await this.#start(record, await this.#starter.prepare(definition, options), options);
     return identityOf(record);
   }
 
@@ -282,11 +296,12 @@ export class QemuDriver implements Driver {
     await this.#active('resume', uuid).resume(signal);
   }
 
-  async undefine(uuid: string, { signal }: UndefineOptions & Waiting = {}): Promise<void> {
+  async undefine(uuid: string, { signal, ...options }: UndefineOptions & Waiting = {}): Promise<void> {
     const record = this.#store.byUuid(uuid);
     using _job = await record.job.acquire(signal);
     requireLegal('undefine', record);
-    requireDefined(record, 'undefine');
+    const definition = requireDefined(record, 'undefine');
+    removeKept(this.root.layout, definition, options);
     this.#store.remove(record);
     this.#emit(record, { event: 'lifecycle', type: 'undefined', detail: 'removed' });
   }
@@ -483,6 +498,13 @@ export class QemuDriver implements Driver {
     this.#starter.persist(record).catch((error: unknown) => {
       events.warn('persist', () => `${record.name}: ${String(error)}`);
     });
+  }
+
+  /** Whether the domain was saved, and is restored now. */
+  async #startSaved(record: DomainRecord, options: CreateOptions): Promise<boolean> {
+    if (!existsSync(this.root.layout.managedSaveFile(record.name))) return false;
+    const { startSaved } = await import('./domain-saving.ts');
+    return await startSaved(this.#parts, record, options);
   }
 
   async #start(record: DomainRecord, prepared: PreparedGuest, options: CreateOptions): Promise<void> {

@@ -74,7 +74,10 @@ async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<
   const { domain, shortName, id } = status;
   const name = domain.name ?? '';
   using deadline = withTimeout(undefined, PATIENCE_MS);
-  const qmp = new QmpClient(await connectMonitor(status.monitor, deadline), { name });
+  const qmp = new QmpClient(await connectMonitor(status.monitor, deadline), {
+    name,
+    loadFdSender: async (stream) => (await import('../../../qmp/fd-passing.ts')).createFdSender(stream),
+  });
   try {
     const { status: state } = await qmp.execute('query-status', undefined, { signal: deadline });
     log.info('reattach', () => `vm=${name} pid=${status.process.pid} status=${state}`);

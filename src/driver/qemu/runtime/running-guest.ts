@@ -51,7 +51,6 @@ const TAIL_BYTES = 2048;
 
 export class RunningGuest implements AsyncDisposable {
   readonly id: number;
-  readonly domain: Domain;
   readonly qmp: QmpClient;
   readonly consoles: ReadonlyMap<string, GuestConsole>;
   readonly cgroups: GuestCgroups;
@@ -65,11 +64,13 @@ export class RunningGuest implements AsyncDisposable {
   #stop: { detail: DomainStop['detail']; reason: string } | undefined;
   #balloonKiB: number | undefined;
   #isDetached = false;
+  #domain: Domain;
+  readonly #unplugs = new Map<string, (isGone: boolean) => void>();
 
   constructor(init: RunningGuestInit) {
     this.#init = init;
     this.id = init.id;
-    this.domain = cloneDefinition(init.domain);
+    this.#domain = cloneDefinition(init.domain);
     this.qmp = init.qmp;
     this.consoles = init.consoles;
     this.cgroups = init.cgroups;
@@ -80,6 +81,24 @@ export class RunningGuest implements AsyncDisposable {
       // The monitor's loss is the guest's end, unless QEMU lives on without it: then it is of no use to anybody.
       if (init.child.result === undefined && !this.#isDetached)
         void this.destroy(`its monitor failed: ${String(error)}`);
+    });
+  }
+
+  /** The live definition. */
+  get domain(): Domain {
+    return this.#domain;
+  }
+
+  /** Its hardware has changed. */
+  redefine(domain: Domain): void {
+    this.#domain = domain;
+  }
+
+  /** True once the guest has let go of a device; false when it refuses, or ends first. Ask before the device is removed. */
+  async untilUnplugged(alias: string): Promise<boolean> {
+    return await new Promise<boolean>((resolve) => {
+      this.#unplugs.set(alias, resolve);
+      void this.ended.then(() => resolve(false));
     });
   }
 
@@ -128,6 +147,12 @@ export class RunningGuest implements AsyncDisposable {
   async suspend(signal?: AbortSignal): Promise<void> {
     if (this.#state === DomainState.PAUSED) return;
     await this.#execute('stop', signal);
+  }
+
+  /** Pauses it for something that is done to it: a reason of the state PAUSED. */
+  async pauseFor(reason: number, signal?: AbortSignal): Promise<void> {
+    this.#pauseReason = reason;
+    await this.suspend(signal);
   }
 
   async resume(signal?: AbortSignal): Promise<void> {
@@ -206,6 +231,10 @@ export class RunningGuest implements AsyncDisposable {
     const timestampMs = event.timestampUs === undefined ? Date.now() : event.timestampUs / 1000;
     for (const bare of meaning.events ?? []) {
       if (bare.event === 'balloon-change') this.#balloonKiB = bare.actualKiB;
+      if (bare.event === 'device-removed' || bare.event === 'device-removal-failed') {
+        this.#unplugs.get(bare.device)?.(bare.event === 'device-removed');
+        this.#unplugs.delete(bare.device);
+      }
       this.#init.emit(bare, timestampMs);
     }
     if (meaning.followUp !== undefined) this.#carryOut(meaning.followUp);
@@ -231,6 +260,7 @@ export class RunningGuest implements AsyncDisposable {
       destroyed: StateReason.shutoff.DESTROYED,
       crashed: StateReason.shutoff.CRASHED,
       failed: StateReason.shutoff.FAILED,
+      saved: StateReason.shutoff.SAVED,
     }[stop.detail];
     await this.qmp.close();
     await Promise.all([...this.consoles.values()].map((console) => console.closed));

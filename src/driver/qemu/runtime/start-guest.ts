@@ -5,6 +5,7 @@
 
 import { rmSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
@@ -20,6 +21,7 @@ import type { ChildSetup } from '../../../process/wrap-command.ts';
 import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import { DomainState, StateReason } from '../../domain-state.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
 import { emulatorCpus, placesThreads } from '../cgroup/guest-tuning.ts';
@@ -59,6 +61,8 @@ export interface StartRequest {
   readonly paused: boolean;
   /** A daemon that finds it without the client that started it ends it. */
   readonly autodestroy: boolean;
+  /** Stands at the stream of a saved guest, which is restored instead of booted. */
+  readonly incomingFd?: number | undefined;
   /** No definition outlives the guest. */
   readonly transient: boolean;
   readonly trace?: QmpClientOptions['trace'];
@@ -69,6 +73,7 @@ export interface StartRequest {
 
 const logger = new LogSource('qemu.qemu_process');
 const MASTER_KEY_BYTES = 32;
+const RESTORE_POLL_MS = 5;
 /** A QEMU that has closed its monitor has this long to say with which status it ends. */
 const EXIT_PATIENCE_MS = 1000;
 
@@ -172,11 +177,18 @@ async function launch(
     if (helper.oneShot !== true) helpers.push({ name: helper.name, child: started });
   }
   using fds = await prepareFds(plan.fds, fdSources);
-  const needsStop = request.paused || plan.deferred.length > 0 || placesThreads(domain) || cgroups.hasThreadGroups;
+  const { incomingFd } = request;
+  const incoming = incomingFd === undefined ? [] : ['-incoming', `fd:${3 + fds.stdio.length}`];
+  const needsStop =
+    incomingFd !== undefined ||
+    request.paused ||
+    plan.deferred.length > 0 ||
+    placesThreads(domain) ||
+    cgroups.hasThreadGroups;
   const child = await spawnChild(
     {
       command: plan.binary,
-      args: [...renderArguments(plan, request.caps), ...(needsStop ? ['-S'] : [])],
+      args: [...renderArguments(plan, request.caps), ...(needsStop ? ['-S'] : []), ...incoming],
       env,
       dieWithParent: isEmbedded,
       cgroupProcs,
@@ -184,7 +196,13 @@ async function launch(
       limits: request.limits,
       // Ctrl-C at the caller's terminal is the caller's to handle: QEMU would take it as an order to quit.
       newSession: true,
-      stdio: ['ignore', { fd: log.fd }, { fd: log.fd }, ...fds.stdio],
+      stdio: [
+        'ignore',
+        { fd: log.fd },
+        { fd: log.fd },
+        ...fds.stdio,
+        ...(incomingFd === undefined ? [] : [{ fd: incomingFd }]),
+      ],
     },
     { signal, beforeExec: announce },
   );
@@ -206,13 +224,15 @@ async function introduce(
   const qmp = undo.use(
     new QmpClient(monitor, {
       negotiation: 'eager',
+      loadFdSender: async (stream) => (await import('../../../qmp/fd-passing.ts')).createFdSender(stream),
       name: request.domain.name ?? 'monitor',
       ...(request.trace === undefined ? {} : { trace: request.trace }),
     }),
   );
   const { deferred } = request.plan;
   const isPlaced = placesThreads(request.domain) || cgroups.hasThreadGroups;
-  const isStopped = deferred.length > 0 && !isPlaced && !request.paused;
+  const isRestored = request.incomingFd !== undefined;
+  const isStopped = deferred.length > 0 && !isPlaced && !request.paused && !isRestored;
   const commands = [...deferred, ...(isStopped ? [{ command: 'cont' }] : [])];
   // Written now, answered when QEMU's main loop starts: one round trip whatever their number.
   const done = qmp.executeBatch([{ command: 'query-status' }, ...commands.map(toBatchItem)], { signal });
@@ -220,14 +240,17 @@ async function introduce(
     await qmp.ready;
     request.onMark?.('monitor-ready');
     requireSuccess(commands, (await done).slice(1));
+    if (isRestored) await untilRestored(qmp, signal);
     if (isPlaced) await placeBeforeFirstInstruction(request, { child, cgroups }, qmp, signal);
+    else if (isRestored && !request.paused) await qmp.execute('cont', undefined, { signal });
   } catch (cause) {
     signal?.throwIfAborted();
     throw await startFailure(cause, { child, helpers }, log, consoles);
   }
   request.onMark?.('running');
   // Before anything that the guest itself has done meanwhile.
-  request.emit({ event: 'lifecycle', type: 'started', detail: 'booted' }, Date.now());
+  const detail = isRestored ? 'restored' : 'booted';
+  request.emit({ event: 'lifecycle', type: 'started', detail }, Date.now());
   if (request.paused) request.emit({ event: 'lifecycle', type: 'suspended', detail: 'paused' }, Date.now());
   if (request.root.placement === 'daemon') await fillPtyPaths(request.domain, qmp, signal);
   const { id, domain, paused, emit, onMonitorEvent } = request;
@@ -240,11 +263,23 @@ async function introduce(
     consoles,
     cgroups,
     paused,
+    ...(isRestored && !paused ? { initial: RESTORED } : {}),
     emit,
     onMonitorEvent,
     onNote: request.cgroups.onNote,
     cleanup: undo.move(),
   });
+}
+
+const RESTORED = { state: DomainState.RUNNING, reason: StateReason.running.RESTORED } as const;
+
+/** A stream that QEMU does not understand ends it, and its words are the reason. */
+async function untilRestored(qmp: QmpClient, signal: AbortSignal | undefined): Promise<void> {
+  for (;;) {
+    const { status } = await qmp.execute('query-status', undefined, { signal });
+    if (status !== 'inmigrate') return;
+    await pause(RESTORE_POLL_MS, undefined, { signal });
+  }
 }
 
 /** QEMU was started stopped, so that no virtual CPU has run outside of its place. */

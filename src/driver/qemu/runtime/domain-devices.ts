@@ -1,0 +1,470 @@
+/** Changes of a domain's hardware: devices in and out, media, virtual CPUs, memory, I/O threads, what it says of itself. */
+
+import { withTimeout } from '../../../core/abort.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
+import type {
+  DeviceOperations,
+  IothreadInfo,
+  LifecycleAction,
+  LifecycleTrigger,
+  MetadataKind,
+} from '../../device-operations.ts';
+import type { AffectOptions, Waiting } from '../../driver.ts';
+import {
+  addDevice,
+  findByAlias,
+  findDevice,
+  parseDevice,
+  removeDevice,
+  type SingleDevice,
+} from '../live/single-device.ts';
+import { iothreadIdsOf } from '../sections/iothreads.ts';
+import { affectedBy, changeAffected, invalid, notRunning, readAffected } from './affected-domain.ts';
+import type { DomainRecord } from './domain-store.ts';
+import type { DriverParts } from './driver-parts.ts';
+import { executeAgentCommand } from './guest-agent.ts';
+import { findDisk } from './guest-disks.ts';
+import { addParts, planLiveChange, removeParts } from './live-change.ts';
+import { updateLiveDevice } from './live-update.ts';
+import { plugVcpus } from './live-vcpus.ts';
+import { readMetadata, writeMetadata } from './metadata.ts';
+import type { RunningGuest } from './running-guest.ts';
+import { affinityOf, readThreads } from './thread-placement.ts';
+
+/** A guest that has not let go of a device by then may still do so: the event tells. As libvirt. */
+const UNPLUG_PATIENCE_MS = 5000;
+type VcpuOptions = AffectOptions & {
+  readonly maximum?: boolean;
+  readonly guest?: boolean;
+  readonly hotpluggable?: boolean;
+};
+
+export class DomainDevices implements DeviceOperations {
+  readonly #parts: DriverParts;
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+  }
+
+  async attachDevice(uuid: string, xml: string, options: AffectOptions = {}): Promise<void> {
+    const record = this.#parts.store.byUuid(uuid);
+    using _job = await record.job.acquire(options.signal);
+    const { live, config } = affectedBy(record, options);
+    // Each definition gets a device of its own: what is filled in differs.
+    const next =
+      config === undefined
+        ? undefined
+        : await this.#completed(config, (domain) => addDevice(domain, this.#parse(xml, domain)), options);
+    if (live !== undefined) await this.#attachLive(record, live, xml, options.signal);
+    if (next !== undefined) await this.#parts.store.save(record, next);
+  }
+
+  async detachDevice(uuid: string, xml: string, options: AffectOptions = {}): Promise<void> {
+    await this.#detach(uuid, options, (domain) => {
+      const wanted = this.#parse(xml, domain);
+      return { list: wanted.list, device: findDevice(domain, wanted) };
+    });
+  }
+
+  async detachDeviceAlias(uuid: string, alias: string, options: AffectOptions = {}): Promise<void> {
+    await this.#detach(uuid, options, (domain) => findByAlias(domain, alias));
+  }
+
+  async updateDevice(
+    uuid: string,
+    xml: string,
+    options: AffectOptions & { readonly force?: boolean } = {},
+  ): Promise<void> {
+    const record = this.#parts.store.byUuid(uuid);
+    using _job = await record.job.acquire(options.signal);
+    const { live, config } = affectedBy(record, options);
+    const next =
+      config === undefined
+        ? undefined
+        : await this.#completed(
+            config,
+            (domain) => {
+              const wanted = this.#parse(xml, domain);
+              const found = findDevice(domain, wanted);
+              const { address, alias } = found;
+              for (const key of Object.keys(found)) Reflect.deleteProperty(found, key);
+              Object.assign(found, { address, alias }, wanted.device);
+            },
+            options,
+          );
+    if (live !== undefined) {
+      await updateLiveDevice(live, this.#parse(xml, live.domain), this.#parts.starter, options);
+      await this.#parts.starter.persist(record);
+    }
+    if (next !== undefined) await this.#parts.store.save(record, next);
+  }
+
+  async vcpuCount(uuid: string, options: VcpuOptions = {}): Promise<number> {
+    const record = this.#parts.store.byUuid(uuid);
+    if (options.guest === true) {
+      const reply = await executeAgentCommand(requireGuest(record), 'guest-get-vcpus', undefined, options.signal);
+      return Array.isArray(reply) ? reply.filter((cpu: unknown) => isOnline(cpu)).length : 0;
+    }
+    const { vcpu } = readAffected(record, options).domain;
+    return options.maximum === true ? (vcpu?.value ?? 1) : (vcpu?.current ?? vcpu?.value ?? 1);
+  }
+
+  async setVcpus(uuid: string, count: number, options: VcpuOptions = {}): Promise<void> {
+    if (!Number.isInteger(count) || count < 1) throw invalid(`the number of virtual CPUs is at least 1, not ${count}`);
+    if (options.guest === true) return await this.#setGuestVcpus(uuid, count, options);
+    const record = this.#parts.store.byUuid(uuid);
+    if (options.maximum === true) {
+      if (affectedBy(record, options).live !== undefined) {
+        throw invalid('the maximum number of virtual CPUs of a running domain cannot be changed: use --config');
+      }
+      return await this.#changeConfig(record, options, (domain) => {
+        const { current } = domain.vcpu ?? {};
+        domain.vcpu = { placement: 'static', ...domain.vcpu, value: count };
+        if (current !== undefined && current >= count) delete domain.vcpu.current;
+        // A topology says how many there are.
+        if (domain.cpu?.topology !== undefined) delete domain.cpu.topology;
+      });
+    }
+    await changeAffected(this.#parts.store, uuid, options, {
+      change: (domain) => {
+        const maximum = domain.vcpu?.value ?? 1;
+        if (count > maximum) {
+          throw invalid(`requested vcpus is greater than max allowable vcpus for the domain: ${count} > ${maximum}`);
+        }
+        domain.vcpu = { placement: 'static', ...domain.vcpu, current: count };
+        if (count === maximum) delete domain.vcpu.current;
+      },
+      carryOut: async (guest) => await plugVcpus(guest, count, options.signal),
+    });
+    await this.#parts.starter.persist(record);
+  }
+
+  async setVcpu(): Promise<void> {
+    throw unsupported('single virtual CPUs cannot be switched: set their number (setvcpus)');
+  }
+
+  async setMemory(
+    uuid: string,
+    memoryKiB: number,
+    options: AffectOptions & { readonly maximum?: boolean } = {},
+  ): Promise<void> {
+    const record = this.#parts.store.byUuid(uuid);
+    if (options.maximum === true) {
+      if (affectedBy(record, options).live !== undefined) {
+        throw new VirtError('Requested operation is not valid: cannot resize the maximum memory on an active domain', {
+          code: ErrorCode.OPERATION_INVALID,
+          domain: ErrorDomain.QEMU,
+        });
+      }
+      return await this.#changeConfig(record, options, (domain) => {
+        domain.memory = { ...domain.memory, value: memoryKiB };
+        if ((domain.currentMemory ?? 0) > memoryKiB) domain.currentMemory = memoryKiB;
+      });
+    }
+    await changeAffected(this.#parts.store, uuid, options, {
+      change: (domain) => {
+        if (memoryKiB > (domain.memory?.value ?? 0)) throw invalid('cannot set memory higher than max memory');
+        domain.currentMemory = memoryKiB;
+      },
+      carryOut: async (guest) => {
+        if ((guest.domain.devices?.memballoon?.model ?? 'none') === 'none') {
+          throw new VirtError(
+            'Requested operation is not valid: unable to change memory of active domain without the balloon device and guest OS balloon driver',
+            { code: ErrorCode.OPERATION_INVALID, domain: ErrorDomain.QEMU },
+          );
+        }
+        await guest.qmp.execute('balloon', { value: memoryKiB * 1024 }, { signal: options.signal });
+      },
+    });
+  }
+
+  async setMemoryStatsPeriod(uuid: string, seconds: number, options: AffectOptions = {}): Promise<void> {
+    await changeAffected(this.#parts.store, uuid, options, {
+      change: ({ devices }) => {
+        if (devices?.memballoon === undefined || devices.memballoon.model === 'none') {
+          throw new VirtError('Requested operation is not valid: the domain has no memory balloon', {
+            code: ErrorCode.OPERATION_INVALID,
+            domain: ErrorDomain.QEMU,
+          });
+        }
+        devices.memballoon.stats = { period: seconds };
+      },
+      carryOut: async (guest) => {
+        const path = `/machine/peripheral/${guest.domain.devices?.memballoon?.alias?.name ?? 'balloon0'}`;
+        const args = { path, property: 'guest-stats-polling-interval', value: seconds };
+        await guest.qmp.execute('qom-set', args, { signal: options.signal });
+      },
+    });
+  }
+
+  async iothreads(uuid: string, options: AffectOptions = {}): Promise<readonly IothreadInfo[]> {
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
+    const threads = guest === undefined ? undefined : await readThreads(guest.qmp, guest.pid, options.signal);
+    return iothreadIdsOf(domain).map((id) => {
+      const tid = threads?.iothreads.get(id);
+      const pin = domain.cputune?.iothreadpins.find(({ iothread }) => iothread === id);
+      return { id, cpus: tid === undefined ? (pin?.cpuset ?? affinityOf(process.pid)) : affinityOf(tid) };
+    });
+  }
+
+  async addIothread(uuid: string, id: number, options: AffectOptions = {}): Promise<void> {
+    await changeAffected(this.#parts.store, uuid, options, {
+      change: (domain) => {
+        const ids = iothreadIdsOf(domain);
+        if (ids.includes(id)) throw invalid(`an IOThread is already using iothread_id '${id}'`);
+        setIothreads(domain, [...ids, id]);
+      },
+      carryOut: async (guest) => {
+        await guest.qmp.execute('object-add', { 'qom-type': 'iothread', id: `iothread${id}` }, options);
+      },
+    });
+  }
+
+  async removeIothread(uuid: string, id: number, options: AffectOptions = {}): Promise<void> {
+    await changeAffected(this.#parts.store, uuid, options, {
+      change: (domain) => {
+        const ids = iothreadIdsOf(domain);
+        if (!ids.includes(id)) throw invalid(`cannot find IOThread '${id}' in iothreadids list`);
+        if ((domain.devices?.disks ?? []).some(({ driver }) => driver?.iothread === id)) {
+          throw invalid(`cannot remove IOThread ${id}: it is being used by a disk`);
+        }
+        setIothreads(
+          domain,
+          ids.filter((one) => one !== id),
+        );
+      },
+      carryOut: async (guest) => {
+        await guest.qmp.execute('object-del', { id: `iothread${id}` }, options);
+      },
+    });
+  }
+
+  async setLifecycleAction(
+    uuid: string,
+    trigger: LifecycleTrigger,
+    action: LifecycleAction,
+    options: AffectOptions = {},
+  ): Promise<void> {
+    if (action.startsWith('coredump') && trigger !== 'crash') {
+      throw invalid(`lifecycle action '${action}' is for crashes only`);
+    }
+    const field = ({ poweroff: 'onPoweroff', reboot: 'onReboot', crash: 'onCrash' } as const)[trigger];
+    await changeAffected(this.#parts.store, uuid, options, {
+      change: (domain) => Object.assign(domain, { [field]: action }),
+      // What happens then is decided here, by the live definition.
+      carryOut: async () => {},
+    });
+  }
+
+  async metadata(
+    uuid: string,
+    kind: MetadataKind,
+    namespaceUri?: string,
+    options: AffectOptions = {},
+  ): Promise<string> {
+    return readMetadata(readAffected(this.#parts.store.byUuid(uuid), options).domain, kind, namespaceUri);
+  }
+
+  async setMetadata(
+    uuid: string,
+    change: Parameters<DeviceOperations['setMetadata']>[1],
+    options: AffectOptions = {},
+  ): Promise<void> {
+    const record = this.#parts.store.byUuid(uuid);
+    await changeAffected(this.#parts.store, uuid, options, {
+      change: (domain) => writeMetadata(domain, change),
+      carryOut: async () => {},
+    });
+    const { kind, namespaceUri } = change;
+    this.#parts.emit(record, { event: 'metadata-change', kind, namespaceUri });
+    await this.#parts.starter.persist(record);
+  }
+
+  async blockResize(uuid: string, disk: string, sizeBytes: bigint, { signal }: Waiting = {}): Promise<void> {
+    const record = this.#parts.store.byUuid(uuid);
+    using _job = await record.job.acquire(signal);
+    const guest = requireGuest(record);
+    const { alias } = findDisk(guest.domain, disk);
+    const reply: unknown = await guest.qmp.execute('query-block', undefined, { signal });
+    const block: unknown = (Array.isArray(reply) ? reply : []).find((one: unknown) =>
+      String(memberOf(one, 'qdev'))
+        .split('/')
+        .includes(alias?.name ?? '\0'),
+    );
+    const node = memberOf(memberOf(block, 'inserted'), 'node-name');
+    if (typeof node !== 'string') throw invalid(`disk '${disk}' has no medium`);
+    await guest.qmp.execute('block_resize', { 'node-name': node, size: Number(sizeBytes) }, { signal });
+  }
+
+  async #attachLive(
+    record: DomainRecord,
+    guest: RunningGuest,
+    xml: string,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { starter } = this.#parts;
+    const changed = cloneDefinition(guest.domain);
+    const wanted = this.#parse(xml, changed);
+    requireFree(changed, wanted);
+    addDevice(changed, wanted);
+    const { domain, added } = await planLiveChange(guest, changed, starter, signal);
+    if (!added.some(({ part }) => part.kind === 'device')) {
+      throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
+    }
+    const before = new Set(aliasesOf(guest.domain));
+    await addParts(guest.qmp, added, signal);
+    guest.redefine(domain);
+    for (const alias of aliasesOf(domain)) {
+      if (!before.has(alias)) this.#parts.emit(record, { event: 'device-added', device: alias });
+    }
+    await starter.persist(record);
+  }
+
+  async #detach(
+    uuid: string,
+    options: AffectOptions,
+    find: (domain: Domain) => ReturnType<typeof findByAlias>,
+  ): Promise<void> {
+    const record = this.#parts.store.byUuid(uuid);
+    using _job = await record.job.acquire(options.signal);
+    const { live, config } = affectedBy(record, options);
+    const next =
+      config === undefined
+        ? undefined
+        : await this.#completed(
+            config,
+            (domain) => {
+              const { list, device } = find(domain);
+              removeDevice(domain, list, device);
+            },
+            options,
+          );
+    if (live !== undefined) await this.#detachLive(record, live, find, options.signal);
+    if (next !== undefined) await this.#parts.store.save(record, next);
+  }
+
+  async #detachLive(
+    record: DomainRecord,
+    guest: RunningGuest,
+    find: (domain: Domain) => ReturnType<typeof findByAlias>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { starter } = this.#parts;
+    const alias = find(guest.domain).device.alias?.name ?? '';
+    const changed = cloneDefinition(guest.domain);
+    const { list, device } = findByAlias(changed, alias);
+    removeDevice(changed, list, device);
+    const { removed } = await planLiveChange(guest, changed, starter, signal);
+    if (!removed.some(({ part, id }) => part.kind === 'device' && id === alias)) {
+      throw unsupported(`device '${alias}' cannot be detached from a running domain: change its next start (--config)`);
+    }
+    const gone = guest.untilUnplugged(alias);
+    const finish = (async () => {
+      const isGone = await gone;
+      if (!isGone) return;
+      await removeParts(
+        guest.qmp,
+        removed.filter(({ part }) => part.kind !== 'device'),
+      );
+      const { list: own, device: found } = findByAlias(guest.domain, alias);
+      removeDevice(guest.domain, own, found);
+      await starter.persist(record);
+    })();
+    // Whoever does not wait for it hears of it by the event.
+    finish.catch(() => {});
+    await guest.qmp.execute('device_del', { id: alias }, { signal });
+    using patience = withTimeout(signal, UNPLUG_PATIENCE_MS);
+    await Promise.race([finish, untilAborted(patience)]);
+    signal?.throwIfAborted();
+  }
+
+  async #setGuestVcpus(uuid: string, count: number, options: VcpuOptions): Promise<void> {
+    const guest = requireGuest(this.#parts.store.byUuid(uuid));
+    const reply = await executeAgentCommand(guest, 'guest-get-vcpus', undefined, options.signal);
+    const cpus = (Array.isArray(reply) ? reply : []).map((cpu: unknown) => ({
+      'logical-id': Number(memberOf(cpu, 'logical-id')),
+      online: isOnline(cpu),
+    }));
+    const vcpus = cpus
+      .map((cpu, index) => ({ ...cpu, online: index < count }))
+      .filter((cpu, index) => cpu.online !== cpus[index]?.online);
+    if (vcpus.length > 0) await executeAgentCommand(guest, 'guest-set-vcpus', { vcpus }, options.signal);
+  }
+
+  async #changeConfig(record: DomainRecord, options: AffectOptions, change: (domain: Domain) => void): Promise<void> {
+    using _job = await record.job.acquire(options.signal);
+    const { config } = affectedBy(record, options);
+    if (config === undefined) throw notRunning(record);
+    await this.#parts.store.save(record, await this.#completed(config, change, options));
+  }
+
+  /** A changed definition with everything filled in, as defining it would. */
+  async #completed(config: Domain, change: (domain: Domain) => void, { signal }: Waiting): Promise<Domain> {
+    const copy = cloneDefinition(config);
+    change(copy);
+    return (await this.#parts.starter.prepare(copy, { signal })).context.domain;
+  }
+
+  #parse(xml: string, { type }: Domain): SingleDevice {
+    return parseDevice(xml, type);
+  }
+}
+
+function requireGuest(record: DomainRecord): RunningGuest {
+  if (record.guest === undefined) throw notRunning(record);
+  return record.guest;
+}
+
+/** A disk's target and an interface's MAC are names: nobody has them twice. */
+function requireFree(domain: Domain, { list, device, name }: SingleDevice): void {
+  if (list === 'disks') {
+    const target = memberOf(memberOf(device, 'target'), 'dev');
+    if ((domain.devices?.disks ?? []).some((disk) => disk.target?.dev === target)) {
+      throw new VirtError(`target ${String(target)} already exists`, {
+        code: ErrorCode.OPERATION_FAILED,
+        domain: ErrorDomain.QEMU,
+      });
+    }
+  }
+  const alias = device.alias?.name;
+  if (alias !== undefined && aliasesOf(domain).includes(alias)) {
+    throw new VirtError(`${name}: the alias '${alias}' is taken`, {
+      code: ErrorCode.OPERATION_FAILED,
+      domain: ErrorDomain.QEMU,
+    });
+  }
+}
+
+function aliasesOf({ devices }: Domain): string[] {
+  return Object.values(devices ?? {}).flatMap((value: unknown) =>
+    (Array.isArray(value) ? value : [value]).flatMap((device: unknown) => {
+      const name = memberOf(memberOf(device, 'alias'), 'name');
+      return typeof name === 'string' ? [name] : [];
+    }),
+  );
+}
+
+function setIothreads(domain: Domain, ids: readonly number[]): void {
+  const known = new Map((domain.iothreadids?.iothreads ?? []).map((thread) => [thread.id, thread]));
+  domain.iothreads = ids.length;
+  domain.iothreadids = { iothreads: ids.map((id) => known.get(id) ?? { id }) };
+}
+
+function isOnline(cpu: unknown): boolean {
+  return memberOf(cpu, 'online') === true;
+}
+
+function memberOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function unsupported(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.QEMU });
+}

@@ -1,0 +1,107 @@
+/**
+ * Carries the difference between two definitions of a running guest out: plans both, adds what is new, and takes it back when a step
+ * fails. What is gone is removed by whoever knows that the guest has let go of it.
+ */
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
+import type { QmpClient } from '../../../qmp/client.ts';
+import type { JsonObject } from '../../../qmp/json.ts';
+import { type DomainContext, PlanContext } from '../context.ts';
+import { fillChannelPaths } from '../devices/channel/channel-path.ts';
+import { nameNewDevices } from '../live/live-aliases.ts';
+import { addedParts, type LiveStep, removedParts } from '../live/part-diff.ts';
+import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
+import { formatJson } from '../plan/props.ts';
+import type { DomainStarter } from './domain-starter.ts';
+import type { RunningGuest } from './running-guest.ts';
+
+const log = new LogSource('qemu.qemu_process');
+
+/** A change that is planned: nothing has been done yet. */
+export interface LiveChange {
+  /** The live definition as it will be, with aliases and addresses. */
+  readonly domain: Domain;
+  readonly added: readonly LiveStep[];
+  readonly removed: readonly LiveStep[];
+}
+
+/** @throws DefinitionError, VirtError for what cannot be plugged */
+export async function planLiveChange(
+  guest: RunningGuest,
+  changed: Domain,
+  starter: DomainStarter,
+  signal?: AbortSignal,
+): Promise<LiveChange> {
+  const { context } = await starter.prepare(changed, { signal });
+  nameNewDevices(context);
+  fillChannelPaths(context.domain, context.layout, guest.id);
+  const before = planOf({ ...context, domain: cloneDefinition(guest.domain) }, guest.id);
+  const after = planOf(context, guest.id);
+  requirePluggable(guest, before, after, context.domain);
+  return { domain: context.domain, added: addedParts(before, after), removed: removedParts(before, after) };
+}
+
+/** Adds the new parts; when one is refused those before it are taken back. */
+export async function addParts(qmp: QmpClient, steps: readonly LiveStep[], signal?: AbortSignal): Promise<void> {
+  const done: LiveStep[] = [];
+  try {
+    for (const step of steps) {
+      await send(qmp, step.add, signal);
+      done.push(step);
+    }
+  } catch (error) {
+    await removeParts(qmp, done.toReversed());
+    signal?.throwIfAborted();
+    throw new VirtError(error instanceof Error ? error.message : String(error), {
+      code: ErrorCode.OPERATION_FAILED,
+      domain: ErrorDomain.QEMU,
+      cause: error,
+    });
+  }
+}
+
+/** Removes what nothing uses any more. What QEMU still holds on to is its own business: the guest runs on either way. */
+export async function removeParts(qmp: QmpClient, steps: readonly LiveStep[]): Promise<void> {
+  for (const { remove, id } of steps) {
+    if (remove === undefined) continue;
+    await send(qmp, remove).catch((error: unknown) => {
+      log.warn('removeParts', () => `${id}: ${error instanceof Error ? error.message : String(error)}`);
+    });
+  }
+}
+
+async function send(
+  qmp: QmpClient,
+  { command, arguments: args }: { readonly command: string; readonly arguments: LiveStep['add']['arguments'] },
+  signal?: AbortSignal,
+): Promise<void> {
+  await qmp.execute(command, JSON.parse(formatJson(args)) as JsonObject, { signal });
+}
+
+function planOf(context: DomainContext, id: number): LaunchPlan {
+  return planWith(new PlanContext(context, id));
+}
+
+/** Descriptors and helper processes of a new device would have to follow it into QEMU. */
+function requirePluggable(guest: RunningGuest, before: LaunchPlan, after: LaunchPlan, domain: Domain): void {
+  const needs = [
+    after.fds.length > before.fds.length ? 'a descriptor that QEMU inherits' : '',
+    after.helpers.length > before.helpers.length ? 'a helper process' : '',
+  ].filter((need) => need !== '');
+  if (needs.length > 0) {
+    throw unsupported(`the device needs ${needs.join(' and ')}: it can be added to the next start only (--config)`);
+  }
+  const ports = (of: Domain): number => (of.devices?.controllers ?? []).filter(({ type }) => type === 'pci').length;
+  if (ports(domain) > ports(guest.domain)) {
+    throw new VirtError('No more available PCI slots: define the domain with more pcie-root-port controllers', {
+      code: ErrorCode.INTERNAL_ERROR,
+      domain: ErrorDomain.QEMU,
+    });
+  }
+}
+
+function unsupported(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.QEMU });
+}

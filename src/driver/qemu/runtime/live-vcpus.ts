@@ -1,0 +1,67 @@
+/** Virtual CPUs of a running guest, in and out. */
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import type { JsonObject } from '../../../qmp/json.ts';
+import type { RunningGuest } from './running-guest.ts';
+
+interface Slot {
+  readonly type: string;
+  readonly props: JsonObject;
+  /** Object of the CPU in it; undefined: empty. */
+  readonly path: string | undefined;
+}
+
+const UNPLUG_PATIENCE_MS = 5000;
+
+/** Plugs or unplugs until there are `count`. @throws VirtError where the machine or the guest does not do it */
+export async function plugVcpus(guest: RunningGuest, count: number, signal?: AbortSignal): Promise<void> {
+  const slots = await readSlots(guest, signal);
+  const used = slots.filter(({ path }) => path !== undefined);
+  const empty = slots.filter(({ path }) => path === undefined);
+  for (const [index, slot] of empty.slice(0, Math.max(0, count - used.length)).entries()) {
+    const args = { driver: slot.type, id: `vcpu${used.length + index}`, ...slot.props };
+    await guest.qmp.execute('device_add', args, { signal });
+  }
+  // Those that were plugged can go; the first ones are part of the machine.
+  const removable = used.filter(({ path }) => path?.startsWith('/machine/peripheral/') === true).toReversed();
+  const surplus = Math.max(0, used.length - count);
+  if (removable.length < surplus) {
+    throw new VirtError('failed to find appropriate hotpluggable vcpus to reach the desired target vcpu count', {
+      code: ErrorCode.OPERATION_UNSUPPORTED,
+      domain: ErrorDomain.QEMU,
+    });
+  }
+  for (const { path } of removable.slice(0, surplus)) await unplug(guest, path?.split('/').at(-1) ?? '', signal);
+}
+
+async function unplug(guest: RunningGuest, id: string, signal: AbortSignal | undefined): Promise<void> {
+  const gone = guest.untilUnplugged(id);
+  await guest.qmp.execute('device_del', { id }, { signal });
+  const timeout = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), UNPLUG_PATIENCE_MS).unref());
+  if (await Promise.race([gone, timeout])) return;
+  throw new VirtError(`the guest has not let go of virtual CPU ${id} within ${UNPLUG_PATIENCE_MS / 1000} s`, {
+    code: ErrorCode.OPERATION_TIMEOUT,
+    domain: ErrorDomain.QEMU,
+  });
+}
+
+async function readSlots(guest: RunningGuest, signal: AbortSignal | undefined): Promise<Slot[]> {
+  const reply: unknown = await guest.qmp.execute('query-hotpluggable-cpus', undefined, { signal });
+  return (
+    (Array.isArray(reply) ? reply : [])
+      .map((one: unknown): Slot => {
+        const path = memberOf(one, 'qom-path');
+        const props = memberOf(one, 'props');
+        return {
+          type: String(memberOf(one, 'type')),
+          props: typeof props === 'object' && props !== null ? (props as JsonObject) : {},
+          path: typeof path === 'string' ? path : undefined,
+        };
+      })
+      // QEMU lists the last one first.
+      .toReversed()
+  );
+}
+
+function memberOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
