@@ -1,9 +1,9 @@
 /**
- * The directory tree of a daemon: state that is kept, and a runtime folder on tmpfs whose name is the same for every daemon of
+ * The directory tree of a daemon: state that is kept, and a runtime folder whose name is the same for every daemon of
  * that state, so that the next one finds the guests. Holds the state's lock; knows nothing of guests.
  */
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, normalize } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
@@ -15,7 +15,7 @@ import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
 import { Layout, type LayoutRoots } from '../layout.ts';
 import type { DriverRoot, GuestLedger } from './driver-root.ts';
 import { rootsBelow } from './embedded-root.ts';
-import { type GuestStatus, removeStatus, writeStatus } from './guest-status.ts';
+import { type GuestStatus, readBootId, removeStatus, writeStatus } from './guest-status.ts';
 import { GUEST_REMOVERS } from './removers.ts';
 
 export interface DaemonRootOptions {
@@ -47,9 +47,7 @@ export class DaemonRoot implements DriverRoot {
   static open(options: DaemonRootOptions): DaemonRoot {
     const stateDir = options.stateDir === undefined ? undefined : normalize(options.stateDir).replace(/(?<=.)\/+$/, '');
     const name = stateDir ?? options.mode;
-    const unique = createHash('sha256').update(name).digest('hex').slice(0, 8);
-    const runtimeDir = options.runtimeDir ?? prepareRuntimeDir();
-    const run = join(runtimeDir, `d-${unique}`);
+    const run = runDir(name, stateDir, options.runtimeDir);
     const roots = stateDir === undefined ? hostRoots(options.mode, run) : rootsBelow(stateDir, run);
     const statusDir = join(run, 'status');
     try {
@@ -111,15 +109,13 @@ export class DaemonRoot implements DriverRoot {
     removeStatus(this.#statusFile(shortName));
   }
 
-  /** True once for each boot: the runtime folder goes with it. */
+  /** True once for each boot. */
   isFirstSinceBoot(): boolean {
-    try {
-      writeFileSync(join(this.statusDir, 'autostarted'), '', { flag: 'wx', mode: 0o600 });
-      return true;
-    } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'EEXIST') return false;
-      throw error;
-    }
+    const path = join(this.statusDir, 'autostarted');
+    const boot = readBootId();
+    if (existsSync(path) && readFileSync(path, 'utf8') === boot) return false;
+    writeFileSync(path, boot, { mode: 0o600 });
+    return true;
   }
 
   #statusFile(shortName: string): string {
@@ -134,6 +130,16 @@ export class DaemonRoot implements DriverRoot {
     return join(this.statusDir, `${shortName}.ledger`);
   }
 }
+
+/** Below the state where sockets' paths stay short enough, else in the runtime directory under a name that follows from it. */
+function runDir(name: string, stateDir: string | undefined, runtimeDir: string | undefined): string {
+  if (stateDir !== undefined && Buffer.byteLength(stateDir) <= MAX_STATE_DIR_BYTES) return join(stateDir, 'run');
+  const unique = createHash('sha256').update(name).digest('hex').slice(0, 8);
+  return join(runtimeDir ?? prepareRuntimeDir(), `d-${unique}`);
+}
+
+/** Leaves 67 bytes for `/run/qemu/domain-ID-NAME/monitor.sock` and its kin. */
+const MAX_STATE_DIR_BYTES = 40;
 
 function hostRoots(mode: 'system' | 'session', run: string): LayoutRoots {
   const home = homedir();

@@ -42,7 +42,7 @@ const RATES = ['average', 'peak', 'floor', 'burst'] as const;
 
 export function numaParametersOf({ numatune }: Domain): TypedParameters {
   const { mode = 'strict', nodeset } = numatune?.memory ?? {};
-  return { numa_nodeset: nodeset === undefined ? '' : formatCpuList(nodeset), numa_mode: NUMA_MODES.indexOf(mode) };
+  return { numa_mode: NUMA_MODES.indexOf(mode), numa_nodeset: nodeset === undefined ? '' : formatCpuList(nodeset) };
 }
 
 export function setNumaParameters(domain: Domain, parameters: TypedParameters): void {

@@ -153,7 +153,7 @@ export class DomainInspection implements InspectionOperations {
   async messages(uuid: string, { tainting = true }: { readonly tainting?: boolean } = {}): Promise<readonly string[]> {
     const { guest } = this.#store.byUuid(uuid);
     if (guest === undefined || !tainting) return [];
-    return process.getuid?.() === 0 ? ['tainted: running as uid 0 or gid 0'] : [];
+    return process.getuid?.() === 0 ? ['tainted: running with undesirable elevated privileges'] : [];
   }
 
   async controlState(

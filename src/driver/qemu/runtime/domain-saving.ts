@@ -1,7 +1,8 @@
 /** Guests in files: saved, restored, kept for the next start, dumped. */
-import { closeSync, existsSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
@@ -22,6 +23,7 @@ import {
   SAVE_FORMATS,
 } from './save-image.ts';
 
+const log = new LogSource('qemu.qemu_driver');
 const POLL_MS = 10;
 /** QEMU's formats of memory dumps. */
 const DUMP_FORMATS = {
@@ -114,13 +116,14 @@ export class DomainSaving implements SavingOperations {
     const record = this.#parts.store.byUuid(uuid);
     using _job = await record.job.acquire(options.signal);
     const guest = requireGuest(record);
+    requireDumpFormat(options);
     const wasRunning = guest.state === DomainState.RUNNING;
+    const target = new TargetFile(path);
     if (wasRunning && options.live !== true) await guest.pauseFor(StateReason.paused.DUMP, options.signal);
     try {
-      await this.#dump(guest, path, options);
+      await this.#dump(guest, target, options);
     } catch (error) {
-      if (wasRunning && options.crash !== true) await guest.resume();
-      rmSync(path, { force: true });
+      await giveUp(guest, target, wasRunning);
       throw error;
     }
     if (options.crash === true) await guest.endAs('crashed', 'its memory was dumped, and it was ended as asked for');
@@ -130,16 +133,10 @@ export class DomainSaving implements SavingOperations {
 
   async #dump(
     guest: RunningGuest,
-    path: string,
+    target: TargetFile,
     { memoryOnly, format = 'raw', signal }: CoreDumpOptions,
   ): Promise<void> {
-    if (memoryOnly !== true && format !== 'raw') {
-      throw new VirtError('a format other than raw is for dumps of the memory only (memory-only)', {
-        code: ErrorCode.OPERATION_UNSUPPORTED,
-        domain: ErrorDomain.QEMU,
-      });
-    }
-    const fd = openFile(path);
+    const fd = target.opened(openFile(target.path));
     try {
       if (memoryOnly === true) {
         const protocol = await handOver(guest.qmp, fd, signal);
@@ -162,16 +159,16 @@ export class DomainSaving implements SavingOperations {
     const live = cloneDefinition(guest.domain);
     const domain = options.xml === undefined ? live : sameGuest(live, options.xml);
     delete domain.id;
+    const target = new TargetFile(path);
     if (wasRunning) await guest.pauseFor(StateReason.paused.SAVE, options.signal);
     let fd: number | undefined;
     try {
       const resume = isResumed(options, wasRunning);
-      fd = beginSaveImage(path, { xml: formatDomain(domain), wasRunning: resume, format: 'raw' });
+      fd = target.opened(beginSaveImage(path, { xml: formatDomain(domain), wasRunning: resume, format: 'raw' }));
       await migrateTo(guest.qmp, fd, options.signal);
       finishSaveImage(fd);
     } catch (error) {
-      rmSync(path, { force: true });
-      if (wasRunning) await guest.resume().catch(() => undefined);
+      await giveUp(guest, target, wasRunning);
       throw error;
     } finally {
       if (fd !== undefined) closeSync(fd);
@@ -191,6 +188,48 @@ export class DomainSaving implements SavingOperations {
       domain: ErrorDomain.QEMU,
     });
   }
+}
+
+/** A file that is being written: removed after a failure only where it was made here, and is a plain file. */
+class TargetFile {
+  readonly path: string;
+  readonly #wasThere: boolean;
+  #isOurs = false;
+
+  constructor(path: string) {
+    this.path = path;
+    this.#wasThere = existsSync(path);
+  }
+
+  opened(fd: number): number {
+    this.#isOurs = !this.#wasThere && fstatSync(fd).isFile();
+    return fd;
+  }
+
+  remove(): void {
+    if (this.#isOurs) rmSync(this.path, { force: true });
+  }
+}
+
+/** After a failure: the guest goes on first, whatever else fails then; the reason of the failure is the caller's. */
+async function giveUp(guest: RunningGuest, target: TargetFile, wasRunning: boolean): Promise<void> {
+  try {
+    if (wasRunning) await guest.resume();
+  } catch (error) {
+    log.error(
+      'resume',
+      () => `vm=${guest.domain.name ?? ''}: ${error instanceof Error ? error.message : String(error)}`,
+    );
+  }
+  target.remove();
+}
+
+function requireDumpFormat({ memoryOnly, format = 'raw' }: CoreDumpOptions): void {
+  if (memoryOnly === true || format === 'raw') return;
+  throw new VirtError('a format other than raw is for dumps of the memory only (memory-only)', {
+    code: ErrorCode.OPERATION_UNSUPPORTED,
+    domain: ErrorDomain.QEMU,
+  });
 }
 
 /** What a start of a defined domain restores, if it was saved: the file is removed only once the guest runs. */

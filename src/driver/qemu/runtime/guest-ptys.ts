@@ -24,7 +24,10 @@ export async function fillPtyPaths(domain: Domain, qmp: QmpClient, signal?: Abor
   }
   for (const device of devices) {
     const path = paths.get(`char${device.alias?.name ?? ''}`);
-    if (path !== undefined) device.sources = [{ seclabels: [], ...device.sources[0], path }];
+    if (path === undefined) continue;
+    device.sources = [{ seclabels: [], ...device.sources[0], path }];
+    // The older place of it, which `virsh ttyconsole` reads.
+    if (domain.devices?.consoles.some((console) => console === device)) Object.assign(device, { tty: path });
   }
 }
 

@@ -1,10 +1,11 @@
 /**
  * What is kept of a daemon's running guest, so that the next daemon finds it: who its process is, how to reach its monitor, and the live
- * definition. One JSON file each, on tmpfs: a boot ends them as it ends the guests.
+ * definition. One JSON file each; those of an earlier boot tell of guests that are gone.
  */
 import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../../core/fs.ts';
+import { readScope } from '../../../core/ledger-owner.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
 import type { ProcessIdentity } from '../../../process/proc.ts';
 import { DomainState } from '../../domain-state.ts';
@@ -28,13 +29,22 @@ export interface GuestStatus {
   readonly state: DomainStateAndReason;
 }
 
+/** Changes with every start of the kernel. */
+export function readBootId(): string {
+  return readScope().bootId;
+}
+
 /** Written whole or not at all. */
 export async function writeStatus(path: string, status: GuestStatus): Promise<void> {
   const { domain, ...rest } = status;
-  await writeFileAtomic(path, JSON.stringify({ version: VERSION, ...rest, xml: formatDomain(domain) }), {
-    mode: 0o600,
-    sync: false,
-  });
+  await writeFileAtomic(
+    path,
+    JSON.stringify({ version: VERSION, boot: readBootId(), ...rest, xml: formatDomain(domain) }),
+    {
+      mode: 0o600,
+      sync: false,
+    },
+  );
 }
 
 export function removeStatus(path: string): void {
@@ -90,7 +100,8 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
     id,
     shortName,
     monitor,
-    process: { pid, startTime },
+    // No process of now has this number of then.
+    process: get('boot') === readBootId() ? { pid, startTime } : { pid, startTime: '' },
     domain: parseDomain(xml, { fileName }).domain,
     transient: get('transient') === true,
     autodestroy: get('autodestroy') === true,
