@@ -7,6 +7,7 @@ import type { Bench } from './bench.ts';
 import { CAPABILITIES } from './cases/capabilities.ts';
 import { CGROUP } from './cases/cgroup.ts';
 import { CREATE } from './cases/create.ts';
+import { DAEMON } from './cases/daemon.ts';
 import { DOCTOR } from './cases/doctor.ts';
 import { EXIT } from './cases/exit.ts';
 import { LIBVIRT, measureLibvirt } from './cases/libvirt.ts';
@@ -18,7 +19,7 @@ import { coverDevKvm, PRIVATE_HOST } from './private-host.ts';
 import { formatTable } from './table.ts';
 import { Workplace } from './workplace.ts';
 
-const BENCHES: readonly Bench[] = [START, CREATE, CAPABILITIES, PLAN, EXIT, CGROUP, LOG, DOCTOR, LIBVIRT];
+const BENCHES: readonly Bench[] = [START, CREATE, CAPABILITIES, PLAN, EXIT, CGROUP, LOG, DOCTOR, DAEMON, LIBVIRT];
 const ROUNDS = 15;
 
 const HELP = `Usage: ./dev bench [--json] [--no-fail] [--rounds N] [BENCH...]

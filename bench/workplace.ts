@@ -13,7 +13,7 @@ import { type BootSector, copyBootSectorImage } from '../tests/support/guests/bo
 import { guestXml } from './guest-xml.ts';
 
 /** The command, in the copy of dist/ beside the bundle of the benches (see run.mjs). */
-const NESTLING = fileURLToPath(new URL('dist/cli.cjs', import.meta.url));
+export const NESTLING = fileURLToPath(new URL('dist/cli.cjs', import.meta.url));
 
 /** A guest to be started again and again. */
 export interface BenchGuest {

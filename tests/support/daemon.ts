@@ -1,0 +1,102 @@
+/** `nestling daemon` with a state of its own, for tests; guests that it leaves are ended with it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
+const PATIENCE_MS = 30_000;
+
+export interface TestDaemon extends AsyncDisposable {
+  readonly stateDir: string;
+  readonly socket: string;
+  readonly uri: string;
+  readonly pid: number;
+  /** What it has said so far. */
+  words(): string;
+  /** SIGKILL, and a new one on the same state. */
+  crash(): Promise<void>;
+  /** Ends it; guests stay. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>;
+  start(): Promise<void>;
+}
+
+/** `cli`: the command, where it is not the one of this checkout. */
+export async function startDaemon(args: readonly string[] = [], cli = CLI): Promise<TestDaemon> {
+  const stateDir = mkdtempSync(join(tmpdir(), 'nd-'));
+  let child: ChildProcess | undefined;
+  let words = '';
+  const start = async (): Promise<void> => {
+    const started = spawn(cli, ['daemon', '--state-dir', stateDir, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    child = started;
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`the daemon does not start: ${words}`)), PATIENCE_MS);
+      const begin = words.length;
+      started.stderr?.on('data', (chunk: Buffer) => {
+        words += chunk.toString();
+        if (words.slice(begin).includes('listening on')) {
+          clearTimeout(timer);
+          resolve();
+        }
+      });
+      started.once('exit', (code) => {
+        clearTimeout(timer);
+        reject(new Error(`the daemon ended with status ${String(code)}: ${words}`));
+      });
+    });
+  };
+  const stop = async (signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> => {
+    const running = child;
+    if (running === undefined || running.exitCode !== null || running.signalCode !== null)
+      return running?.exitCode ?? null;
+    return await new Promise((resolve) => {
+      running.once('exit', (code) => resolve(code));
+      running.kill(signal);
+    });
+  };
+  await start();
+  const socket = join(stateDir, 'run', 'libvirt-sock');
+  return {
+    stateDir,
+    socket,
+    uri: `qemu+unix:///system?socket=${socket}`,
+    get pid() {
+      return child?.pid ?? 0;
+    },
+    words: () => words,
+    start,
+    stop,
+    crash: async () => {
+      await stop('SIGKILL');
+      await start();
+    },
+    [Symbol.asyncDispose]: async () => {
+      await stop('SIGKILL');
+      await endGuests(stateDir);
+      rmSync(stateDir, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Guests whose files lie below the folder: they outlive every daemon by design. */
+async function endGuests(dir: string): Promise<void> {
+  const pids = guestsOf(dir);
+  for (const pid of pids) process.kill(pid, 'SIGKILL');
+  while (guestsOf(dir).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+}
+
+export function guestsOf(dir: string): number[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^\d+$/.test(name)) return [];
+    try {
+      if (/^State:\s+Z/m.test(readFileSync(`/proc/${name}/status`, 'utf8'))) return [];
+      const command = readFileSync(`/proc/${name}/cmdline`, 'latin1');
+      return command.includes('qemu-system') && readFileSync(`/proc/${name}/environ`, 'latin1').includes(dir)
+        ? [Number(name)]
+        : [];
+    } catch {
+      return [];
+    }
+  });
+}
