@@ -49,12 +49,13 @@ export interface Frame {
 }
 
 /**
- * Cuts a stream of bytes into messages. Whole messages in one chunk are views of it; only those that arrive in
- * pieces are copied, once.
+ * Cuts a stream of bytes into messages. Whole messages in one chunk are views of it; those that arrive in pieces are copied. What
+ * is kept of a message grows with what has arrived, whatever its length word promises and however small the pieces are.
  */
 export class FrameSplitter {
   readonly #max: number;
-  #pieces: Buffer[] = [];
+  /** The beginning of a message; undefined between messages. */
+  #partial: Buffer | undefined;
   #size = 0;
 
   /** `max`: bytes of a message without its length. */
@@ -67,41 +68,58 @@ export class FrameSplitter {
     return this.#size;
   }
 
+  /** Bytes of memory that are kept for it. */
+  get held(): number {
+    return this.#partial?.length ?? 0;
+  }
+
   /** The messages that are complete with this chunk, without their length word. @throws XdrError: the peer is out of step, for good */
   push(chunk: Buffer): Buffer[] {
-    let rest = chunk;
-    if (this.#size > 0) {
-      this.#pieces.push(chunk);
-      this.#size += chunk.length;
-      const length = this.#lengthOf(this.#pieces);
-      if (length === undefined || this.#size < length) return [];
-      rest = Buffer.concat(this.#pieces, this.#size);
-      this.#pieces = [];
-      this.#size = 0;
-    }
     const frames: Buffer[] = [];
-    for (;;) {
-      const length = this.#lengthOf([rest]);
-      if (length === undefined || rest.length < length) break;
-      frames.push(rest.subarray(LENGTH_SIZE, length));
-      rest = rest.subarray(length);
-    }
-    if (rest.length > 0) {
-      this.#pieces = [rest];
-      this.#size = rest.length;
+    let at = 0;
+    while (at < chunk.length) {
+      if (this.#partial === undefined) {
+        const length = chunk.length - at < LENGTH_SIZE ? LENGTH_SIZE : this.#lengthOf(chunk, at);
+        if (chunk.length - at >= length) {
+          frames.push(chunk.subarray(at + LENGTH_SIZE, at + length));
+          at += length;
+          continue;
+        }
+        this.#partial = Buffer.allocUnsafe(Math.min(length, FIRST_PIECE));
+      }
+      at += this.#add(this.#partial, chunk, at);
+      const whole = this.#complete();
+      if (whole !== undefined) frames.push(whole);
     }
     return frames;
   }
 
-  /** The first message's length; undefined before its four bytes are there. */
-  #lengthOf(pieces: readonly Buffer[]): number | undefined {
-    let length = 0;
-    let seen = 0;
-    for (const piece of pieces) {
-      for (let at = 0; at < piece.length && seen < LENGTH_SIZE; at++, seen++) length = length * 256 + (piece[at] ?? 0);
-      if (seen === LENGTH_SIZE) break;
+  /** Copies what belongs to the message that has begun; at first only up to the end of its length word. */
+  #add(partial: Buffer, chunk: Buffer, at: number): number {
+    const length = this.#size < LENGTH_SIZE ? LENGTH_SIZE : this.#lengthOf(partial, 0);
+    const taken = Math.min(length - this.#size, chunk.length - at);
+    const needed = this.#size + taken;
+    if (needed > partial.length) {
+      this.#partial = Buffer.allocUnsafe(Math.min(length, Math.max(needed, partial.length * 2)));
+      this.#partial.set(partial.subarray(0, this.#size));
     }
-    if (seen < LENGTH_SIZE) return undefined;
+    this.#partial?.set(chunk.subarray(at, at + taken), this.#size);
+    this.#size = needed;
+    return taken;
+  }
+
+  #complete(): Buffer | undefined {
+    const partial = this.#partial;
+    if (partial === undefined || this.#size < LENGTH_SIZE) return undefined;
+    const length = this.#lengthOf(partial, 0);
+    if (this.#size < length) return undefined;
+    this.#partial = undefined;
+    this.#size = 0;
+    return partial.subarray(LENGTH_SIZE, length);
+  }
+
+  #lengthOf(bytes: Buffer, at: number): number {
+    const length = bytes.readUInt32BE(at);
     if (length < LENGTH_SIZE + HEADER_SIZE) throw new XdrError(`a message of ${length} bytes has no header`);
     if (length > this.#max + LENGTH_SIZE) {
       throw new XdrError(`a message of ${length} bytes, at most ${this.#max + LENGTH_SIZE} are allowed`);
@@ -109,6 +127,9 @@ export class FrameSplitter {
     return length;
   }
 }
+
+/** Bytes that are kept ready for a message that arrives in pieces. */
+const FIRST_PIECE = 4096;
 
 /** Reads a message's header. @throws XdrError for a type or status that does not exist */
 export function readFrame(bytes: Buffer): Frame {

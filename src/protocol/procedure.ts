@@ -11,6 +11,8 @@ export interface Procedure<A = unknown, R = unknown> {
   readonly ret: Codec<R>;
   /** A read-only connection may not call it. */
   readonly writes: boolean;
+  /** It may call it, but not with such arguments: they show secrets or reach into the guest. */
+  writesWhen?(args: A): boolean;
   /** It opens a stream, which the client reads or writes. */
   readonly stream?: 'read' | 'write';
 }
@@ -39,10 +41,16 @@ export function call<A extends Record<string, unknown>, R extends Record<string,
   api: string,
   args: Fields<A>,
   ret: Fields<R>,
-  { writes = false, stream }: { readonly writes?: boolean; readonly stream?: 'read' | 'write' } = {},
+  {
+    writes = false,
+    ...more
+  }: {
+    readonly writes?: boolean;
+    readonly writesWhen?: (args: Readonly<A>) => boolean;
+    readonly stream?: 'read' | 'write';
+  } = {},
 ): Procedure<Readonly<A>, Readonly<R>> {
-  const row = { kind: 'call', number, api, args: struct(args), ret: struct(ret), writes } as const;
-  return stream === undefined ? row : { ...row, stream };
+  return { kind: 'call', number, api, args: struct(args), ret: struct(ret), writes, ...more };
 }
 
 export function event<M extends Record<string, unknown>>(number: number, fields: Fields<M>): EventMessage<Readonly<M>> {

@@ -74,6 +74,24 @@ describe('the tables of procedures', () => {
     expect(REMOTE_PROCEDURES.domainGetXmlDesc.writes).toBe(false);
   });
 
+  it('know the arguments that read-only connections may not give', () => {
+    const { domainGetXmlDesc, domainInterfaceAddresses, domainGetVcpusFlags, domainGetInfo } = REMOTE_PROCEDURES;
+    const dom = { name: 'a', uuid: new Uint8Array(16), id: -1 };
+    expect([0, 1, 2, 8].map((flags) => domainGetXmlDesc.writesWhen?.({ dom, flags }))).toEqual([
+      false,
+      true,
+      false,
+      true,
+    ]);
+    expect([0, 1, 2].map((source) => domainInterfaceAddresses.writesWhen?.({ dom, source, flags: 0 }))).toEqual([
+      false,
+      true,
+      false,
+    ]);
+    expect([1, 8, 9].map((flags) => domainGetVcpusFlags.writesWhen?.({ dom, flags }))).toEqual([false, true, true]);
+    expect('writesWhen' in domainGetInfo).toBe(false);
+  });
+
   it('write and read any value of any procedure', () => {
     for (const [name, codec] of CODECS) {
       fc.assert(
@@ -124,6 +142,17 @@ describe('FrameSplitter', () => {
         expect(splitter.pending).toBe(0);
       }),
     );
+  });
+
+  it('keeps no more than has arrived, whatever is promised and however small the pieces are', () => {
+    const splitter = new FrameSplitter();
+    const bytes = encodeRawFrame(HEADER, Buffer.alloc(1_000_000, 'x'));
+    for (let at = 0; at < bytes.length; at += 7) {
+      const frames = splitter.push(bytes.subarray(at, at + 7));
+      expect(splitter.held).toBeLessThanOrEqual(Math.max(4096, splitter.pending * 2));
+      if (at + 7 >= bytes.length) expect(frames[0]?.equals(bytes.subarray(4))).toBe(true);
+    }
+    expect(splitter.held).toBe(0);
   });
 
   it.each([0, 4, 27, 0x7fff_ffff, 0xffff_ffff])('refuses a length of %i at once', (length) => {
@@ -180,6 +209,12 @@ describe('typed parameters', () => {
     ['cpu.time', 7n, 4, 7n],
     ['rd_bytes', 7n, 3, 7n],
     ['load.1m', 1, 5, 1],
+    ['block.3.backingIndex', 4n, 2, 4],
+    ['block.3.rd.bytes', 4n, 4, 4n],
+    ['iothread.1.poll-grow', 2n ** 40n, 4, 2n ** 40n],
+    ['parallel.connections', 4, 1, 4],
+    ['inbound.average', 4, 2, 4],
+    ['process-id', 4, 3, 4n],
     ['vcpu.0.halted', true, 6, 1],
     ['something.new', -3, 3, -3n],
     ['ratio', 0.5, 5, 0.5],

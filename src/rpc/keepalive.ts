@@ -23,11 +23,14 @@ export class Keepalive {
     return this.#timer !== undefined;
   }
 
-  /** Asks every `intervalMs`; after `count` without any word from the other end, `onDead` is called. */
-  start(intervalMs: number, count: number, onDead: () => void): void {
+  /**
+   * Asks every `intervalMs`; after `count` without any word from the other end, `onDead` is called. Times at which nobody listens do not
+   * count.
+   */
+  start(intervalMs: number, count: number, onDead: () => void, isListening: () => boolean = () => true): void {
     this.stop();
     this.#timer = setInterval(() => {
-      this.#missed = this.#heard ? 0 : this.#missed + 1;
+      this.#missed = this.#heard || !isListening() ? 0 : this.#missed + 1;
       this.#heard = false;
       if (this.#missed >= count) {
         this.stop();

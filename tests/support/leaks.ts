@@ -44,10 +44,13 @@ export class LeakScope {
   readonly #formerTmpdir = process.env['TMPDIR'];
   readonly #formerMark = process.env[MARK];
   readonly #before: HostSnapshot;
+  /** A test file that throws while its tests are collected, or a process that exits, never comes to `close`. */
+  readonly #onExit = (): void => this.#removeTemporary();
 
   constructor({ proc = '/proc', cgroup = '/sys/fs/cgroup', net = '/sys/class/net' }: LeakScopeRoots = {}) {
     this.#roots = { proc, cgroup, net };
     mkdirSync(this.#temporary, { mode: 0o700 });
+    process.once('exit', this.#onExit);
     process.env['TMPDIR'] = this.#temporary;
     process.env[MARK] = this.#mark;
     this.#before = this.#snapshot();
@@ -103,9 +106,14 @@ export class LeakScope {
 
   /** Removes the private TMPDIR and gives the environment back; touches nothing else that was left. */
   close(): void {
-    rmSync(this.#temporary, { recursive: true, force: true });
+    process.off('exit', this.#onExit);
+    this.#removeTemporary();
     restoreVariable(MARK, this.#formerMark);
     restoreVariable('TMPDIR', this.#formerTmpdir);
+  }
+
+  #removeTemporary(): void {
+    rmSync(this.#temporary, { recursive: true, force: true });
   }
 
   #snapshot(): HostSnapshot {

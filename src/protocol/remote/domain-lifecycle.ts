@@ -3,12 +3,22 @@ import { int, uhyper, uint } from '../../xdr/codec.ts';
 import { call, none } from '../procedure.ts';
 import { domain, optionalText, text, uuid } from '../structs.ts';
 
+/** virDomainXMLFlags: what read-only connections may not ask for. */
+const XML_SECURE = 1;
+const XML_MIGRATABLE = 8;
+
 export const DOMAIN_LIFECYCLE_PROCEDURES = {
   domainCreate: call(9, 'virDomainCreate', { dom: domain }, none, { writes: true }),
   domainCreateXml: call(10, 'virDomainCreateXML', { xmlDesc: text, flags: uint }, { dom: domain }, { writes: true }),
   domainDefineXml: call(11, 'virDomainDefineXML', { xml: text }, { dom: domain }, { writes: true }),
   domainDestroy: call(12, 'virDomainDestroy', { dom: domain }, none, { writes: true }),
-  domainGetXmlDesc: call(14, 'virDomainGetXMLDesc', { dom: domain, flags: uint }, { xml: text }),
+  domainGetXmlDesc: call(
+    14,
+    'virDomainGetXMLDesc',
+    { dom: domain, flags: uint },
+    { xml: text },
+    { writesWhen: ({ flags }) => (flags & (XML_SECURE | XML_MIGRATABLE)) !== 0 },
+  ),
   domainGetAutostart: call(15, 'virDomainGetAutostart', { dom: domain }, { autostart: int }),
   domainGetInfo: call(
     16,
@@ -100,7 +110,13 @@ export const DOMAIN_LIFECYCLE_PROCEDURES = {
     { retcode: int },
     { writes: true },
   ),
-  domainManagedSaveGetXmlDesc: call(388, 'virDomainManagedSaveGetXMLDesc', { dom: domain, flags: uint }, { xml: text }),
+  domainManagedSaveGetXmlDesc: call(
+    388,
+    'virDomainManagedSaveGetXMLDesc',
+    { dom: domain, flags: uint },
+    { xml: text },
+    { writesWhen: ({ flags }) => (flags & XML_SECURE) !== 0 },
+  ),
   domainManagedSaveDefineXml: call(
     389,
     'virDomainManagedSaveDefineXML',

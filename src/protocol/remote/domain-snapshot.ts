@@ -4,6 +4,9 @@ import { Max } from '../limits.ts';
 import { call, none } from '../procedure.ts';
 import { domain, domainCheckpoint, domainSnapshot, optionalText, text } from '../structs.ts';
 
+/** The same flag in all of their XML: what read-only connections may not ask for. */
+const XML_SECURE = 1;
+
 export const DOMAIN_SNAPSHOT_PROCEDURES = {
   domainSnapshotCreateXml: call(
     185,
@@ -17,6 +20,7 @@ export const DOMAIN_SNAPSHOT_PROCEDURES = {
     'virDomainSnapshotGetXMLDesc',
     { snap: domainSnapshot, flags: uint },
     { xml: text },
+    { writesWhen: ({ flags }) => (flags & XML_SECURE) !== 0 },
   ),
   domainSnapshotNum: call(187, 'virDomainSnapshotNum', { dom: domain, flags: uint }, { num: int }),
   domainSnapshotListNames: call(
@@ -93,6 +97,7 @@ export const DOMAIN_SNAPSHOT_PROCEDURES = {
     'virDomainCheckpointGetXMLDesc',
     { checkpoint: domainCheckpoint, flags: uint },
     { xml: text },
+    { writesWhen: ({ flags }) => (flags & XML_SECURE) !== 0 },
   ),
   domainListAllCheckpoints: call(
     413,

@@ -17,6 +17,10 @@ import {
 
 const SECURITY_LABEL = { label: chars(Max.securityLabel), enforcing: int };
 
+/** virDomainVcpuFlags and virDomainInterfaceAddressesSource: questions to the guest agent, which read-only connections may not put. */
+const VCPU_GUEST = 8;
+const SOURCE_AGENT = 1;
+
 export const DOMAIN_TUNING_PROCEDURES = {
   domainGetMaxMemory: call(17, 'virDomainGetMaxMemory', { dom: domain }, { memory: uhyper }),
   domainGetMaxVcpus: call(18, 'virDomainGetMaxVcpus', { dom: domain }, { num: int }),
@@ -135,7 +139,13 @@ export const DOMAIN_TUNING_PROCEDURES = {
   domainSetVcpusFlags: call(199, 'virDomainSetVcpusFlags', { dom: domain, nvcpus: uint, flags: uint }, none, {
     writes: true,
   }),
-  domainGetVcpusFlags: call(200, 'virDomainGetVcpusFlags', { dom: domain, flags: uint }, { num: int }),
+  domainGetVcpusFlags: call(
+    200,
+    'virDomainGetVcpusFlags',
+    { dom: domain, flags: uint },
+    { num: int },
+    { writesWhen: ({ flags }) => (flags & VCPU_GUEST) !== 0 },
+  ),
   domainSetMemoryFlags: call(204, 'virDomainSetMemoryFlags', { dom: domain, memory: uhyper, flags: uint }, none, {
     writes: true,
   }),
@@ -340,6 +350,7 @@ export const DOMAIN_TUNING_PROCEDURES = {
     'virDomainInterfaceAddresses',
     { dom: domain, source: uint, flags: uint },
     { ifaces: array(domainInterface, Max.domainInterface) },
+    { writesWhen: ({ source }) => source === SOURCE_AGENT },
   ),
   domainAddIothread: call(355, 'virDomainAddIOThread', { dom: domain, iothreadId: uint, flags: uint }, none, {
     writes: true,

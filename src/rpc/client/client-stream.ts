@@ -1,5 +1,6 @@
 /** One stream of a connection as a Duplex: a console, a screenshot, a volume. Its end is confirmed by the server. */
 import { Duplex } from 'node:stream';
+import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import {
   errorFromWire,
   type Header,
@@ -23,6 +24,8 @@ export interface ClientStreamInit {
 const BACKLOG = 16 * 1024 * 1024;
 /** Zeros of a hole are handed out in pieces of this size. */
 const ZEROS = Buffer.alloc(64 * 1024);
+/** Nothing that is asked for here is sparse: a longer hole is a mistake of the server, or its malice. */
+const HOLE_MAX = 1n << 30n;
 const NOTHING = new Uint8Array();
 
 export class ClientStream extends Duplex {
@@ -107,6 +110,11 @@ export class ClientStream extends Duplex {
   }
 
   #hole(length: bigint): void {
+    if (length < 0n || length > HOLE_MAX) {
+      const message = `the server leaves out ${length} bytes of a stream, at most ${HOLE_MAX} are allowed`;
+      this.destroy(new VirtError(message, { code: ErrorCode.RPC, domain: ErrorDomain.STREAMS }));
+      return;
+    }
     for (let left = length; left > 0n; left -= BigInt(ZEROS.length)) {
       this.push(left >= BigInt(ZEROS.length) ? ZEROS : ZEROS.subarray(0, Number(left)));
     }

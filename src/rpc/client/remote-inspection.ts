@@ -1,4 +1,5 @@
 /** What is measured of a domain, behind the protocol. */
+import { ErrorCode, VirtError } from '../../core/errors.ts';
 import type { TypedParameters, Waiting } from '../../driver/driver.ts';
 import {
   type BlockInfo,
@@ -128,7 +129,7 @@ export class RemoteInspection implements InspectionOperations {
     const count = async (startCpu: number, ncpus: number): Promise<number> =>
       (await this.#calls.call(P.domainGetCpuStats, { dom, nparams: 0, startCpu, ncpus, flags: 0 }, options)).nparams;
     const total = fromTypedParams(await ask(-1, 1, await count(-1, 1)));
-    const cpus = await count(0, 0);
+    const cpus = await count(0, 0).catch(noneOnV2);
     const each = cpus === 0 ? 0 : await count(0, 1);
     const perCpu: (TypedParameters | undefined)[] = [];
     const end = each === 0 ? 0 : cpus;
@@ -223,4 +224,10 @@ export class RemoteInspection implements InspectionOperations {
 export function textOf(bytes: Uint8Array): string {
   const end = bytes.indexOf(0);
   return Buffer.from(end < 0 ? bytes : bytes.subarray(0, end)).toString('utf8');
+}
+
+/** On cgroup v2 nobody counts the time on each host CPU, and servers say so by an error. */
+function noneOnV2(error: unknown): number {
+  if (error instanceof VirtError && error.code === ErrorCode.OPERATION_INVALID) return 0;
+  throw error;
 }

@@ -220,8 +220,13 @@ export class RpcClient implements AsyncDisposable {
     const pending = this.#pending.get(header.serial);
     this.#pending.delete(header.serial);
     if (pending === undefined) return;
-    if (header.status === MessageStatus.ERROR) pending.reject(errorFromWire(messageError.read(payload)));
-    else pending.resolve(payload);
+    if (header.status !== MessageStatus.ERROR) return pending.resolve(payload);
+    try {
+      pending.reject(errorFromWire(messageError.read(payload)));
+    } catch (error) {
+      // The caller says whose reply it was.
+      pending.reject(error);
+    }
   }
 
   #lose(reason: Error | undefined): void {

@@ -2,8 +2,9 @@
  * A program whose standard input and output are the connection: ssh with a small script on the other side, or whatever the URI's
  * `command` names.
  */
-import { Duplex } from 'node:stream';
+import { Duplex, type Readable, type Writable } from 'node:stream';
 import type { RemoteUri } from '../../api/uri.ts';
+import type { ChildHandle } from '../../process/child-handle.ts';
 import { ProcessError } from '../../process/process-error.ts';
 import { spawnChild } from '../../process/spawn.ts';
 import { noConnection, type OpenTransport, type TransportOptions } from './transport.ts';
@@ -23,13 +24,74 @@ export async function connectCommand(uri: RemoteUri, options: TransportOptions):
       { command, args, stdio: ['pipe', 'pipe', 'tail'], dieWithParent: true },
       { signal: options.signal },
     );
-    const stream = Duplex.from({ readable: child.readable(1), writable: child.writable(0) });
-    stream.once('close', () => void child[Symbol.asyncDispose]());
-    return { stream, encrypted: true, lastWords: () => child.result?.stderrTail.trim() ?? '' };
+    return {
+      stream: new ProgramStream(child),
+      encrypted: true,
+      lastWords: () => child.result?.stderrTail.trim() ?? '',
+    };
   } catch (error) {
     if (!(error instanceof ProcessError)) throw error;
     const fix = uri.transport === 'ssh' ? '; install openssh-client, or give command=PROGRAM' : '';
     throw noConnection(uri, `${error.message}${fix}`, error);
+  }
+}
+
+/** Milliseconds that a program may take to end after its output has. */
+const LAST_WORDS_MS = 1000;
+
+/** A program's output and input as one stream. It ends when the program has: its last words are known by then. */
+class ProgramStream extends Duplex {
+  readonly #child: ChildHandle;
+  readonly #input: Writable;
+  readonly #output: Readable;
+
+  constructor(child: ChildHandle) {
+    super();
+    this.#child = child;
+    this.#input = child.writable(0);
+    this.#output = child.readable(1);
+    this.#output.on('data', (chunk: Buffer) => {
+      if (!this.push(chunk)) this.#output.pause();
+    });
+    this.#output.once('close', () => void this.#ended());
+  }
+
+  override _read(): void {
+    this.#output.resume();
+  }
+
+  override _write(chunk: Buffer, _encoding: BufferEncoding, done: () => void): void {
+    // A broken pipe is the program's end, which its output tells.
+    this.#input.write(chunk, () => done());
+  }
+
+  override _final(done: () => void): void {
+    this.#input.end(() => done());
+  }
+
+  override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#input.destroy();
+    this.#output.destroy();
+    void this.#dispose(error, done);
+  }
+
+  async #dispose(error: Error | null, done: (error: Error | null) => void): Promise<void> {
+    try {
+      await this.#child[Symbol.asyncDispose]();
+    } catch {
+      // It is gone either way.
+    }
+    done(error);
+  }
+
+  async #ended(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const patience = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, LAST_WORDS_MS);
+    });
+    await Promise.race([this.#child.exited, patience]);
+    clearTimeout(timer);
+    if (!this.destroyed) this.push(null);
   }
 }
 

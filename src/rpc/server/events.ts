@@ -3,6 +3,7 @@
  * lifecycle events, one kind without, or with a number of its own for each request), and the messages that follow.
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import { LogSource } from '../../core/log-source.ts';
 import type { DomainEvent } from '../../driver/domain-events.ts';
 import type { Driver } from '../../driver/driver.ts';
 import type { MonitorEvent } from '../../driver/interaction-operations.ts';
@@ -12,8 +13,10 @@ import type { DOMAIN_EVENT_PROCEDURES } from '../../protocol/remote/domain-event
 import type { SECRET_PROCEDURES } from '../../protocol/remote/secret.ts';
 import { identityToWire, uuidFromWire, type WireDomain } from '../convert.ts';
 import { WIRE_EVENTS, type WireEvent } from '../domain-events.ts';
-import { DONE, type HandlerSession, type Handlers } from './handler.ts';
+import { checkFlags, DONE, type HandlerSession, type Handlers } from './handler.ts';
 import { secretToWire } from './handlers/secrets.ts';
+
+const log = new LogSource('daemon.remote');
 
 /** Messages without a callback's number, for clients from before there were any. */
 const LEGACY: Readonly<Record<number, EventMessage>> = {
@@ -102,7 +105,7 @@ export class SessionEvents {
     if (secrets === undefined) throw noSupport('virConnectSecretEventRegisterAny');
     if (!this.#isFollowing.secrets) {
       this.#isFollowing.secrets = true;
-      void follow(secrets.events({ signal: this.#signal }), (event) => this.#tellSecret(event));
+      this.#follow(secrets.events({ signal: this.#signal }), (event) => this.#tellSecret(event));
     }
     const id = this.#number();
     this.#secretCallbacks.set(id, { eventID, uuid });
@@ -114,14 +117,15 @@ export class SessionEvents {
   }
 
   addMonitor(driver: Driver, uuid: string | undefined, event: string | undefined, flags: number): number {
-    const events = driver.monitorEvents?.({ signal: this.#signal });
-    if (events === undefined) throw noSupport('virConnectDomainQemuMonitorEventRegister');
+    if (driver.monitorEvents === undefined) throw noSupport('virConnectDomainQemuMonitorEventRegister');
+    checkFlags(flags, 3, 'virConnectDomainQemuMonitorEventRegister');
+    const matches = matcherOf(event, flags);
+    const id = this.#number();
     if (!this.#isFollowing.monitors) {
       this.#isFollowing.monitors = true;
-      void follow(events, (found) => this.#tellMonitor(found));
+      this.#follow(driver.monitorEvents({ signal: this.#signal }), (found) => this.#tellMonitor(found));
     }
-    const id = this.#number();
-    this.#monitorCallbacks.set(id, { uuid, matches: matcherOf(event, flags) });
+    this.#monitorCallbacks.set(id, { uuid, matches });
     return id;
   }
 
@@ -142,7 +146,23 @@ export class SessionEvents {
   #followDomains(driver: Driver): void {
     if (this.#isFollowing.domains) return;
     this.#isFollowing.domains = true;
-    void follow(driver.events({ signal: this.#signal }), (event) => this.#tellDomain(event));
+    this.#follow(driver.events({ signal: this.#signal }), (event) => this.#tellDomain(event));
+  }
+
+  /** Until the connection or the driver ends. One event that cannot be told does not end those after it. */
+  #follow<T>(events: AsyncIterable<T>, tell: (event: T) => void): void {
+    const body = async (): Promise<void> => {
+      for await (const event of events) {
+        try {
+          tell(event);
+        } catch (error) {
+          log.error('event', () => `an event cannot be told: ${String(error)}`);
+        }
+      }
+    };
+    body().catch((error: unknown) => {
+      if (!this.#signal.aborted) log.warn('event', () => `the client gets no more events: ${String(error)}`);
+    });
   }
 
   #tellDomain(event: DomainEvent): void {
@@ -258,15 +278,6 @@ function matcherOf(event: string | undefined, flags: number): (name: string) => 
       code: ErrorCode.INVALID_ARG,
       domain: ErrorDomain.QEMU,
     });
-  }
-}
-
-/** Until the connection ends; a driver that goes first ends it too. */
-async function follow<T>(events: AsyncIterable<T>, tell: (event: T) => void): Promise<void> {
-  try {
-    for await (const event of events) tell(event);
-  } catch {
-    // The signal of the connection's end, or a client that has not read thousands of events: it gets no more.
   }
 }
 

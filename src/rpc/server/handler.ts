@@ -15,8 +15,8 @@ export interface HandlerSession {
   readonly signal: AbortSignal;
   /** Joins a byte stream of ours with the stream that this call opens; after its reply. */
   attach(stream: Readable | Duplex): void;
-  /** Domains that end with this connection. */
-  readonly autodestroy: Set<string>;
+  /** Domains that end with this connection: the id of the run by UUID. */
+  readonly autodestroy: Map<string, number>;
 }
 
 /** Functions for rows of a table; the rows without one are not served. */
@@ -47,6 +47,15 @@ export function checkFlags(flags: number, known: number, api: string): void {
   throw new VirtError(`unsupported flags (0x${unknown.toString(16)}) in function ${api}`, {
     code: ErrorCode.INVALID_ARG,
     domain: ErrorDomain.QEMU,
+  });
+}
+
+/** For calls that only some flags make dangerous. @throws VirtError OPERATION_DENIED */
+export function requireWritable({ isReadOnly }: HandlerSession, api: string): void {
+  if (!isReadOnly) return;
+  throw new VirtError(`read only access prevents ${api}`, {
+    code: ErrorCode.OPERATION_DENIED,
+    domain: ErrorDomain.DOM,
   });
 }
 

@@ -52,7 +52,8 @@ export async function listenUnix(server: RpcServer, options: UnixListenOptions):
   }
   const socket = createServer({ pauseOnConnect: false });
   // Names are short: the folder must not make the path too long for the kernel.
-  const nest = mkdtempSync(join(dir, '.'));
+  // Not join(), which would make it a sibling of the folder.
+  const nest = mkdtempSync(`${dir}/.`);
   const draft = join(nest, 's');
   try {
     await started(socket, () => socket.listen({ path: draft, backlog: BACKLOG }));

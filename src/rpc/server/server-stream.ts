@@ -14,8 +14,8 @@ export interface ServerStreamInit {
 }
 
 const NOTHING = new Uint8Array();
-/** Zeros for the holes of clients that send sparse streams. */
-const ZEROS = Buffer.alloc(64 * 1024);
+/** Bytes of the client that may wait for our side before nothing more is read from its connection. */
+const BUFFER_MAX = 256 * 1024;
 
 export class ServerStream {
   readonly #init: ServerStreamInit;
@@ -23,6 +23,8 @@ export class ServerStream {
   readonly #sink: Duplex | undefined;
   #isClosed = false;
   #isPaused = false;
+  #isFull = false;
+  #hasEnded = false;
 
   /** `source`: a Duplex takes the client's bytes as well. */
   constructor(source: Readable | Duplex, init: ServerStreamInit) {
@@ -40,7 +42,11 @@ export class ServerStream {
     if (this.#isClosed) return;
     if (header.status === MessageStatus.ERROR) return this.#abort();
     if (header.status === MessageStatus.OK) return this.#finish();
-    if (header.type === MessageType.STREAM_HOLE) return this.#writeHole(streamHole.read(payload).length);
+    if (header.type === MessageType.STREAM_HOLE) {
+      // Reading it checks it. None of the streams that are served can skip.
+      streamHole.read(payload);
+      return this.#fail(new Error('unexpected stream hole: this stream is not sparse'));
+    }
     this.#write(Buffer.from(payload.rest()));
   }
 
@@ -72,9 +78,9 @@ export class ServerStream {
 
   /** Data without a byte says that there is no more; the client then finishes. */
   #sendEnd(): void {
-    if (this.#isClosed) return;
+    if (this.#isClosed || this.#hasEnded) return;
+    this.#hasEnded = true;
     this.#init.send(MessageStatus.CONTINUE, NOTHING);
-    this.#source.removeAllListeners('close');
   }
 
   #fail(error: Error): void {
@@ -87,7 +93,16 @@ export class ServerStream {
     this.close();
   }
 
+  /** Answered when our side has taken what the client sent before. */
   #finish(): void {
+    const sink = this.#sink;
+    if (sink === undefined || sink.destroyed || sink.writableLength === 0) return this.#finished();
+    sink.once('finish', () => this.#finished());
+    sink.end();
+  }
+
+  #finished(): void {
+    if (this.#isClosed) return;
     this.#init.send(MessageStatus.OK, NOTHING);
     this.close();
   }
@@ -101,15 +116,13 @@ export class ServerStream {
 
   #write(data: Uint8Array): void {
     const sink = this.#sink;
-    if (sink === undefined || data.length === 0 || sink.destroyed) return;
-    if (sink.write(data)) return;
+    if (sink === undefined || data.length === 0 || !sink.writable) return;
+    if (sink.write(data) || sink.writableLength < BUFFER_MAX || this.#isFull) return;
+    this.#isFull = true;
     this.#init.onFull(true);
-    sink.once('drain', () => this.#init.onFull(false));
-  }
-
-  #writeHole(length: bigint): void {
-    for (let left = length; left > 0n; left -= BigInt(ZEROS.length)) {
-      this.#write(left >= BigInt(ZEROS.length) ? ZEROS : ZEROS.subarray(0, Number(left)));
-    }
+    sink.once('drain', () => {
+      this.#isFull = false;
+      this.#init.onFull(false);
+    });
   }
 }

@@ -7,7 +7,8 @@ export interface OpeningSession {
   open(uri: string, readOnly: boolean): Promise<void>;
   /** The client has said goodbye: its connection ends after the reply. */
   finish(): void;
-  readonly supportsKeepalive: boolean;
+  /** Signs of life may be asked for from now on: false where this server does not. */
+  startKeepalive(): boolean;
   readonly isOpened: boolean;
   closeCallback(wanted: boolean): void;
 }
@@ -44,8 +45,9 @@ export const sessionHandlers: Handlers<
     session.finish();
     return DONE;
   },
-  connectSupportsFeature: ({ supportsKeepalive }, { feature }) => {
-    const supported = feature === Feature.PROGRAM_KEEPALIVE ? supportsKeepalive : FEATURES.has(feature);
+  connectSupportsFeature: (session, { feature }) => {
+    // Only clients that ask for it are asked: others do not answer while they are idle.
+    const supported = feature === Feature.PROGRAM_KEEPALIVE ? session.startKeepalive() : FEATURES.has(feature);
     return { supported: supported ? 1 : 0 };
   },
   connectRegisterCloseCallback: (session) => {

@@ -24,10 +24,12 @@ import {
 import { XdrError } from '../../xdr/error.ts';
 import { Keepalive } from '../keepalive.ts';
 import { Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
+import { destroyWithClient } from './autodestroy.ts';
 import type { ClientInfo, SessionLimits } from './client-info.ts';
 import { isUnexpected, toMessageError } from './error-text.ts';
 import { type EventSession, SessionEvents } from './events.ts';
 import type { Served } from './procedures.ts';
+import { replyTo } from './reply-header.ts';
 import { ServerStream } from './server-stream.ts';
 import type { OpeningSession } from './session-handlers.ts';
 
@@ -51,13 +53,15 @@ interface StreamCall {
   stream?: Readable | Duplex;
 }
 
+/** Milliseconds for the last message to a client of a server that stops. */
+const FAREWELL_MS = 1000;
 /** Bytes that may wait to be sent to a client that does not read. */
 const OUTPUT_MAX = 64 * 1024 * 1024;
 
 export class Session implements EventSession, AuthSession, OpeningSession {
   readonly id: number;
   readonly info: ClientInfo;
-  readonly autodestroy = new Set<string>();
+  readonly autodestroy = new Map<string, number>();
   readonly events: SessionEvents;
   readonly authentication: Authentication;
   /** Resolves when the connection is gone and what belonged to it is given back. */
@@ -118,14 +122,15 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     return this.#abort.signal;
   }
 
-  get supportsKeepalive(): boolean {
+  startKeepalive(): boolean {
     const { keepaliveMs, keepaliveCount } = this.#init.limits;
-    // Only towards clients that ask for it: older ones would not answer.
     if (keepaliveMs > 0 && !this.#keepalive.isAsking) {
-      this.#keepalive.start(keepaliveMs, keepaliveCount + 1, () => {
+      const onDead = (): void => {
         log.warn('keepalive', () => `client=${this.id} ${this.info.description} does not answer: it is sent away`);
         this.close();
-      });
+      };
+      // While we do not read, its silence says nothing.
+      this.#keepalive.start(keepaliveMs, keepaliveCount + 1, onDead, () => !this.#stream.isPaused());
     }
     return keepaliveMs > 0;
   }
@@ -163,12 +168,19 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   /** Ends the connection; a server that stops says so to those who asked. */
   close(options: { readonly isShutdown?: boolean } = {}): void {
     if (this.#isClosing) return;
-    if (options.isShutdown === true && this.#wantsCloseMessage) {
-      // VIR_CONNECT_CLOSE_REASON_EOF.
-      this.#sendEvent(Program.REMOTE, REMOTE_PROCEDURES.connectEventConnectionClosed, { reason: 1 });
+    if (options.isShutdown !== true || !this.#wantsCloseMessage) {
+      this.#isClosing = true;
+      this.#stream.destroy();
+      return;
     }
+    // VIR_CONNECT_CLOSE_REASON_EOF.
+    this.#sendEvent(Program.REMOTE, REMOTE_PROCEDURES.connectEventConnectionClosed, { reason: 1 });
     this.#isClosing = true;
-    this.#stream.destroy();
+    // It leaves before the connection does, unless the client does not read.
+    this.#stream.uncork();
+    const patience = setTimeout(() => this.#stream.destroy(), FAREWELL_MS);
+    this.#stream.once('close', () => clearTimeout(patience));
+    this.#stream.end(() => this.#stream.destroy());
   }
 
   #receive(chunk: Buffer): void {
@@ -198,19 +210,28 @@ export class Session implements EventSession, AuthSession, OpeningSession {
       this.#stream.pause();
       return;
     }
-    void this.#serve(frame);
+    this.#begin(frame);
   }
 
-  /** One call, from its arguments to its reply. Never rejects. */
+  #begin(frame: Frame): void {
+    this.#serve(frame).catch((error: unknown) => {
+      log.error('call', () => `client=${this.id} gets no reply and is sent away: ${stackOf(error)}`);
+      this.close();
+    });
+  }
+
+  /** One call, from its arguments to its reply. Rejects where not even an error can be sent. */
   async #serve({ header, payload }: Frame): Promise<void> {
     this.#running++;
     try {
       const served = this.#find(header);
+      const { handler } = served;
+      if (handler === undefined) throw notServed(served);
       const args = served.args.read(payload);
       log.debug('call', () => `client=${this.id} ${served.api} serial=${header.serial}`);
       const call: StreamCall = {};
       const seen = served.stream ? this.#withCall(call) : this;
-      const result = served.handler(seen as never, args as never);
+      const result = handler(seen as never, args as never);
       const ret: unknown = result instanceof Promise ? await result : result;
       if (this.#isClosing) {
         call.stream?.destroy();
@@ -244,7 +265,8 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     });
   }
 
-  #find({ program, version, procedure }: Header): Served & { handler: NonNullable<Served['handler']> } {
+  /** What a call is for, if this client may call it. */
+  #find({ program, version, procedure }: Header): Served {
     const procedures = this.#init.programs.get(program);
     if (procedures === undefined || version !== PROGRAM_VERSION) {
       throw rpcError(`Cannot find program ${program} version ${version}`);
@@ -254,16 +276,13 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     if (!this.authentication.isDone && !served.isOpenToAll) {
       throw new VirtError('authentication required', { code: ErrorCode.RPC, domain: ErrorDomain.RPC });
     }
-    if (served.handler === undefined) {
-      throw new VirtError(served.api, { code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.RPC });
-    }
     if (served.writes && this.#isReadOnly) {
       throw new VirtError(`read only access prevents ${served.api}`, {
         code: ErrorCode.OPERATION_DENIED,
         domain: ErrorDomain.RPC,
       });
     }
-    return { ...served, handler: served.handler };
+    return served;
   }
 
   #continue(): void {
@@ -273,8 +292,13 @@ export class Session implements EventSession, AuthSession, OpeningSession {
       this.#init.onAuthenticated();
     }
     const next = this.#waiting.shift();
-    if (next !== undefined) void this.#serve(next);
-    else if (this.#fullStreams.size === 0) this.#stream.resume();
+    if (next !== undefined) this.#begin(next);
+    else this.#readOn();
+  }
+
+  /** Reads again, if nothing that the client has sent waits for room. */
+  #readOn(): void {
+    if (this.#fullStreams.size === 0 && this.#waiting.length === 0) this.#stream.resume();
   }
 
   #open(header: Header, source: Readable | Duplex): void {
@@ -296,13 +320,14 @@ export class Session implements EventSession, AuthSession, OpeningSession {
         if (isFull) {
           this.#fullStreams.add(serial);
           this.#stream.pause();
-        } else if (this.#fullStreams.delete(serial) && this.#fullStreams.size === 0 && this.#waiting.length === 0) {
-          this.#stream.resume();
+        } else if (this.#fullStreams.delete(serial)) {
+          this.#readOn();
         }
       },
       onClose: () => {
         this.#streams.delete(serial);
-        this.#fullStreams.delete(serial);
+        // What did not fit goes with the stream; the connection goes on.
+        if (this.#fullStreams.delete(serial)) this.#readOn();
       },
     });
     this.#streams.set(serial, stream);
@@ -353,24 +378,12 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     this.#init.onClosed();
     const driver = this.#driver;
     if (driver === undefined) return;
-    await Promise.all(
-      [...this.autodestroy].map(async (uuid) => {
-        // It has ended by itself, most likely.
-        await driver.destroy(uuid).catch((error: unknown) => log.info('autodestroy', () => String(error)));
-      }),
-    );
+    await Promise.all([...this.autodestroy].map(([uuid, id]) => destroyWithClient(driver, uuid, id)));
   }
 }
 
-function replyTo(header: Header, type: MessageType, status: MessageStatus = MessageStatus.OK): Header {
-  return {
-    program: header.program,
-    version: header.version,
-    procedure: header.procedure,
-    type,
-    serial: header.serial,
-    status,
-  };
+function notServed({ api }: Served): VirtError {
+  return new VirtError(api, { code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.RPC });
 }
 
 function rpcError(message: string): VirtError {

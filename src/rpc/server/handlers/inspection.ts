@@ -1,4 +1,5 @@
 /** Procedures of domains that only measure: disks, interfaces, memory, CPU time, jobs. */
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { MEMORY_STATS } from '../../../driver/inspection-operations.ts';
 import { type TypedParam, toTypedParams } from '../../../protocol/index.ts';
 import type { DOMAIN_TUNING_PROCEDURES } from '../../../protocol/remote/domain-tuning.ts';
@@ -11,7 +12,17 @@ import {
   JobFlag,
   PeekFlag,
 } from '../../flags.ts';
-import { atMost, checkFlags, DONE, group, type Handlers, invalidArg, oneOf, uuidOf } from '../handler.ts';
+import {
+  atMost,
+  checkFlags,
+  DONE,
+  group,
+  type Handlers,
+  invalidArg,
+  oneOf,
+  requireWritable,
+  uuidOf,
+} from '../handler.ts';
 
 /** VIR_TYPED_PARAM_STRING_OKAY. */
 const STRING_OKAY = 4;
@@ -56,6 +67,7 @@ export const inspectionHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   domainInterfaceAddresses: async (session, { dom, source, flags }) => {
     checkFlags(flags, 0, 'virDomainInterfaceAddresses');
     const from = oneOf(ADDRESS_SOURCES, source, 'source of addresses');
+    if (from === 'agent') requireWritable(session, 'virDomainInterfaceAddresses');
     const found = await group(session, 'inspection').interfaceAddresses(uuidOf(dom), from);
     return {
       ifaces: found.map(({ name, mac, addresses }) => ({
@@ -89,6 +101,12 @@ export const inspectionHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
         : { params: atMost(all, nparams), nparams: Math.min(nparams, all.length) };
     }
     if (startCpu < 0) throw invalidArg(`there is no CPU ${startCpu}`);
+    if (perCpu.length === 0) {
+      throw new VirtError('the time on each host CPU is counted by cgroup v1 only: ask for the total', {
+        code: ErrorCode.OPERATION_INVALID,
+        domain: ErrorDomain.QEMU,
+      });
+    }
     if (ncpus === 0) return { params: [], nparams: perCpu.length };
     const size = Object.keys(perCpu.find((one) => one !== undefined) ?? {}).length;
     if (nparams === 0) return { params: [], nparams: size };

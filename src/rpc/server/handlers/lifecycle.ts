@@ -1,5 +1,4 @@
 /** Procedures of domains: definition, start and end, state, saving. */
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { CreateOptions, UndefineOptions, XmlOptions } from '../../../driver/driver.ts';
 import type { SaveOptions } from '../../../driver/saving-operations.ts';
 import { fromTypedParams, type TypedParam } from '../../../protocol/index.ts';
@@ -19,6 +18,7 @@ import {
   UndefineFlag,
   XmlDescFlag,
 } from '../../flags.ts';
+import { markForDestruction } from '../autodestroy.ts';
 import {
   checkFlags,
   DONE,
@@ -28,6 +28,7 @@ import {
   type Handlers,
   invalidArg,
   oneOf,
+  requireWritable,
   uuidOf,
 } from '../handler.ts';
 
@@ -66,7 +67,7 @@ export const lifecycleHandlers: Handlers<typeof DOMAIN_LIFECYCLE_PROCEDURES> = {
   domainCreateXml: async (session, { xmlDesc, flags }) => {
     checkFlags(flags, CREATE_FLAGS, 'virDomainCreateXML');
     const identity = await session.driver.createXml(xmlDesc, createOptions(session, flags));
-    if ((flags & CreateFlag.AUTODESTROY) !== 0) session.autodestroy.add(identity.uuid);
+    if ((flags & CreateFlag.AUTODESTROY) !== 0) await markForDestruction(session, identity);
     return { dom: identityToWire(identity) };
   },
   domainDestroy: async ({ driver }, { dom }) => {
@@ -262,7 +263,7 @@ async function create(session: HandlerSession, dom: WireDomain, flags: number): 
   checkFlags(flags, CREATE_FLAGS, 'virDomainCreateWithFlags');
   const uuid = uuidOf(dom);
   const identity = await session.driver.create(uuid, createOptions(session, flags));
-  if ((flags & CreateFlag.AUTODESTROY) !== 0) session.autodestroy.add(uuid);
+  if ((flags & CreateFlag.AUTODESTROY) !== 0) await markForDestruction(session, identity);
   return identityToWire(identity);
 }
 
@@ -280,13 +281,10 @@ function createOptions({ signal }: HandlerSession, flags: number): CreateOptions
 }
 
 /** Passwords leave only on connections that may write. @throws VirtError OPERATION_DENIED */
-function xmlOptions({ isReadOnly }: HandlerSession, flags: number, api: string): XmlOptions {
-  if (isReadOnly && (flags & XmlDescFlag.SECURE) !== 0) {
-    throw new VirtError(`read only access prevents ${api} with secure flag`, {
-      code: ErrorCode.OPERATION_DENIED,
-      domain: ErrorDomain.DOM,
-    });
-  }
+function xmlOptions(session: HandlerSession, flags: number, api: string): XmlOptions {
+  // A definition for migration may hold them too.
+  const isSecure = (flags & (XmlDescFlag.SECURE | XmlDescFlag.MIGRATABLE)) !== 0;
+  if (isSecure) requireWritable(session, `${api} with secure flag`);
   return {
     secure: (flags & XmlDescFlag.SECURE) !== 0,
     inactive: (flags & XmlDescFlag.INACTIVE) !== 0,
