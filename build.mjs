@@ -7,7 +7,6 @@ import { build } from 'esbuild';
 
 const { version } = JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8'));
 process.chdir(new URL('.', import.meta.url).pathname);
-rmSync('dist', { recursive: true, force: true });
 
 const shared = {
   bundle: true,
@@ -20,6 +19,51 @@ const shared = {
   legalComments: 'linked',
 };
 
+/** What `nestling run` never loads is not in its bundle: reading it and its code cache is most of the time to the first line. */
+const ONLY_RUN = {
+  name: 'only-run',
+  setup(build) {
+    const elsewhere =
+      /\/(cli\/(daemon|doctor|ci|partition|gc|capabilities|domcapabilities|domxml-to-native)|rpc\/(client\/remote-driver|server\/index)|runtime\/(domain-(devices|saving|interaction|inspection)|node-information))\.ts$/;
+    build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
+      if (kind !== 'dynamic-import') return undefined;
+      const full = new URL(path, `file://${resolveDir}/`).pathname;
+      // Texts for a run that failed, which has time to read another file.
+      if (full.endsWith('/doctor/knowledge.ts')) return { path: './cli-knowledge.cjs', external: true };
+      return elsewhere.test(full) ? { path: full, namespace: 'elsewhere' } : undefined;
+    });
+    build.onLoad({ filter: /.*/, namespace: 'elsewhere' }, () => ({
+      contents: "throw new Error('this is not in the bundle of nestling run');",
+    }));
+  },
+};
+
+const command = {
+  ...shared,
+  format: 'cjs',
+  // In code run by node:vm an import() would need an experimental loader; require() is at hand.
+  supported: { 'dynamic-import': false },
+  outdir: 'dist',
+  outExtension: { '.js': '.cjs' },
+  minify: true,
+};
+/** What the launcher compiles is the function that Node would make of a CommonJS file, so that it need not copy the text. */
+const compiled = {
+  ...command,
+  banner: { js: '(function (exports, require, module, __filename, __dirname) {' },
+  footer: { js: '})' },
+  metafile: true,
+};
+const run = { ...compiled, entryPoints: { 'cli-run': 'src/cli/main.ts' }, plugins: [ONLY_RUN] };
+
+// For the test of what is in it.
+if (process.argv.includes('--metafile-of-run')) {
+  const { metafile } = await build({ ...run, write: false });
+  await new Promise((resolve) => process.stdout.write(JSON.stringify(metafile), resolve));
+  process.exit();
+}
+
+rmSync('dist', { recursive: true, force: true });
 await Promise.all([
   build({
     ...shared,
@@ -41,23 +85,25 @@ if (!process.argv.includes('--no-types')) {
   execFileSync('node_modules/.bin/tsc', ['-p', 'tsconfig.build.json'], { stdio: 'inherit' });
 }
 
-/** The command: a launcher that reads V8's code cache, and the bundle that it runs. CommonJS starts 9 ms sooner than ESM. */
+/** The command: a launcher that reads V8's code cache, and the bundles that it runs. CommonJS starts 9 ms sooner than ESM. */
 async function buildCommand() {
-  const common = {
-    ...shared,
-    format: 'cjs',
-    // In code run by node:vm an import() would need an experimental loader; require() is at hand.
-    supported: { 'dynamic-import': false },
-    outdir: 'dist',
-    outExtension: { '.js': '.cjs' },
-    minify: true,
-  };
-  await build({ ...common, entryPoints: { 'cli-main': 'src/cli/main.ts' } });
-  const hash = createHash('sha256').update(readFileSync('dist/cli-main.cjs')).digest('hex').slice(0, 16);
+  await Promise.all([
+    build({ ...compiled, entryPoints: { 'cli-main': 'src/cli/main.ts' } }),
+    build(run),
+    build({ ...command, entryPoints: { 'cli-knowledge': 'src/doctor/knowledge.ts' } }),
+  ]);
+  const hashOf = (name) =>
+    createHash('sha256')
+      .update(readFileSync(`dist/${name}.cjs`))
+      .digest('hex')
+      .slice(0, 16);
   await build({
-    ...common,
+    ...command,
     entryPoints: { cli: 'src/cli/launch.ts' },
-    define: { ...shared.define, NESTLING_BUNDLE_HASH: JSON.stringify(hash) },
+    define: {
+      ...shared.define,
+      NESTLING_BUNDLE_HASHES: JSON.stringify({ 'cli-main': hashOf('cli-main'), 'cli-run': hashOf('cli-run') }),
+    },
     // The extra certificates of the environment cost 45 ms of every start and are of no use here.
     banner: { js: '#!/usr/bin/env -S -u NODE_EXTRA_CA_CERTS node' },
   });

@@ -62,7 +62,7 @@ export interface CgroupErrorInit {
 
 /** A change or reading of a cgroup that the kernel refused: group, file, value, errno, the rule behind it and what to do. */
 export class CgroupError extends Error {
-  override readonly name = 'CgroupError';
+  override readonly name: string = 'CgroupError';
   readonly operation: string;
   readonly directory: string;
   readonly file: string | undefined;

@@ -163,14 +163,32 @@ function evacuate(from: string, to: string, pids: readonly number[] | undefined,
 
 /** Removes a group and those in it, deepest first; what is not there is fine. @throws CgroupError */
 function removeTreeNow(directory: string): void {
+  // Most groups have none in them: the kernel is asked first, and the group is read only where it refuses.
+  const refusal = removeOne(directory);
+  if (refusal === undefined) return;
+  const children = childrenOf(directory);
+  for (const child of children) removeTreeNow(child);
+  const final = children.length === 0 ? refusal : removeOne(directory);
+  if (final !== undefined) throw failure('remove', { directory, cause: final });
+}
+
+/** @returns why it is still there */
+function removeOne(directory: string): unknown {
   try {
-    for (const entry of readdirSync(directory, { withFileTypes: true })) {
-      if (entry.isDirectory()) removeTreeNow(`${directory}/${entry.name}`);
-    }
     rmdirSync(directory);
+    return undefined;
   } catch (cause) {
-    if (cause instanceof CgroupError) throw cause;
-    if (errnoOf(cause) !== 'ENOENT') throw failure('remove', { directory, cause });
+    return errnoOf(cause) === 'ENOENT' ? undefined : cause;
+  }
+}
+
+/** None where the group has gone meanwhile, or cannot be read: why it could not be removed says more. */
+function childrenOf(directory: string): string[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => `${directory}/${name}`);
+  } catch {
+    return [];
   }
 }
 

@@ -107,14 +107,28 @@ const SYSCALL_NUMBERS: Readonly<Record<string, number>> = {
 };
 const BPF_PROG_LOAD = 5;
 const BPF_PROG_ATTACH = 8;
+const BPF_PROG_DETACH = 9;
+const BPF_PROG_GET_FD_BY_ID = 13;
+const BPF_OBJ_GET_INFO_BY_FD = 15;
+const BPF_PROG_QUERY = 16;
 const BPF_PROG_TYPE_CGROUP_DEVICE = 15;
 const BPF_CGROUP_DEVICE = 6;
 /** Others' programs, systemd's among them, stay beside ours: a device must be allowed by all. */
 const BPF_F_ALLOW_MULTI = 2;
+/** Since Linux 5.6: in the place of one that is attached, with no moment between. */
+const BPF_F_REPLACE = 4;
+/** By which ours are known again; 15 letters at most. */
+const PROGRAM_NAME = 'nestling_dev';
+const MAX_PROGRAMS = 64;
+/** Offset and size of the name in `struct bpf_prog_info`. */
+const INFO_NAME = { at: 64, bytes: 16 } as const;
 const ATTRIBUTE_BYTES = 128;
 const LOG_BYTES = 65_536;
+const MAX_TRIES = 5;
 
-/** Attaches a program for these rules to a v2 group; it goes with the group. @throws CgroupError */
+/**
+ * Attaches a program for these rules to a v2 group, in the place of one of ours that is there; it goes with the group. @throws CgroupError
+ */
 export type AttachDeviceProgram = (directory: string, rules: readonly DeviceRule[]) => void;
 
 /**
@@ -155,20 +169,76 @@ function attach(bpf: Bpf, directory: string, rules: readonly DeviceRule[]): void
   const loaded = loadProgram(bpf, directory, encodeProgram(deviceProgram(rules)));
   try {
     const group = openSync(directory, 'r');
+    const former = formerPrograms(bpf, group);
     try {
-      const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
-      attribute.writeUInt32LE(group, 0);
-      attribute.writeUInt32LE(loaded, 4);
-      attribute.writeUInt32LE(BPF_CGROUP_DEVICE, 8);
-      attribute.writeUInt32LE(BPF_F_ALLOW_MULTI, 12);
-      if (bpf.call(BPF_PROG_ATTACH, attribute) < 0) throw notAvailable(directory, bpf.errno(), '');
+      const [replaced, ...others] = former;
+      const isReplaced = replaced !== undefined && attachTo(bpf, { group, loaded, replaced });
+      if (!isReplaced && !attachTo(bpf, { group, loaded })) throw notAvailable(directory, bpf.errno(), '');
+      // A device must be allowed by all that are attached: what is left of former rules would only narrow these.
+      for (const program of isReplaced ? others : former) detachFrom(bpf, group, program);
     } finally {
+      for (const program of former) closeSync(program);
       closeSync(group);
     }
   } finally {
     // The group holds the program now.
     closeSync(loaded);
   }
+}
+
+function attachTo(
+  bpf: Bpf,
+  { group, loaded, replaced }: { group: number; loaded: number; replaced?: number },
+): boolean {
+  const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+  attribute.writeUInt32LE(group, 0);
+  attribute.writeUInt32LE(loaded, 4);
+  attribute.writeUInt32LE(BPF_CGROUP_DEVICE, 8);
+  attribute.writeUInt32LE(BPF_F_ALLOW_MULTI | (replaced === undefined ? 0 : BPF_F_REPLACE), 12);
+  attribute.writeUInt32LE(replaced ?? 0, 16);
+  return bpf.call(BPF_PROG_ATTACH, attribute) >= 0;
+}
+
+function detachFrom(bpf: Bpf, group: number, program: number): void {
+  const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+  attribute.writeUInt32LE(group, 0);
+  attribute.writeUInt32LE(program, 4);
+  attribute.writeUInt32LE(BPF_CGROUP_DEVICE, 8);
+  bpf.call(BPF_PROG_DETACH, attribute);
+}
+
+/**
+ * Descriptors of the programs of ours that a group has. None where the kernel does not tell (before 4.15, or without CAP_SYS_ADMIN): then a
+ * second program can only narrow the first.
+ */
+function formerPrograms(bpf: Bpf, group: number): number[] {
+  const ids = Buffer.alloc(MAX_PROGRAMS * 4);
+  const query = Buffer.alloc(ATTRIBUTE_BYTES);
+  query.writeUInt32LE(group, 0);
+  query.writeUInt32LE(BPF_CGROUP_DEVICE, 4);
+  query.writeBigUInt64LE(bpf.addressOf(ids), 16);
+  query.writeUInt32LE(MAX_PROGRAMS, 24);
+  if (bpf.call(BPF_PROG_QUERY, query) < 0) return [];
+  const count = query.readUInt32LE(24);
+  return Array.from({ length: count }, (_, index) => ids.readUInt32LE(index * 4)).flatMap((id) => {
+    const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+    attribute.writeUInt32LE(id, 0);
+    const program = bpf.call(BPF_PROG_GET_FD_BY_ID, attribute);
+    if (program < 0) return [];
+    if (programName(bpf, program) === PROGRAM_NAME) return [program];
+    closeSync(program);
+    return [];
+  });
+}
+
+function programName(bpf: Bpf, program: number): string {
+  const info = Buffer.alloc(INFO_NAME.at + INFO_NAME.bytes);
+  const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+  attribute.writeUInt32LE(program, 0);
+  attribute.writeUInt32LE(info.length, 4);
+  attribute.writeBigUInt64LE(bpf.addressOf(info), 8);
+  if (bpf.call(BPF_OBJ_GET_INFO_BY_FD, attribute) < 0) return '';
+  return info.toString('latin1', INFO_NAME.at).split('\0')[0] ?? '';
 }
 
 /** @returns the program's descriptor */
@@ -179,7 +249,8 @@ function loadProgram(bpf: Bpf, directory: string, program: Buffer): number {
   load.writeUInt32LE(program.length / 8, 4);
   load.writeBigUInt64LE(bpf.addressOf(program), 8);
   load.writeBigUInt64LE(bpf.addressOf(license), 16);
-  const loaded = bpf.call(BPF_PROG_LOAD, load);
+  load.write(PROGRAM_NAME, 48, 'latin1');
+  const loaded = callThroughSignals(bpf, BPF_PROG_LOAD, load);
   if (loaded >= 0) return loaded;
   const errno = bpf.errno();
   // Only a failure is worth the verifier's words: it writes out every instruction, and fails itself when they do not fit.
@@ -187,9 +258,17 @@ function loadProgram(bpf: Bpf, directory: string, program: Buffer): number {
   load.writeUInt32LE(1, 24);
   load.writeUInt32LE(LOG_BYTES, 28);
   load.writeBigUInt64LE(bpf.addressOf(verifier), 32);
-  const again = bpf.call(BPF_PROG_LOAD, load);
+  const again = callThroughSignals(bpf, BPF_PROG_LOAD, load);
   if (again >= 0) return again;
   throw notAvailable(directory, errno, verifier.toString('latin1').split('\0')[0] ?? '');
+}
+
+/** The verifier gives up with EAGAIN when a signal comes meanwhile (a child that ends, a profiler's clock): asked again, as libbpf does. */
+function callThroughSignals(bpf: Bpf, command: number, attribute: Buffer): number {
+  for (let tries = 1; ; tries++) {
+    const result = bpf.call(command, attribute);
+    if (result >= 0 || tries === MAX_TRIES || bpf.errno() !== 'EAGAIN') return result;
+  }
 }
 
 function notAvailable(directory: string, errno: string | undefined, detail: string): CgroupError {

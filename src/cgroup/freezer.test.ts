@@ -94,3 +94,13 @@ it('a place without either says so', async () => {
   await expect(freeze({ path: '/g', v1: {} })).rejects.toThrow(/cannot freeze \/g: .*freezer controller; mount/);
   await expect(killAll({ path: '/g', v1: {} })).rejects.toThrow(/cannot kill \/g/);
 });
+
+it('a group that is not there any more is not one without a freezer', async () => {
+  const directory = join(root, 'gone');
+  const gone = [{ v1: {}, v2: { directory, controllers: [] } }, { v1: { cpu: directory } }];
+  for (const place of gone) {
+    await expect(killAll({ path: '/g', ...place })).rejects.toThrow(
+      /cannot kill .*\/gone: ENOENT \(there is no such group/,
+    );
+  }
+});

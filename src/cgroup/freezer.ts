@@ -1,5 +1,5 @@
 /** Stopping, continuing and ending all processes of a group, on v1 and v2. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { CgroupError } from './action.ts';
 import { readGroupFile, writeGroupFile } from './apply.ts';
@@ -69,11 +69,24 @@ export async function killAll(place: CgroupPlace, { signal }: Waiting = {}): Pro
     await until(() => readKeyed(v2.directory, 'cgroup.events')['populated'] === 0, 'kill', v2.directory, signal);
     return;
   }
+  requireThere(place);
   // Threads may be in sub-groups that some of the hierarchies have.
   const directories = [...new Set(v1['freezer'] === undefined ? Object.values(v1) : [v1['freezer']])];
   const [first] = directories;
   if (first === undefined) throw noFreezer('kill', path);
   await until(() => killOnce(place, directories, signal), 'kill', first, signal);
+}
+
+/** One that was removed is not one without a freezer. */
+function requireThere({ path, v1, v2 }: CgroupPlace): void {
+  const directories = [...Object.values(v1), ...(v2 === undefined ? [] : [v2.directory])];
+  if (directories.length === 0 || directories.some((directory) => existsSync(directory))) return;
+  throw new CgroupError({
+    operation: 'kill',
+    directory: directories[0] ?? path,
+    errno: 'ENOENT',
+    rule: 'there is no such group; a group that was removed had no process any more',
+  });
 }
 
 /** @returns whether none was left; without a freezer some may start others meanwhile, which are next */

@@ -4,7 +4,7 @@
  */
 import { type CgroupAction, CgroupError } from './action.ts';
 import { type CgroupHierarchy, type CgroupHost, type CgroupPlace, v2Hierarchy } from './host.ts';
-import { guestParent, planPrepare } from './prepare.ts';
+import { guestParent, isPrepared, planPrepare, readGuestParent } from './prepare.ts';
 import { inheritCpuset } from './v1/cpuset.ts';
 
 export interface GroupRequest {
@@ -32,7 +32,8 @@ export interface GroupPlan {
 }
 
 /** @throws CgroupError when a demanded controller cannot be had, or the base cannot be seen */
-export function planGroup(request: GroupRequest): GroupPlan {
+export function planGroup(asked: GroupRequest): GroupPlan {
+  const request = { ...asked, wanted: [...new Set([...asked.wanted, ...asked.demanded])] };
   const plan: GroupPlan & { notes: string[] } = {
     place: { path: `/${request.names.join('/')}`, v1: {} },
     actions: [],
@@ -41,7 +42,25 @@ export function planGroup(request: GroupRequest): GroupPlan {
   };
   const v1 = makeV1(request, plan);
   const v2 = makeV2(request, plan, v1);
-  return { ...plan, place: { path: plan.place.path, v1, ...(v2 === undefined ? {} : { v2 }) } };
+  const place: CgroupPlace = { path: plan.place.path, v1, ...(v2 === undefined ? {} : { v2 }) };
+  requireDemanded(request, place);
+  return { ...plan, place };
+}
+
+function requireDemanded({ demanded, allows }: GroupRequest, { path, v1, v2 }: CgroupPlace): void {
+  const missing = demanded.find((name) => {
+    return v1[v1Name(name)] === undefined && v2?.controllers.includes(v2Name(name)) !== true;
+  });
+  if (missing === undefined) return;
+  const isRefused = allows?.(v1Name(missing)) === false;
+  throw new CgroupError({
+    operation: `have the controller '${v1Name(missing)}' in`,
+    directory: path,
+    rule: isRefused ? 'cgroup_controllers does not name it' : "it is not mounted here, or not this user's to use",
+    fix: isRefused
+      ? `add "${v1Name(missing)}" to cgroup_controllers`
+      : "see what this host has: nestling doctor; with root, 'nestling ci prepare --cgroups' makes it ready",
+  });
 }
 
 /** A controller's name on v1 (`blkio` for `io`). */
@@ -117,12 +136,19 @@ function enableAtBase(
   wanted: readonly string[],
 ): string[] {
   const needed = demanded.map(v2Name).filter((name) => wanted.includes(name));
-  const [absent] = needed.map((name) => planPrepare(host, { controllers: [name] }).refusals[0]).filter(Boolean);
-  if (absent !== undefined) throw absent;
+  // Looked at once: the usual guest is not the first, and finds everything prepared.
+  const parent = readGuestParent(host);
+  const known = parent === undefined ? {} : { parent };
+  for (const name of needed) {
+    if (parent !== undefined && isPrepared(parent, [name])) continue;
+    const [absent] = planPrepare(host, { controllers: [name], ...known }).refusals;
+    if (absent !== undefined) throw absent;
+  }
   const available = wanted.filter((name) => hierarchy.controllers.includes(name) || needed.includes(name));
   if (available.length === 0) return [];
+  if (parent !== undefined && isPrepared(parent, available)) return available;
   const optional = available.filter((name) => !needed.includes(name));
-  const preparation = planPrepare(host, { controllers: available, optional });
+  const preparation = planPrepare(host, { controllers: available, optional, ...known });
   const [refusal] = preparation.refusals;
   if (refusal !== undefined) {
     if (needed.length > 0) throw refusal;

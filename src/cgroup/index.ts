@@ -52,6 +52,26 @@ export {
   removePartition,
   setPartition,
 } from './partition.ts';
+export {
+  groupPartitions,
+  openPartitions,
+  type PartitionScript,
+  type PartitionStore,
+  type PartitionStoreOptions,
+} from './partition-store.ts';
 export { type PreparedGroup, type PrepareOptions, type PreparePlan, planPrepare, prepare } from './prepare.ts';
 export { findStaleGroups, removeStaleGroups, type StaleGroup } from './stale.ts';
 export { type GroupStats, type Pressure, readPressure, readStats } from './stats.ts';
+export { isSystemdHere } from './systemd/is-here.ts';
+export {
+  createScope,
+  readControlGroup,
+  type Scope,
+  type ScopeNames,
+  type ScopeRequest,
+  setUnitProperties,
+  stopScope,
+} from './systemd/scope.ts';
+export { Systemd, type SystemdOptions, type UnitProperty } from './systemd/systemd.ts';
+export { SystemdError } from './systemd/systemd-error.ts';
+export { type PropertyContext, type PropertySetting, unitProperties } from './systemd/unit-properties.ts';

@@ -2,7 +2,7 @@
  * The names of groups in libvirt's layouts: partitions, guests, their threads, systemd's scopes and slices; and back from a name to the
  * guest it is for. Pure.
  */
-import { createHash } from 'node:crypto';
+import { sha256Hex } from '../core/sha256.ts';
 
 export type GuestDriver = 'qemu' | 'lxc';
 
@@ -58,7 +58,7 @@ export interface MachineIdentity {
  * come twice in a row, nor at the beginning or the end.
  */
 export function machineName({ driver, id, name, root }: MachineIdentity): string {
-  const hash = root === undefined ? '' : `-embed-${createHash('sha256').update(root).digest('hex').slice(0, 8)}`;
+  const hash = root === undefined ? '' : `-embed-${sha256Hex(root).slice(0, 8)}`;
   let result = `${driver}${hash}-${id}-`;
   let isSeparated = true;
   for (const character of name) {
@@ -135,6 +135,15 @@ export function sliceName(partition: string): string {
   const names = partition.split('/').filter((name) => name !== '');
   const parts = names.map((name) => escapeUnitName(name.replace(/\.(slice|partition)$/, '')));
   return parts.length === 0 ? '-.slice' : `${parts.join('-')}.slice`;
+}
+
+/** What a slice is called in domain XML: the reverse of `sliceName`. */
+export function partitionOfSlice(slice: string): string {
+  const names = slice.replace(/\.slice$/, '').split('-');
+  return `/${names
+    .filter((name) => name !== '')
+    .map(unescapeUnitName)
+    .join('/')}`;
 }
 
 /** Where systemd puts a slice's group: `/machine.slice/machine-testing.slice`. */

@@ -15,7 +15,8 @@ export const CGROUP_REMOVERS = {
   },
 } as const satisfies Removers;
 
-function processesBelow(directory: string): string[] {
+/** Pids of all that is in a group and in those in it. */
+export function processesBelow(directory: string): string[] {
   const own = readOrEmpty(`${directory}/cgroup.procs`).split('\n').filter(Boolean);
   return [...own, ...childrenOf(directory).flatMap(processesBelow)];
 }

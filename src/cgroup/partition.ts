@@ -1,6 +1,7 @@
 /**
  * Partitions: groups that guests share limits in (`<resource><partition>`), which libvirt leaves to the administrator to make. Created with
- * the ones above, limited, listed with what they use, removed when empty. With systemd they are slices: see `systemd/slices.ts`.
+ * the ones above, limited, listed with what they use, removed when empty. With systemd they are slices: see `systemd/slices.ts`, and
+ * `partition-store.ts` for the interface that both have.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { type CgroupAction, CgroupError } from './action.ts';
@@ -88,34 +89,41 @@ export function listPartitions(host = detectCgroups()): PartitionInfo[] {
  */
 export async function removePartition(partition: string, options: { signal?: AbortSignal } = {}): Promise<void> {
   const place = requirePlace(partition, detectCgroups());
-  const directories = directoriesOf(place);
-  const inside = [...new Set(directories.flatMap(subdirectories))];
-  if (inside.length > 0) {
-    throw new CgroupError({
-      operation: 'remove partition',
-      directory: partition,
-      errno: 'EBUSY',
-      rule: `it holds ${inside.slice(0, 3).join(', ')}${inside.length > 3 ? ', …' : ''}`,
-      fix: 'remove those first, or end the guests in them; groups of dead guests: nestling gc',
-    });
-  }
-  await removeGroups(directories, options);
+  requireEmpty(partition, place);
+  await removeGroups(directoriesOf(place), options);
+}
+
+/** @throws CgroupError naming the groups in it */
+export function requireEmpty(partition: string, place: CgroupPlace): void {
+  const inside = [...new Set(directoriesOf(place).flatMap(subdirectories))];
+  if (inside.length === 0) return;
+  throw new CgroupError({
+    operation: 'remove partition',
+    directory: partition,
+    errno: 'EBUSY',
+    rule: `it holds ${inside.slice(0, 3).join(', ')}${inside.length > 3 ? ', …' : ''}`,
+    fix: 'remove those first, or end the guests in them; groups of dead guests: nestling gc',
+  });
 }
 
 function requirePlace(partition: string, host: CgroupHost): CgroupPlace {
   const place = placeOf(partitionPath(partition), host);
   if (place !== undefined) return place;
-  throw new CgroupError({
+  throw noSuchPartition(partition, 'group');
+}
+
+export function noSuchPartition(partition: string, what: 'group' | 'slice'): CgroupError {
+  return new CgroupError({
     operation: 'find partition',
     directory: partition,
     errno: 'ENOENT',
-    rule: 'there is no such group',
+    rule: `there is no such ${what}`,
     fix: `make it: nestling partition create ${partition}`,
   });
 }
 
-/** The group of that path wherever it exists. */
-function placeOf(path: string, host: CgroupHost): CgroupPlace | undefined {
+/** The group of that path wherever it exists; undefined: nowhere. */
+export function placeOf(path: string, host: CgroupHost): CgroupPlace | undefined {
   const v1: Record<string, string> = {};
   for (const { version, controllers, mountPoint } of host.hierarchies) {
     const directory = join(mountPoint, path);
@@ -139,16 +147,27 @@ function ownControllers(directory: string): string[] {
   });
 }
 
-function describe(place: CgroupPlace): PartitionInfo {
+/** How the groups of partitions are named. */
+export interface PartitionNaming {
+  /** Ending of the names of partitions within others. */
+  readonly suffix: '.partition' | '.slice';
+  /** What domain XML calls the group. */
+  readonly partitionOf: (path: string) => string;
+}
+
+const GROUP_NAMING: PartitionNaming = { suffix: '.partition', partitionOf: partitionOfPath };
+
+/** What is in a partition's group, and in those below. */
+export function describe(place: CgroupPlace, naming = GROUP_NAMING): PartitionInfo {
   const { devices: _devices, ...limits } = readTuning(place);
   const names = [...new Set(directoriesOf(place).flatMap(subdirectories))].toSorted();
   return {
-    partition: partitionOfPath(place.path),
+    partition: naming.partitionOf(place.path),
     path: place.path,
     limits,
     usage: readStats(place),
     guests: names.flatMap((name) => parseGuestGroup(`${place.path}/${name}`)?.name ?? []),
-    children: names.filter((name) => name.endsWith('.partition')).map((name) => describe(below(place, name))),
+    children: names.filter((name) => name.endsWith(naming.suffix)).map((name) => describe(below(place, name), naming)),
   };
 }
 

@@ -38,6 +38,16 @@ export interface PrepareOptions {
   readonly ownPids?: readonly number[] | undefined;
   /** Default: read from the group's `cgroup.procs`. */
   readonly residents?: readonly number[] | undefined;
+  /** Where several plans are made in a row; default: looked at anew. */
+  readonly parent?: GuestParent | undefined;
+}
+
+/** The group that gets guests, as it is now. */
+export interface GuestParent {
+  readonly directory: string;
+  readonly state: UnifiedState;
+  /** Controllers that it may hand down. */
+  readonly available: readonly string[];
 }
 
 export interface PreparePlan {
@@ -58,10 +68,7 @@ export function planPrepare(host: CgroupHost, options: PrepareOptions = {}): Pre
   const { unified } = host;
   if (hierarchy === undefined || unified === undefined || hierarchy.ownDirectory === undefined)
     return planWithoutV2(host);
-  const directory = guestParent(hierarchy);
-  const at = directory === hierarchy.ownDirectory ? unified : readState(directory);
-  const available =
-    directory === hierarchy.ownDirectory ? hierarchy.controllers : readWords(directory, 'cgroup.controllers');
+  const { directory, state: at, available } = options.parent ?? lookAtParent(hierarchy, unified);
   const wanted = CONTROLLERS.filter((name) => (options.controllers ?? CONTROLLERS).includes(name));
   const usable = wanted.filter((name) => available.includes(name));
   const missing =
@@ -72,6 +79,24 @@ export function planPrepare(host: CgroupHost, options: PrepareOptions = {}): Pre
   if (missing.length === 0) return { ...nothing, refusals: [] };
   if (!hierarchy.writable) return { ...nothing, refusals: [readOnlyError(hierarchy, directory)] };
   return planSteps(directory, at, missing, options);
+}
+
+/** What guests' groups will be made in; undefined without v2, or where the caller's group cannot be seen. */
+export function readGuestParent(host: CgroupHost): GuestParent | undefined {
+  const hierarchy = v2Hierarchy(host);
+  if (hierarchy?.ownDirectory === undefined || host.unified === undefined) return undefined;
+  return lookAtParent(hierarchy, host.unified);
+}
+
+/** Whether all of them are handed down already, so that there is nothing to prepare. */
+export function isPrepared({ state }: GuestParent, controllers: readonly string[]): boolean {
+  return state.type !== 'domain threaded' && controllers.every((name) => state.enabled.includes(name));
+}
+
+function lookAtParent(hierarchy: CgroupHierarchy, unified: UnifiedState): GuestParent {
+  const directory = guestParent(hierarchy);
+  if (directory === hierarchy.ownDirectory) return { directory, state: unified, available: hierarchy.controllers };
+  return { directory, state: readState(directory), available: readWords(directory, 'cgroup.controllers') };
 }
 
 /** What is switched off to get a group out of its threaded state is switched on again, memory and io before it. */

@@ -66,7 +66,8 @@ function isEmpty(directory: string): boolean {
 
 function ageMs(directory: string): number {
   const stats = statSync(directory, { throwIfNoEntry: false });
-  return stats === undefined ? -1 : Date.now() - stats.ctimeMs;
+  // Our clock has whole milliseconds; the file's more, so that it could be ahead.
+  return stats === undefined ? -1 : Date.now() - Math.floor(stats.ctimeMs);
 }
 
 /** Groups come and go while others look: one that is gone has nothing in it. */

@@ -2,11 +2,12 @@
 import { existsSync, readFileSync, readlinkSync, statSync } from 'node:fs';
 import { detectCgroups } from '../cgroup/detect.ts';
 import type { CgroupHost } from '../cgroup/host.ts';
+import { socketAnswers } from '../host/socket-answers.ts';
 import { readWhoAmI } from '../host/who-am-i.ts';
+import { ConfSyntaxError, parseConf } from '../model/conf-file.ts';
 import { lookUpProgram } from '../process/find-program.ts';
 import { runCommand } from '../process/run-command.ts';
 import { SERVICES, type Service } from './services.ts';
-import { socketAnswers } from './socket-answers.ts';
 
 export interface DeviceNode {
   readonly exists: boolean;
@@ -24,6 +25,8 @@ export interface IptablesFacts {
   readonly alternative6: string | undefined;
   readonly legacy: boolean;
   readonly nft: boolean;
+  /** Families that hold tables in this network namespace, each with their names. */
+  readonly tables: Readonly<Record<'legacy' | 'nft', readonly string[]>>;
 }
 
 export interface CiFacts {
@@ -47,6 +50,8 @@ export interface CiFacts {
   readonly answering: ReadonlySet<string>;
   /** What dead services have left below /run, by program. */
   readonly stale: ReadonlyMap<string, readonly string[]>;
+  /** `lock_manager` of libvirt's qemu.conf; undefined: none is set. */
+  readonly lockManager: string | undefined;
   readonly cgroups: CgroupHost;
 }
 
@@ -76,6 +81,7 @@ export async function readCiFacts(signal?: AbortSignal): Promise<CiFacts> {
     programs: new Set(PROGRAMS.filter((name) => lookUpProgram(name) !== undefined)),
     answering,
     stale: new Map(SERVICES.map((service) => [service.program, staleFiles(service, answering)])),
+    lockManager: readLockManager(read('/etc/libvirt/qemu.conf')),
     cgroups: detectCgroups(),
   };
 }
@@ -92,10 +98,12 @@ async function readIptables(signal: AbortSignal | undefined): Promise<IptablesFa
     const [command, ...words] = [...apart, `iptables-${family}`, '-t', 'nat', '-L', '-n'];
     return (await runCommand(command, words, options)).status === 0;
   };
-  const [version, legacy, nft] = await Promise.all([
+  const [version, legacy, nft, saved] = await Promise.all([
     runCommand('iptables', ['--version'], options),
     works('legacy'),
     works('nft'),
+    // Lists what there is; makes no table, unlike the legacy one, whose tables the kernel names.
+    runCommand('iptables-nft-save', [], options),
   ]);
   const { stdout, status } = version;
   return {
@@ -104,7 +112,30 @@ async function readIptables(signal: AbortSignal | undefined): Promise<IptablesFa
     alternative6: linkTarget('/etc/alternatives/ip6tables'),
     legacy,
     nft,
+    tables: {
+      legacy: read('/proc/net/ip_tables_names').split('\n').filter(Boolean),
+      nft: tablesWithRules(saved.stdout),
+    },
   };
+}
+
+/** Names of the tables that hold rules, in what `iptables-save` prints. */
+export function tablesWithRules(saved: string): string[] {
+  return saved
+    .split(/^\*/m)
+    .filter((part) => /^-A /m.test(part))
+    .flatMap((part) => /^\S+/.exec(part) ?? []);
+}
+
+/** Of libvirt's own configuration, which its own daemons refuse when it is wrong: then nothing is known. */
+export function readLockManager(text: string): string | undefined {
+  try {
+    const value = parseConf(text).findLast(({ key }) => key === 'lock_manager')?.value;
+    return typeof value === 'string' ? value : undefined;
+  } catch (error) {
+    if (error instanceof ConfSyntaxError) return undefined;
+    throw error;
+  }
 }
 
 async function readAnswering(): Promise<Set<string>> {

@@ -1,7 +1,7 @@
 /** What is planned for containers of many kinds, from facts that are given. */
 import { describe, expect, it } from 'vitest';
 import type { CgroupHost } from '../cgroup/host.ts';
-import type { CiFacts, DeviceNode } from './facts.ts';
+import { type CiFacts, type DeviceNode, readLockManager, tablesWithRules } from './facts.ts';
 import { type CiOptions, planCi } from './plan.ts';
 import { type CiStep, formatAction } from './step.ts';
 
@@ -43,10 +43,14 @@ const BARE: CiFacts = {
     alternative6: '/usr/sbin/ip6tables-nft',
     legacy: true,
     nft: true,
+    tables: { legacy: [], nft: [] },
   },
-  programs: new Set('dbus-daemon virtlogd libvirtd virsh groupadd useradd usermod update-alternatives'.split(' ')),
+  programs: new Set(
+    'dbus-daemon virtlogd virtlockd libvirtd virsh groupadd useradd usermod update-alternatives'.split(' '),
+  ),
   answering: new Set(),
   stale: new Map(),
+  lockManager: undefined,
   cgroups: V1,
 };
 const NOTHING: CiOptions = { kvm: false, firewall: false, services: false, cgroups: false, moveForeign: false };
@@ -158,6 +162,28 @@ describe('firewall', () => {
     expect(step(plan({ iptables: given }, { firewall: true }), 'firewall').refusal).toMatch(refusal);
   });
 
+  it.each([
+    ['nft', 'legacy'],
+    ['legacy', 'nft'],
+  ] as const)('%s while there are %s rules: told, and nobody touches them', (family, other) => {
+    const tables = { legacy: [], nft: [], [other]: ['nat', 'filter'] };
+    const firewall = step(plan({ iptables: { ...iptables, family, tables } }, { firewall: true }), 'firewall');
+    expect(firewall).toMatchObject({ done: true, actions: [] });
+    expect(firewall.note).toContain(`there are ${other} tables too (nat, filter)`);
+    expect(firewall.note).toContain(`iptables-${other}-save`);
+    // Its own tables are no news.
+    const own = { legacy: [], nft: [], [family]: ['nat'] };
+    expect(step(plan({ iptables: { ...iptables, family, tables: own } }, { firewall: true }), 'firewall').note).toBe(
+      undefined,
+    );
+  });
+
+  it('tables with rules are told from empty ones', () => {
+    const saved = '*filter\n:INPUT ACCEPT [0:0]\nCOMMIT\n*nat\n:OUTPUT ACCEPT [0:0]\n-A OUTPUT -j ACCEPT\nCOMMIT\n';
+    expect(tablesWithRules(saved)).toEqual(['nat']);
+    expect(tablesWithRules('')).toEqual([]);
+  });
+
   it('forwarding is switched on once', () => {
     expect(step(plan({}, { firewall: true }), 'ip-forward').done).toBe(false);
     expect(step(plan({ ipForward: true }, { firewall: true }), 'ip-forward').done).toBe(true);
@@ -176,6 +202,15 @@ describe('services', () => {
       'service-virtlogd',
       'service-libvirtd',
     ]);
+  });
+
+  it('have virtlockd among them only where the configuration names it, before the daemon that asks it', () => {
+    const ids = plan({ lockManager: 'lockd' }, { services: true }).map(({ id }) => id);
+    expect(ids.slice(-3)).toEqual(['service-virtlogd', 'service-virtlockd', 'service-libvirtd']);
+    expect(plan({ lockManager: 'sanlock' }, { services: true }).map(({ id }) => id)).not.toContain('service-virtlockd');
+    expect(readLockManager('#lock_manager = "lockd"\nmax_files = 10\n')).toBeUndefined();
+    expect(readLockManager('lock_manager = "lockd"\n')).toBe('lockd');
+    expect(readLockManager('lock_manager = [\n')).toBeUndefined();
   });
 
   it('clear away what dead ones left, and only that', () => {

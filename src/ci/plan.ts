@@ -131,7 +131,7 @@ function isOpen({ mode, gid }: DeviceNode, group: number | undefined): boolean {
 }
 
 function planFirewall({ iptables, programs }: CiFacts): CiStep {
-  const { family, alternative, alternative6, legacy, nft } = iptables;
+  const { family, alternative, alternative6, legacy, nft, tables } = iptables;
   const base = {
     id: 'firewall',
     title: 'iptables of the family that the kernel has',
@@ -144,7 +144,8 @@ function planFirewall({ iptables, programs }: CiFacts): CiStep {
     const refusal = 'iptables is not installed: apt-get install iptables (only virtual networks need it)';
     return { ...base, refusal };
   }
-  if (family === 'legacy' ? legacy : nft) return { ...base, title: `iptables (${family})`, done: true };
+  if (family === 'legacy' ? legacy : nft)
+    return { ...base, title: `iptables (${family})`, done: true, ...bothFamilies(family, tables) };
   const wanted = nft ? 'nft' : legacy ? 'legacy' : undefined;
   if (wanted === undefined) {
     const refusal =
@@ -160,8 +161,19 @@ function planFirewall({ iptables, programs }: CiFacts): CiStep {
   return {
     ...base,
     title: `iptables (${wanted} instead of ${family}, which this kernel refuses)`,
+    ...bothFamilies(wanted, tables),
     actions: [set('iptables', `/usr/sbin/iptables-${wanted}`), ...other6],
     undo: [set('iptables', alternative), ...(alternative6 === undefined ? [] : [set('ip6tables', alternative6)])],
+  };
+}
+
+/** Rules of the other family stay in force, and no listing of this one shows them. Whose they are is not known: they are left alone. */
+function bothFamilies(family: 'legacy' | 'nft', tables: CiFacts['iptables']['tables']): { note?: string } {
+  const other = family === 'nft' ? 'legacy' : 'nft';
+  if (tables[other].length === 0) return {};
+  const names = tables[other].join(', ');
+  return {
+    note: `there are ${other} tables too (${names}): a packet must pass both, so that guests lose their network without a message where those drop it; iptables-${other}-save shows them, update-alternatives --set iptables /usr/sbin/iptables-${other} has all in that family`,
   };
 }
 

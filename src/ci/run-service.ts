@@ -3,9 +3,9 @@ import { spawn } from 'node:child_process';
 import { closeSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { socketAnswers } from '../host/socket-answers.ts';
 import { isAlive, type ProcessIdentity, readIdentity } from '../process/proc.ts';
 import { runCommand } from '../process/run-command.ts';
-import { socketAnswers } from './socket-answers.ts';
 import type { CiAction } from './step.ts';
 
 /** A daemon that has not made its socket by then never will. */

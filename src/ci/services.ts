@@ -46,6 +46,18 @@ const FOUNDATION: readonly Service[] = [
   },
 ];
 
+/** Where qemu.conf says `lock_manager = "lockd"`; no guest starts without it then. */
+const LOCKS: Service = {
+  program: 'virtlockd',
+  socket: '/run/libvirt/virtlockd-sock',
+  leftovers: ['/run/libvirt/virtlockd-admin-sock'],
+  pidFile: '/run/virtlockd.pid',
+  before: [],
+  args: [],
+  package: 'libvirt-daemon-system',
+  why: 'qemu.conf has lock_manager = "lockd": it keeps two guests from one image',
+};
+
 const MONOLITH: Service = {
   program: 'libvirtd',
   socket: '/run/libvirt/libvirt-sock',
@@ -72,12 +84,13 @@ const MODULAR: readonly Service[] = ['virtnetworkd', 'virtstoraged', 'virtqemud'
 }));
 
 /** All that may be started somewhere: what is asked about when facts are read. */
-export const SERVICES: readonly Service[] = [...FOUNDATION, MONOLITH, ...MODULAR];
+export const SERVICES: readonly Service[] = [...FOUNDATION, LOCKS, MONOLITH, ...MODULAR];
 
 /** In order. Where libvirtd is not installed and its modular successors are, these. */
-export function planServices({ programs, answering, stale }: CiFacts): CiStep[] {
+export function planServices({ programs, answering, stale, lockManager }: CiFacts): CiStep[] {
   const isModular = !programs.has('libvirtd') && programs.has('virtqemud');
-  const wanted = [...FOUNDATION, ...(isModular ? MODULAR : [MONOLITH])];
+  const locks = lockManager === 'lockd' ? [LOCKS] : [];
+  const wanted = [...FOUNDATION, ...locks, ...(isModular ? MODULAR : [MONOLITH])];
   return wanted
     .filter(({ program, optional }) => optional !== true || programs.has(program))
     .map((service): CiStep => {

@@ -36,6 +36,8 @@ export interface CiStep {
   readonly undo: readonly CiAction[];
   /** Why it cannot be done. */
   readonly refusal?: string | undefined;
+  /** What the user should know though the step is done, or will be. */
+  readonly note?: string | undefined;
   /** What to do when one of its actions fails. */
   readonly fix?: string | undefined;
 }

@@ -22,7 +22,8 @@ What prepare does (unless some are named: all but services, as far as it applies
       --kvm                groups kvm and libvirt, /dev/kvm and /dev/net/tun with their modes
       --firewall           the iptables that the kernel has (legacy or nft), and IP forwarding
       --cgroups[=move]     controllers for child groups on cgroup v2; 'move' moves processes of other programs too
-      --services           dbus-daemon, virtlogd and libvirtd (or virtqemud), in order, for those who use real libvirt
+      --services           dbus-daemon, virtlogd, virtlockd where qemu.conf has it, and libvirtd (or virtqemud), in order,
+                           for those who use real libvirt
       --daemon WHICH       which daemon --services starts: libvirt
 
       --user USER          who will run guests: gets into the groups
@@ -141,10 +142,11 @@ function optionsOf(values: Values): CiOptions {
   };
 }
 
-function formatStep({ title, why, done, refusal, actions }: CiStep): string {
-  if (done) return `${title}: already\n`;
-  if (refusal !== undefined) return `${title}: not done: ${refusal}\n`;
-  return `${title}   (${why})\n${indent(actions.map((action) => `${formatAction(action)}\n`).join(''))}`;
+function formatStep({ title, why, done, refusal, actions, note }: CiStep): string {
+  const more = note === undefined ? '' : `  note: ${note}\n`;
+  if (done) return `${title}: already\n${more}`;
+  if (refusal !== undefined) return `${title}: not done: ${refusal}\n${more}`;
+  return `${title}   (${why})\n${indent(actions.map((action) => `${formatAction(action)}\n`).join(''))}${more}`;
 }
 
 function indent(text: string): string {

@@ -1,4 +1,5 @@
 /** `nestling daemon`: serves guests that outlive it to libvirt's clients. */
+import { activatedSockets } from '../daemon/activated-sockets.ts';
 import { Daemon, type DaemonOptions } from '../daemon/daemon.ts';
 import { setSaslUser } from '../daemon/sasl-users.ts';
 import { type DaemonSettings, DEFAULT_DAEMON_SETTINGS } from '../daemon/settings.ts';
@@ -16,9 +17,11 @@ Options:
       --state-dir DIR    keep everything below DIR, sockets in DIR/run
       --config FILE      settings in libvirtd.conf's format; default /etc/nestling/daemon.conf
       --listen-tls       listen on TLS too (port 16514, or tls_port)
-      --listen-tcp       listen on plain TCP too, with SASL (port 16509, or tcp_port)
+      --listen-tcp       listen on plain TCP too, with SASL (port 16509, or tcp_port); virsh sends no password where nothing is
+                         encrypted: for it use --listen-tls with auth_tls = "sasl"
       --pid-file PATH    default /run/libvirtd.pid
       --timeout SECONDS  end when nobody has been connected for so long and no guest runs
+  -d, --daemon           in the background: returns once it serves
       --no-autostart     start no domain by itself
       --set-user NAME    add a SASL user, or change its password (read from standard input), and end
   -h, --help             this text
@@ -38,6 +41,7 @@ export async function main(args: string[]): Promise<number> {
     'listen-tcp': { type: 'boolean' },
     'pid-file': { type: 'string' },
     timeout: { type: 'string' },
+    daemon: { type: 'boolean', short: 'd' },
     'no-autostart': { type: 'boolean' },
     'set-user': { type: 'string' },
     help: { type: 'boolean', short: 'h' },
@@ -53,7 +57,12 @@ export async function main(args: string[]): Promise<number> {
   const stateDir = values['state-dir'];
   if (stateDir?.startsWith('/') === false)
     throw new UsageError(`--state-dir takes an absolute path, not '${stateDir}'`);
+  const timeoutS = seconds(values.timeout);
   const isSession = values.session === true || (values.system !== true && process.geteuid?.() !== 0);
+  if (values.daemon === true) {
+    const { startInBackground } = await import('./daemon-background.ts');
+    return await startInBackground({ mode: isSession ? 'session' : 'system', stateDir });
+  }
   return await serve(
     {
       mode: isSession ? 'session' : 'system',
@@ -62,28 +71,27 @@ export async function main(args: string[]): Promise<number> {
       configFile: values.config,
       pidFile: values['pid-file'],
       settings: switches(values['listen-tls'], values['listen-tcp']),
-      listenFds: activatedFds(),
+      activated: activatedSockets(process.env),
       autostart: values['no-autostart'] !== true,
       onNote: (note) => process.stderr.write(`nestling daemon: ${note}\n`),
     },
-    seconds(values.timeout),
+    timeoutS,
   );
 }
 
 async function serve(options: DaemonOptions, timeoutS: number | undefined): Promise<number> {
   const daemon = await Daemon.start(options);
   process.stderr.write(`nestling daemon: listening on ${daemon.addresses.join(', ')}\n`);
+  (await import('./daemon-background.ts')).sayReady();
   await notifySystemd('READY=1');
   const stopped = new Promise<void>((resolve) => {
     for (const name of ['SIGTERM', 'SIGINT'] as const) process.once(name, () => resolve());
     if (timeoutS !== undefined) endWhenIdle(daemon, timeoutS, resolve);
   });
   process.on('SIGHUP', () => {
-    try {
-      daemon.reload();
-    } catch (error) {
+    daemon.reload().catch((error: unknown) => {
       options.onNote(`the configuration stays as it was: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    });
   });
   await stopped;
   await notifySystemd('STOPPING=1');
@@ -91,12 +99,14 @@ async function serve(options: DaemonOptions, timeoutS: number | undefined): Prom
   return 0;
 }
 
-/** A client that comes meanwhile starts the wait anew. */
+/** A client that comes meanwhile, or a guest, starts the wait anew. */
 function endWhenIdle(daemon: Daemon, timeoutS: number, end: () => void): void {
   let timer: NodeJS.Timeout | undefined;
   const wait = (): void => {
     clearTimeout(timer);
-    timer = setTimeout(() => (daemon.server.clients.length === 0 ? end() : wait()), timeoutS * 1000);
+    timer = setTimeout(() => {
+      daemon.isIdle().then((isIdle) => (isIdle ? end() : wait()), wait);
+    }, timeoutS * 1000);
   };
   daemon.server.onIdle(wait);
   wait();
@@ -104,13 +114,6 @@ function endWhenIdle(daemon: Daemon, timeoutS: number, end: () => void): void {
 
 function switches(tls: boolean | undefined, tcp: boolean | undefined): Partial<DaemonSettings> {
   return { ...(tls === true ? { listenTls: true } : {}), ...(tcp === true ? { listenTcp: true } : {}) };
-}
-
-/** Sockets that systemd, or whoever started us, has opened: from descriptor 3 on. */
-function activatedFds(): number[] {
-  const { LISTEN_FDS: count, LISTEN_PID: pid } = process.env;
-  if (count === undefined || pid === undefined || Number(pid) !== process.pid) return [];
-  return Array.from({ length: Number(count) || 0 }, (_, index) => 3 + index);
 }
 
 /** Type=notify services: told and forgotten; a service manager that does not listen keeps nobody from serving. */

@@ -5,8 +5,10 @@ import { userInfo } from 'node:os';
 import { type DoctorHost, type Finding, realHost } from '../doctor/finding.ts';
 import { checkHost } from '../doctor/host-checks.ts';
 import { explain, nearestSymptom } from '../doctor/knowledge.ts';
+import { type Mended, mendFindings } from '../doctor/mend.ts';
 import { formatFindings, formatSummary } from '../doctor/report.ts';
 import { findProgram } from '../process/find-program.ts';
+import { runCommand } from '../process/run-command.ts';
 import { VERSION } from '../version.ts';
 import { displayName, InputError, parseChoice, parseOptions, readInput, UsageError } from './usage.ts';
 
@@ -23,7 +25,8 @@ One line for each check; below warnings and failures, why it matters and the com
       --no-start       plans the guest, but does not start QEMU
       --no-host        only the guest
   -q, --quiet          only warnings and failures
-      --fix            mends what is safe: missing device nodes of a container; prints each command
+      --fix            mends what is safe, and tells what was, what it runs and what is now: kernel modules, device
+                       nodes, missing folders, sockets and pid files of dead daemons (as root); all else is printed
       --json           as JSON
   -h, --help           this text
 
@@ -42,6 +45,9 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
 } as const;
 
+/** Loading a module waits for its hardware. */
+const MEND_TIMEOUT_MS = 30_000;
+
 type Values = ReturnType<typeof parseOptions<typeof OPTIONS>>['values'];
 
 export async function main(args: string[]): Promise<number> {
@@ -54,13 +60,27 @@ export async function main(args: string[]): Promise<number> {
   if (values.explain !== undefined) return await explainText(values.explain, values);
   if (values.user !== undefined) return await runAsUser(values.user, args, positionals[0]);
   const host = realHost();
-  const findings = values['no-host'] === true ? [] : await checkHost(host);
+  const found = values['no-host'] === true ? [] : await checkHost(host);
+  const { findings: ofHost, mended } =
+    values.fix === true ? await mend(host, found) : { findings: found, mended: [] as readonly string[] };
+  const findings = [...ofHost];
   const [path] = positionals;
   if (path !== undefined) findings.push(...(await checkDefinition(host, path, values)));
   else if (values['no-host'] === true) throw new UsageError('--no-host needs a definition');
-  const mended = values.fix === true ? mend(findings) : [];
   report(findings, mended, values);
-  return findings.some(({ verdict, id }) => verdict === 'fail' && !mended.includes(id)) ? 1 : 0;
+  return findings.some(({ verdict }) => verdict === 'fail') ? 1 : 0;
+}
+
+/** Runs what is safe, and looks again. */
+async function mend(host: DoctorHost, found: readonly Finding[]): Promise<Mended> {
+  return await mendFindings(found, {
+    run: async (command) => {
+      const { status, stderr, error } = await runCommand('sh', ['-c', command], { timeout: MEND_TIMEOUT_MS });
+      return status === 0 ? undefined : stderr.trim() || (error?.message ?? `exit ${status}`);
+    },
+    recheck: async () => await checkHost(host),
+    say: (line) => void process.stderr.write(`nestling doctor: ${line}\n`),
+  });
 }
 
 async function checkDefinition(host: DoctorHost, path: string, values: Values): Promise<Finding[]> {
@@ -88,15 +108,6 @@ function report(findings: readonly Finding[], mended: readonly string[], values:
   const shown = values.quiet === true ? findings.filter(({ verdict }) => verdict !== 'pass') : findings;
   process.stdout.write(formatFindings(shown, { colour }));
   process.stdout.write(formatSummary(findings));
-}
-
-/** Runs what is safe. @returns the checks whose commands succeeded */
-function mend(findings: readonly Finding[]): string[] {
-  return findings.flatMap(({ id, fix, verdict }) => {
-    if (verdict === 'pass' || fix?.safe !== true) return [];
-    process.stderr.write(`nestling doctor: ${fix.command}\n`);
-    return spawnSync('sh', ['-c', fix.command], { stdio: ['ignore', 2, 2] }).status === 0 ? [id] : [];
-  });
 }
 
 /** The same command as somebody else, who need not be able to read the definition. */

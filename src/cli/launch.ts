@@ -1,5 +1,5 @@
 /**
- * What the `nestling` executable runs first: compiles the command's bundle with V8's code cache from an earlier run, which
+ * What the `nestling` executable runs first: compiles a bundle of the command with V8's code cache from an earlier run, which
  * halves the time to `main`. Knows nothing of the command. Without a usable cache everything works, only later.
  */
 import { readFileSync } from 'node:fs';
@@ -7,20 +7,22 @@ import { join } from 'node:path';
 import { Script } from 'node:vm';
 import { readCodeCache, writeCodeCache } from './code-cache.ts';
 
-/** Hash of the bundle, set by the build: a cache made of another bundle is never tried. */
-declare const NESTLING_BUNDLE_HASH: string;
+/** Hashes of the bundles, set by the build: a cache made of another bundle is never tried. */
+declare const NESTLING_BUNDLE_HASHES: Readonly<Record<'cli-main' | 'cli-run', string>>;
 
-const file = join(__dirname, 'cli-main.cjs');
-// Each subcommand compiles other functions, so each has a cache of its own.
-const key = `${NESTLING_BUNDLE_HASH}-${(process.argv[2] ?? '').replace(/[^a-z-]/g, '').slice(0, 20)}`;
+// Guests are to start soon: `run` has a bundle with no more than it needs, unless it is to let others in.
+const isRun = process.argv[2] === 'run' && !process.argv.some((word) => word.startsWith('--listen'));
+const bundle = isRun ? 'cli-run' : 'cli-main';
+const file = join(__dirname, `${bundle}.cjs`);
+// Each subcommand compiles other functions, so each has a cache of its own; so has a run that only plans.
+const subcommand = (process.argv[2] ?? '').replace(/[^a-z-]/g, '').slice(0, 20);
+const key = `${NESTLING_BUNDLE_HASHES[bundle]}-${subcommand}${process.argv.includes('--dry-run') ? '-dry' : ''}`;
 const cachedData = readCodeCache(key);
-const script = new Script(
-  `(function (exports, require, module, __filename, __dirname) {${readFileSync(file, 'utf8')}\n})`,
-  {
-    filename: file,
-    ...(cachedData === undefined ? {} : { cachedData }),
-  },
-);
+// The bundle is ASCII, which is read as Latin-1 without looking at each byte.
+const script = new Script(readFileSync(file, 'latin1'), {
+  filename: file,
+  ...(cachedData === undefined ? {} : { cachedData }),
+});
 if (cachedData === undefined || script.cachedDataRejected === true) {
   // At the end, when the functions that this subcommand needs have been compiled.
   process.once('exit', () => writeCodeCache(key, script.createCachedData()));

@@ -1,25 +1,18 @@
 /** `nestling partition`: the groups that guests share limits in, made, limited, shown and removed. */
-import { formatActions } from '../cgroup/apply.ts';
 import { MEMORY_UNLIMITED_KIB } from '../cgroup/controllers.ts';
 import { formatList, parseList } from '../cgroup/files.ts';
-import {
-  createPartition,
-  listPartitions,
-  type PartitionInfo,
-  type PartitionLimits,
-  planPartition,
-  readPartition,
-  removePartition,
-  setPartition,
-} from '../cgroup/partition.ts';
+import type { PartitionInfo, PartitionLimits } from '../cgroup/partition.ts';
+import { openPartitions, type PartitionStore } from '../cgroup/partition-store.ts';
 import { onePositional, parseOptions, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling partition create|set PARTITION [LIMITS] [--dry-run]
        nestling partition list|tree [PARTITION] [--json]
        nestling partition rm PARTITION...
 
-Partitions are cgroups that guests share limits in. A definition names one:
+Partitions are cgroups that guests share limits in; where systemd runs they are its slices
+(/machine/testing is machine-testing.slice). A definition names one:
 <resource><partition>/production</partition></resource>.
+They stay until they are removed, or the host restarts.
 
   create   makes a partition and the ones above it
   set      changes limits of one
@@ -42,7 +35,7 @@ Limits (0 or "none" lifts one):
       --json      as JSON
   -h, --help      this text
 
-Exit status: 0 done; 1 the kernel refused (the message says why); 2 wrong usage.
+Exit status: 0 done; 1 the kernel or systemd refused (the message says why); 2 wrong usage.
 `;
 
 const OPTIONS = {
@@ -69,53 +62,55 @@ export async function main(args: string[]): Promise<number> {
     process.stdout.write(HELP);
     return 0;
   }
-  switch (command) {
-    case 'create':
-      return create(onePositional(names, 'the partition'), values);
-    case 'set':
-      return set(onePositional(names, 'the partition'), values);
-    case 'list':
-    case 'tree':
-      return show(command, names, values);
-    case 'rm':
-      return await remove(names);
-    case undefined:
-      throw new UsageError('create, set, list, tree or rm is missing');
-    default:
-      throw new UsageError(`there is no 'partition ${command}'`);
-  }
+  if (command === undefined) throw new UsageError('create, set, list, tree or rm is missing');
+  const run = COMMANDS[command];
+  if (run === undefined) throw new UsageError(`there is no 'partition ${command}'`);
+  const limits = limitsOf(values);
+  if (command === 'set' && Object.keys(limits).length === 0) throw new UsageError('set takes at least one limit');
+  if (command === 'rm' && names.length === 0) throw new UsageError('the partition is missing');
+  const given = ['create', 'set'].includes(command) ? [onePositional(names, 'the partition')] : names;
+  await using partitions = await openPartitions();
+  await run({ partitions, names: given.map(named), values, limits });
+  return 0;
 }
 
-function create(partition: string, values: Values): number {
-  const limits = limitsOf(values);
-  const path = named(partition);
-  const { actions, notes } = values['dry-run'] === true ? planPartition(path, limits) : createPartition(path, limits);
+interface Request {
+  readonly partitions: PartitionStore;
+  readonly names: readonly string[];
+  readonly values: Values;
+  readonly limits: PartitionLimits;
+}
+
+const COMMANDS: Readonly<Record<string, (request: Request) => Promise<void>>> = {
+  create: async ({ partitions, names: [name = ''], values, limits }) => {
+    if (values['dry-run'] === true) return printPlan(await partitions.planCreate(name, limits));
+    printNotes(await partitions.create(name, limits));
+  },
+  set: async ({ partitions, names: [name = ''], values, limits }) => {
+    if (values['dry-run'] === true) return printPlan(await partitions.planSet(name, limits));
+    await partitions.set(name, limits);
+  },
+  list: async (request) => await show(request, formatNames),
+  tree: async (request) => await show(request, formatTree),
+  rm: async ({ partitions, names }) => {
+    for (const name of names) await partitions.remove(name);
+  },
+};
+
+async function show({ partitions, names, values }: Request, format: (info: PartitionInfo) => string): Promise<void> {
+  const found =
+    names.length === 0 ? await partitions.list() : await Promise.all(names.map((name) => partitions.read(name)));
+  if (values.json === true) process.stdout.write(`${JSON.stringify(found, jsonValue, 2)}\n`);
+  else process.stdout.write(found.map((partition) => format(partition)).join(''));
+}
+
+function printPlan({ script, notes }: { script: string; notes: readonly string[] }): void {
+  printNotes(notes);
+  process.stdout.write(script);
+}
+
+function printNotes(notes: readonly string[]): void {
   for (const note of notes) process.stderr.write(`nestling partition: ${note}\n`);
-  if (values['dry-run'] === true) process.stdout.write(formatActions(actions));
-  return 0;
-}
-
-function set(partition: string, values: Values): number {
-  const limits = limitsOf(values);
-  if (Object.keys(limits).length === 0) throw new UsageError('set takes at least one limit');
-  if (values['dry-run'] === true) process.stdout.write(formatActions(planPartition(named(partition), limits).actions));
-  else setPartition(named(partition), limits);
-  return 0;
-}
-
-function show(command: 'list' | 'tree', names: readonly string[], values: Values): number {
-  const partitions = names.length === 0 ? listPartitions() : names.map((name) => readPartition(named(name)));
-  if (values.json === true) process.stdout.write(`${JSON.stringify(partitions, jsonValue, 2)}\n`);
-  else
-    for (const partition of partitions)
-      process.stdout.write(command === 'list' ? formatNames(partition) : formatTree(partition));
-  return 0;
-}
-
-async function remove(names: readonly string[]): Promise<number> {
-  if (names.length === 0) throw new UsageError('the partition is missing');
-  for (const name of names) await removePartition(named(name));
-  return 0;
 }
 
 /** A name is taken for a path from the top. */

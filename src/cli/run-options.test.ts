@@ -55,6 +55,7 @@ describe('ours', () => {
       timeline: false,
       dryRun: false,
       graceful: false,
+      listen: undefined,
     });
   });
 

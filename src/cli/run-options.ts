@@ -18,6 +18,8 @@ export interface RunOptions {
   readonly timeline: boolean;
   readonly dryRun: boolean;
   readonly graceful: boolean;
+  /** Socket for libvirt's clients. */
+  readonly listen: string | undefined;
 }
 
 export const RUN_HELP = `Usage: nestling run [OPTIONS] GUEST-XML
@@ -33,6 +35,7 @@ Options:
       --timeout TIME         end the guest after TIME (30s, 5m, 1h); exit status 124
       --graceful             on the first Ctrl-C, SIGTERM or SIGHUP ask the guest to power down; the second ends it
       --set-name NAME        run the guest under another name
+      --listen PATH          let libvirt's clients in: virsh -c 'qemu+unix:///system?socket=PATH' list
       --json                 events as JSON lines on standard output; with --dry-run the plan
       --dry-run              print the launch plan; start nothing, make nothing
       --timeline             at the end, print on standard error when what happened, in milliseconds
@@ -62,6 +65,7 @@ export function parseRunOptions(args: string[]): RunOptions | 'help' | 'version'
     timeline: { type: 'boolean' },
     'dry-run': { type: 'boolean' },
     graceful: { type: 'boolean' },
+    listen: { type: 'string' },
   });
   if (values.help === true) return 'help';
   if (values.version === true) return 'version';
@@ -81,12 +85,19 @@ export function parseRunOptions(args: string[]): RunOptions | 'help' | 'version'
     timeline: values.timeline === true,
     dryRun: values['dry-run'] === true,
     graceful: values.graceful === true,
+    listen: values.listen === undefined ? undefined : parseListen(values.listen),
   };
 }
 
 /** A root that is kept is named as any file is: from the working directory. */
 function parseRoot(text: string): string {
   if (text === '') throw new UsageError('--root takes a directory');
+  return resolve(text);
+}
+
+/** Clients name it by its whole path. */
+function parseListen(text: string): string {
+  if (text === '') throw new UsageError('--listen takes the path of a socket');
   return resolve(text);
 }
 

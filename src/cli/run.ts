@@ -67,6 +67,10 @@ async function open(options: RunOptions, report: RunReport): Promise<Connection>
   const connection = await connect(uri, wishes);
   try {
     for (const { xml, value } of secrets) await connection.defineSecret(xml, value);
+    if (options.listen !== undefined) {
+      await connection.serve(options.listen);
+      report.note(`virsh -c 'qemu+unix:///system?socket=${options.listen}' reaches this guest`);
+    }
     return connection;
   } catch (error) {
     await connection.close();

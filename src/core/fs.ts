@@ -4,9 +4,10 @@
  */
 
 // Through node:fs, which loads its promises at their first use: none is needed before QEMU is started.
-import { promises as fs, type Stats } from 'node:fs';
+import { closeSync, promises as fs, fsync, openSync, renameSync, rmSync, type Stats, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, normalize, resolve } from 'node:path';
+import { promisify } from 'node:util';
 import { randomHex } from './random.ts';
 
 /** `sun_path` of unix(7) is 108 bytes with its final NUL. */
@@ -43,17 +44,18 @@ export async function writeFileAtomic(
 ): Promise<void> {
   const folder = dirname(path);
   const temporary = join(folder, `.nestling-${randomHex(6)}.tmp`);
-  const file = await fs.open(temporary, 'wx', mode);
+  // Only what waits for the disk is left to other threads: all the rest is faster than the way there.
+  const file = openSync(temporary, 'wx', mode);
   try {
     try {
-      await file.writeFile(data);
-      if (sync) await file.sync();
+      writeFileSync(file, data);
+      if (sync) await syncFile(file);
     } finally {
-      await file.close();
+      closeSync(file);
     }
-    await fs.rename(temporary, path);
+    renameSync(temporary, path);
   } catch (error) {
-    await fs.rm(temporary, { force: true });
+    rmSync(temporary, { force: true });
     throw error;
   }
   if (sync) await syncFolder(folder);
@@ -61,13 +63,15 @@ export async function writeFileAtomic(
 
 /** Without it the rename itself may be lost with the power. */
 async function syncFolder(folder: string): Promise<void> {
-  const handle = await fs.open(folder, 'r');
+  const handle = openSync(folder, 'r');
   try {
-    await handle.sync();
+    await syncFile(handle);
   } finally {
-    await handle.close();
+    closeSync(handle);
   }
 }
+
+const syncFile = promisify(fsync);
 
 export interface RemoveTreeOptions {
   /** Only what lies strictly below is removed. */

@@ -60,6 +60,7 @@ export const LOG_SOURCES = [
   'util.event',
   'util.file',
   'util.firewall',
+  'util.hook',
   'util.netdev',
   'util.object',
   'util.process',

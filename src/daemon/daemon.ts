@@ -11,6 +11,7 @@ import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
 import { LogSource } from '../core/log-source.ts';
 import type { Driver } from '../driver/driver.ts';
 import { QemuDriver } from '../driver/qemu/runtime/qemu-driver.ts';
+import { HookScripts } from '../process/hook-scripts.ts';
 import {
   type ListenerAdmission,
   listenFd,
@@ -21,6 +22,7 @@ import {
   type SaslUsers,
 } from '../rpc/server/index.ts';
 import { VERSION } from '../version.ts';
+import type { ActivatedSocket } from './activated-sockets.ts';
 import { removePidFile, writePidFile } from './pid-file.ts';
 import { readSaslUsers } from './sasl-users.ts';
 import { type DaemonSettings, DEFAULT_DAEMON_SETTINGS, parseDaemonSettings } from './settings.ts';
@@ -39,7 +41,7 @@ export interface DaemonOptions {
   /** Over what the configuration says. */
   readonly settings?: Partial<DaemonSettings>;
   /** Listening sockets that we were started with (LISTEN_FDS). */
-  readonly listenFds?: readonly number[];
+  readonly activated?: readonly ActivatedSocket[];
   readonly autostart?: boolean;
   /** What the administrator should know and nobody asked for. */
   readonly onNote: (note: string) => void;
@@ -50,11 +52,20 @@ export class Daemon implements AsyncDisposable {
   /** Where it listens. */
   readonly addresses: string[] = [];
   readonly #options: DaemonOptions;
+  readonly #hooks: HookScripts;
+  readonly #driver: Driver;
   readonly #stack: DisposalStack;
   #settings: DaemonSettings;
 
-  private constructor(options: DaemonOptions, settings: DaemonSettings, driver: Driver, stack: DisposalStack) {
+  private constructor(
+    options: DaemonOptions,
+    settings: DaemonSettings,
+    { driver, hooks }: { driver: Driver; hooks: HookScripts },
+    stack: DisposalStack,
+  ) {
     this.#options = options;
+    this.#hooks = hooks;
+    this.#driver = driver;
     this.#settings = settings;
     this.#stack = stack;
     const logged = loggedDriver(driver);
@@ -67,22 +78,27 @@ export class Daemon implements AsyncDisposable {
   static async start(options: DaemonOptions): Promise<Daemon> {
     const settings = { ...DEFAULT_DAEMON_SETTINGS, ...readSettings(options), ...options.settings };
     const stack = new DisposalStack();
+    const hooks = new HookScripts(hookDirs(options));
     try {
+      await openLogOf(settings, stack, options.onNote);
       const driver = stack.use(
         await QemuDriver.openDaemon({
           mode: options.mode,
           stateDir: options.stateDir,
           version: VERSION,
+          hooks,
           onNote: options.onNote,
         }),
       );
-      const daemon = new Daemon(options, settings, driver, stack);
+      const daemon = new Daemon(options, settings, { driver, hooks }, stack);
       await daemon.#listen();
       const pidFile = options.pidFile ?? defaultPidFile(options);
       if (pidFile !== undefined) {
         writePidFile(pidFile);
         stack.defer(() => removePidFile(pidFile));
       }
+      await hooks.run({ driver: 'daemon', operation: 'start', extra: 'start' });
+      stack.defer(() => hooks.tell({ driver: 'daemon', operation: 'shutdown', extra: 'shutdown' }));
       if (options.autostart !== false) await driver.autostartAll(options.onNote);
       log.info('start', () => `listening on ${daemon.addresses.join(', ')}`);
       return daemon;
@@ -93,10 +109,16 @@ export class Daemon implements AsyncDisposable {
   }
 
   /** Reads the configuration anew: limits count at once for new clients, sockets stay as they are. */
-  reload(): void {
+  async reload(): Promise<void> {
     this.#settings = { ...DEFAULT_DAEMON_SETTINGS, ...readSettings(this.#options), ...this.#options.settings };
     this.server.setLimits(limitsOf(this.#settings));
+    await this.#hooks.tell({ driver: 'daemon', operation: 'reload', subOperation: 'begin', extra: 'SIGHUP' });
     log.info('reload', () => 'the configuration was read anew');
+  }
+
+  /** Nobody is connected, and no guest runs. */
+  async isIdle(): Promise<boolean> {
+    return this.server.clients.length === 0 && (await this.#driver.listDomains({ active: true })).length === 0;
   }
 
   /** Stops listening and lets go of the guests, which run on. */
@@ -105,9 +127,13 @@ export class Daemon implements AsyncDisposable {
   }
 
   async #listen(): Promise<void> {
-    const fds = this.#options.listenFds ?? [];
-    if (fds.length > 0) {
-      for (const fd of fds) this.#add(await listenFd(this.server, fd, this.#admission(this.#settings.authUnixRw)));
+    const activated = this.#options.activated ?? [];
+    if (activated.length > 0) {
+      for (const { fd, kind, readOnly } of activated) {
+        const { authUnixRo, authUnixRw, authTcp } = this.#settings;
+        const auth = kind === 'tcp' ? authTcp : readOnly ? authUnixRo : authUnixRw;
+        this.#add(await listenFd(this.server, fd, { readOnly, ...this.#admission(auth) }));
+      }
       return;
     }
     await this.#listenUnix();
@@ -195,6 +221,24 @@ export function defaultSocketDir(mode: 'system' | 'session'): string {
   const runtimeDir = process.env['XDG_RUNTIME_DIR'];
   if (runtimeDir !== undefined && runtimeDir !== '') return `${runtimeDir}/libvirt`;
   return `${process.env['XDG_CACHE_HOME'] ?? `${userInfo().homedir}/.cache`}/libvirt`;
+}
+
+/** The configuration counts where neither options nor the environment say anything. */
+async function openLogOf(
+  { logLevel: level, logFilters: filters, logOutputs: outputs }: DaemonSettings,
+  stack: DisposalStack,
+  onNote: (note: string) => void,
+): Promise<void> {
+  const isWanted = level !== undefined || filters !== undefined || outputs !== undefined;
+  if (!isWanted || log.enabled) return;
+  const { openLog } = await import('../log/open.ts');
+  const opened = stack.use(await openLog({}, VERSION, { env: {}, config: { level, filters, outputs } }));
+  opened?.warnings.forEach(onNote);
+}
+
+/** libvirt's folder and ours; a daemon with a state of its own has hooks of its own. */
+function hookDirs({ stateDir }: DaemonOptions): string[] {
+  return stateDir === undefined ? ['/etc/libvirt/hooks', '/etc/nestling/hooks'] : [join(stateDir, 'etc', 'hooks')];
 }
 
 /** A daemon with a state of its own has no place among the host's. */

@@ -140,6 +140,8 @@ const INERT: Readonly<Record<string, string>> = {
   tls_priority: 'it is in the language of GnuTLS',
   tcp_min_ssf: 'SASL here proves who a user is; it encrypts nothing',
   max_queued_clients: 'the kernel keeps connections that wait',
+  keepalive_required: 'clients without keepalive are served like all others',
+  admin_keepalive_required: 'there is no administration socket',
   min_workers: 'there are no worker threads',
   max_workers: 'there are no worker threads',
   prio_workers: 'there are no worker threads',

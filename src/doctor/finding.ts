@@ -1,5 +1,6 @@
 /** What a check of the doctor finds, and what it may look at. Types, and the access to the host that checks share. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { release } from 'node:os';
 import { type CommandOutput, runCommand } from '../process/run-command.ts';
 
 export type Verdict = 'pass' | 'warn' | 'fail';
@@ -32,6 +33,8 @@ export interface DoctorHost {
   readonly dev: string;
   readonly etc: string;
   readonly run: string;
+  /** Kernel modules: `/lib/modules`. */
+  readonly modules: string;
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
   readonly signal?: AbortSignal | undefined;
@@ -44,7 +47,17 @@ const COMMAND_TIMEOUT_MS = 1000;
 
 export function realHost(signal?: AbortSignal): DoctorHost {
   const uid = process.geteuid?.() ?? 0;
-  return { proc: '/proc', sys: '/sys', dev: '/dev', etc: '/etc', run: '/run', env: process.env, uid, signal };
+  return {
+    proc: '/proc',
+    sys: '/sys',
+    dev: '/dev',
+    etc: '/etc',
+    run: '/run',
+    modules: '/lib/modules',
+    env: process.env,
+    uid,
+    signal,
+  };
 }
 
 /** A small file's text without its end of line; undefined when it is not there or not for us. */
@@ -69,6 +82,24 @@ export function modeOf(path: string): string | undefined {
 /** Runs a stock command for what it prints. */
 export async function ask({ signal }: DoctorHost, command: string, ...args: string[]): Promise<CommandOutput> {
   return await runCommand(command, args, { timeout: COMMAND_TIMEOUT_MS, killSignal: 'SIGKILL', signal });
+}
+
+/** A fix that takes root: `--fix` runs it only as root. */
+export function rootFix({ uid }: Pick<DoctorHost, 'uid'>, command: string): Fix {
+  return { command, safe: uid === 0 };
+}
+
+/** A path or name as one word for a shell. */
+export function quoted(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
+}
+
+/** Loads the first of these modules that the running kernel has as a file; undefined where it has none, as in most containers. */
+export function moduleFix(host: Pick<DoctorHost, 'modules' | 'uid'>, ...names: readonly string[]): Fix | undefined {
+  const files = readText(`${host.modules}/${release()}/modules.dep`) ?? '';
+  // Files have a dash where the module's name has an underscore, or not.
+  const found = names.find((name) => new RegExp(`/${name.replace(/[_-]/g, '[_-]')}\\.ko[.a-z]*:`).test(files));
+  return found === undefined ? undefined : rootFix(host, `modprobe ${found}`);
 }
 
 export function pass(id: string, title: string, fact: string): Finding {

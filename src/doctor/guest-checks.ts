@@ -2,9 +2,11 @@
  * Why one definition does not start: what can be seen beforehand, and then the start itself, up to the guest's first instruction, by the
  * driver that would run it. The first thing that is wrong is named; the start leaves nothing.
  */
+import { detectCgroups } from '../cgroup/detect.ts';
 import type { QemuDriver } from '../driver/qemu/runtime/qemu-driver.ts';
 import { type Domain, parseDomain } from '../model/domain/domain.ts';
 import { findDenial, type Person } from '../security/path-access.ts';
+import { checkContainerGuest } from './container-checks.ts';
 import { type DoctorHost, type Finding, fail, pass, readText, warn } from './finding.ts';
 import { explain } from './knowledge.ts';
 
@@ -25,8 +27,16 @@ export async function checkGuest(host: DoctorHost, options: GuestOptions): Promi
   try {
     const parsed = parseDomain(options.xml, { fileName: options.fileName });
     domain = parsed.domain;
+    const warnings = parsed.warnings.map((warning) =>
+      warn('guest-xml', 'definition', warning, 'what is not known has no effect'),
+    );
+    if (domain.type === 'lxc') {
+      const { proc, run } = host;
+      const cgroups = detectCgroups({ proc, systemdRuntime: `${run}/systemd/system` });
+      return [...warnings, ...checkContainerGuest(domain, cgroups), CONTAINER_NOT_STARTED];
+    }
     const findings = [
-      ...parsed.warnings.map((warning) => warn('guest-xml', 'definition', warning, 'what is not known has no effect')),
+      ...warnings,
       ...checkFiles(domain, options.person),
       ...checkConsole(domain),
       ...checkSize(host, domain),
@@ -52,6 +62,12 @@ export async function checkGuest(host: DoctorHost, options: GuestOptions): Promi
     ];
   }
 }
+
+const CONTAINER_NOT_STARTED = pass(
+  'guest-start',
+  'start',
+  'not tried: the definition is for libvirt (virsh -c lxc:///system), this version starts no containers',
+);
 
 /** Every file that QEMU opens, as the user that it runs as. */
 function checkFiles({ devices, os }: Domain, person: Person): Finding[] {

@@ -19,6 +19,7 @@ import {
 } from './checks/machine.ts';
 import { checkDefaultNetwork, checkDnsmasq, checkFirewall, checkForwarding } from './checks/network.ts';
 import { checkKernel, checkServices, checkSocketPaths } from './checks/services.ts';
+import { checkSettings } from './checks/settings.ts';
 import { type Check, type DoctorHost, type Finding, warn } from './finding.ts';
 
 const CHECKS: readonly (readonly [name: string, check: Check])[] = [
@@ -34,6 +35,7 @@ const CHECKS: readonly (readonly [name: string, check: Check])[] = [
   ['PID 1', checkReaper],
   ['limits', checkLimits],
   ['security', checkSecurityModules],
+  ['settings', checkSettings],
   ['memory', checkMemory],
   ['disk', checkDisk],
   ['huge pages', checkHugePages],

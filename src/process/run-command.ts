@@ -17,15 +17,24 @@ const log = new LogSource('util.command');
 export async function runCommand(
   command: string,
   args: readonly string[],
-  options: ExecFileOptions & { signal?: AbortSignal | undefined } = {},
+  options: ExecFileOptions & { signal?: AbortSignal | undefined /** For its standard input. */; input?: string } = {},
 ): Promise<CommandOutput> {
   log.debug('runCommand', () => [command, ...args].join(' '));
-  const { signal, ...rest } = options;
+  const { signal, input, ...rest } = options;
   const output = await new Promise<CommandOutput>((resolve) => {
-    execFile(command, args, { ...rest, encoding: 'utf8', ...(signal && { signal }) }, (error, stdout, stderr) => {
-      const status = error === null ? 0 : typeof error.code === 'number' ? error.code : undefined;
-      resolve({ status, stdout, stderr, ...(error === null ? {} : { error }) });
-    });
+    const child = execFile(
+      command,
+      args,
+      { ...rest, encoding: 'utf8', ...(signal && { signal }) },
+      (error, stdout, stderr) => {
+        const status = error === null ? 0 : typeof error.code === 'number' ? error.code : undefined;
+        resolve({ status, stdout, stderr, ...(error === null ? {} : { error }) });
+      },
+    );
+    if (input === undefined) return;
+    // One that does not read what it is given is within its rights.
+    child.stdin?.on('error', () => {});
+    child.stdin?.end(input);
   });
   signal?.throwIfAborted();
   log.debug('runCommand', () => `${command} ended: ${output.status ?? output.error?.message ?? ''}`);

@@ -20,6 +20,11 @@ test.each<[string, ChildSetup, string[]]>([
   ['user', { user: 64, group: 65 }, ['setpriv', '--regid', '65', '--reuid', '64', '--clear-groups', '--']],
   ['groups', { user: 64, supplementaryGroups: [1, 2] }, ['setpriv', '--reuid', '64', '--groups', '1,2', '--']],
   [
+    'capabilities',
+    { clearCapabilities: true, dieWithParent: true },
+    ['setpriv', '--inh-caps=-all', '--bounding-set=-all', '--pdeathsig', 'KILL', '--'],
+  ],
+  [
     'limits',
     { limits: { nofile: 1024, memlock: { soft: 0, hard: 'unlimited' } } },
     ['prlimit', '--nofile=1024:1024', '--memlock=0:unlimited'],
@@ -29,6 +34,12 @@ test.each<[string, ChildSetup, string[]]>([
 ])('the link for %s', (_, setup, link) => {
   expect(needsWrapper(setup)).toBe(true);
   expect(chainOf(setup)).toEqual([...link, ...LAST(setup.dieWithParent === true ? '77' : '')]);
+});
+
+test('security labels are the last that is written, and words of a script never', () => {
+  const { args } = wrapCommand(program, { execLabels: [{ file: '/attr', label: 'a:b' }] }, facts);
+  expect(args.slice(2)).toEqual(['nestling-exec', '', '1', '/attr', 'a:b', program.command, ...program.args]);
+  expect(args[1]).not.toMatch(/attr|a:b/);
 });
 
 test('privileged links come before the user changes, the signal after it, the check last', () => {

@@ -3,7 +3,8 @@
  * chain of stock commands that exec one another. Pure: data in, data out. It starts nothing.
  *
  * The chain, outermost first, each link only when asked for:
- *   sh (join cgroups, oom_score_adj) → prlimit → taskset → nice → setpriv (user, parent-death signal) → sh (last check) → program
+ *   sh (join cgroups, oom_score_adj) → prlimit → taskset → nice → setpriv (user, capabilities, parent-death signal)
+ *     → sh (last check, security label) → program
  * Privileged links come before setpriv gives the privileges up. setpriv sets the signal after the user, because a change
  * of credentials clears it. The last shell comes after the signal is armed: had the parent died before, no signal would
  * ever come, but then the shell's parent is another process and it leaves. So there is no moment at which the parent's
@@ -47,12 +48,21 @@ export interface ChildSetup {
   group?: number;
   /** Supplementary groups, when `user` or `group` is given; default none. */
   supplementaryGroups?: readonly number[];
+  /** No capability, and no way to get one by executing anything. As root: an ordinary user who owns root's files. */
+  clearCapabilities?: boolean;
+  /** Written by the child last of all: the label that the program is executed with (`/proc/self/attr/exec`). */
+  execLabels?: readonly ExecLabel[];
   /** Soft and hard limit alike, or each of its own. */
   limits?: Partial<Record<LimitName, LimitValue | { soft: LimitValue; hard: LimitValue }>>;
   /** Files that the child writes its own pid to (`cgroup.procs`), in this order. */
   cgroupProcs?: readonly string[];
   /** -1000 to 1000; lowering it needs CAP_SYS_RESOURCE. */
   oomScoreAdj?: number;
+}
+
+export interface ExecLabel {
+  readonly file: string;
+  readonly label: string;
 }
 
 export interface WrapFacts {
@@ -80,6 +90,8 @@ export function needsWrapper(setup: ChildSetup): boolean {
     (setup.nice ?? 0) !== 0 ||
     setup.user !== undefined ||
     setup.group !== undefined ||
+    setup.clearCapabilities === true ||
+    (setup.execLabels?.length ?? 0) > 0 ||
     Object.keys(setup.limits ?? {}).length > 0 ||
     (setup.cgroupProcs?.length ?? 0) > 0 ||
     setup.oomScoreAdj !== undefined
@@ -165,6 +177,7 @@ function setprivLink(setup: ChildSetup, facts: WrapFacts): string[] {
     const groups = setup.supplementaryGroups ?? [];
     options.push(...(groups.length === 0 ? ['--clear-groups'] : ['--groups', groups.join(',')]));
   }
+  if (setup.clearCapabilities === true) options.push('--inh-caps=-all', '--bounding-set=-all');
   if (setup.dieWithParent === true) options.push('--pdeathsig', 'KILL');
   return options.length === 0 ? [] : [facts.locate('setpriv'), ...options, '--'];
 }
@@ -172,12 +185,30 @@ function setprivLink(setup: ChildSetup, facts: WrapFacts): string[] {
 function lastLink(setup: ChildSetup, facts: WrapFacts): string[] {
   const parent = setup.dieWithParent === true ? String(facts.parentPid) : '';
   const fd = facts.statusFd;
+  const labels = setup.execLabels ?? [];
   const script = [
     `[ -z "$1" ] || [ "$PPID" = "$1" ] || exit ${SETUP_FAILED_EXIT_CODE}`,
     'shift',
+    ...(labels.length === 0 ? [] : [labelScript(fd ?? 2)]),
     ...(fd === undefined ? [] : [`echo ready >&${fd}`]),
     ...(fd !== undefined && facts.hold === true ? [`read -r go <&${fd} || exit ${SETUP_FAILED_EXIT_CODE}`] : []),
     fd === undefined ? 'exec "$@"' : `exec "$@" ${fd}>&-`,
   ].join('\n');
-  return [facts.locate('sh'), '-c', script, 'nestling-exec', parent];
+  const words =
+    labels.length === 0 ? [] : [String(labels.length), ...labels.flatMap(({ file, label }) => [file, label])];
+  return [facts.locate('sh'), '-c', script, 'nestling-exec', parent, ...words];
+}
+
+/** The next execve(2) takes the label, so no other program may come between: the shell's own printf is none. */
+function labelScript(statusFd: number): string {
+  return [
+    'count=$1; shift',
+    'while [ "$count" -gt 0 ]; do',
+    `  { printf '%s' "$2" >"$1"; } 2>/dev/null || {`,
+    `    printf 'the kernel does not take the security label %s (%s)\\n' "$2" "$1" >&${statusFd}`,
+    `    exit ${SETUP_FAILED_EXIT_CODE}`,
+    '  }',
+    '  count=$((count - 1)); shift 2',
+    'done',
+  ].join('\n');
 }

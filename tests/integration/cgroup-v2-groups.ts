@@ -47,6 +47,16 @@ export function messageOf(act: () => unknown): string {
   }
 }
 
+/** The same of what is waited for. */
+export async function messageOfAsync(act: () => Promise<unknown>): Promise<string> {
+  try {
+    await act();
+    return 'done';
+  } catch (error) {
+    return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  }
+}
+
 /** A process that does nothing, where its parent is. */
 export async function startSleeper(group?: string): Promise<ChildHandle> {
   return await spawnChild({

@@ -101,9 +101,18 @@ await runScenario({
 
   devices: async () => {
     const attach = await loadDevicePrograms();
-    applyActions(planTuning(place, { devices: deviceRules(['/dev/null', '/dev/zero']) }), { attach });
+    const allow = (...nodes: string[]): void => {
+      applyActions(planTuning(place, { devices: deviceRules(nodes) }), { attach });
+    };
     const tried = ['null', 'zero', 'full'].map((name) => `head -c1 /dev/${name} > /dev/null 2>&1 && echo ${name}`);
-    return (await runIn(place, tried.join('; '))).stdout;
+    const usable = async (): Promise<string> => (await runIn(place, tried.join('; '))).stdout;
+    allow('/dev/null', '/dev/zero');
+    const first = await usable();
+    // Other rules take the place of those before, whether they are wider or narrower.
+    allow('/dev/null', '/dev/zero', '/dev/full');
+    const widened = await usable();
+    allow('/dev/null', '/dev/full');
+    return { first, widened, changed: await usable() };
   },
 
   freeze: async () => {

@@ -2,12 +2,15 @@
  * The test guests themselves, run by raw QEMU: whoever sees another test fail can look here first to learn whether the guest
  * or Nestling is to blame.
  */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { bundleScript } from '../support/bundle.ts';
 import {
   BOOT_SECTORS,
   type BootSector,
@@ -225,6 +228,18 @@ describe('the leak check', () => {
     } finally {
       scope.close();
     }
+  });
+
+  it('leaves no folder behind when its process ends without it: a test file that throws while it is read', async () => {
+    const bundle = await bundleScript(fileURLToPath(new URL('../support/leaks.ts', import.meta.url)));
+    const program = `import { LeakScope } from ${JSON.stringify(bundle)};
+      process.stdout.write(new LeakScope().temporary);
+      throw new Error('no test is collected');`;
+    const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
+      encoding: 'utf8',
+    });
+    expect([status, stdout]).toEqual([1, expect.stringMatching(/^\/tmp\/nt-[0-9a-f]{8}$/)]);
+    expect(existsSync(stdout)).toBe(false);
   });
 });
 

@@ -4,20 +4,22 @@ import { hostArch } from '../../host/cpu.ts';
 import { firmwareDirs, readFirmwareDescriptors } from '../../host/firmware.ts';
 import { readHelperPrograms } from '../../host/helper-programs.ts';
 import { lookUpProgram } from '../../process/find-program.ts';
-import { type DoctorHost, type Finding, fail, isThere, pass, readText, warn } from '../finding.ts';
+import { type DoctorHost, type Finding, fail, isThere, moduleFix, pass, readText, rootFix, warn } from '../finding.ts';
 
-export function checkDeviceNodes({ dev, proc }: DoctorHost): Finding[] {
-  const misc = readText(`${proc}/misc`) ?? '';
-  return [...checkTun(dev, misc), ...checkVhost(dev, misc), ...checkFuse(dev)];
+export function checkDeviceNodes(host: DoctorHost): Finding[] {
+  const misc = readText(`${host.proc}/misc`) ?? '';
+  return [...checkTun(host, misc), ...checkVhost(host, misc), ...checkFuse(host.dev)];
 }
 
-function checkTun(dev: string, misc: string): Finding[] {
+function checkTun(host: DoctorHost, misc: string): Finding[] {
+  const { dev } = host;
   const path = `${dev}/net/tun`;
   const why = 'bridged and routed networks need tap devices; user-mode networking does not';
   if (!isThere(path)) {
     const fix = / tun$/m.test(misc)
-      ? { command: `mkdir -p ${dev}/net && mknod -m 666 ${path} c 10 200`, safe: true }
-      : { command: 'modprobe tun   # in a container: docker run --device /dev/net/tun --cap-add NET_ADMIN' };
+      ? rootFix(host, `mkdir -p ${dev}/net && mknod -m 666 ${path} c 10 200`)
+      : (moduleFix(host, 'tun') ??
+        'modprobe tun   # on the host; then docker run --device /dev/net/tun --cap-add NET_ADMIN …');
     return [warn('tun', 'tap devices', `there is no ${path}`, why, fix)];
   }
   if (!mayUse(path))
@@ -33,7 +35,8 @@ function checkTun(dev: string, misc: string): Finding[] {
   return [pass('tun', 'tap devices', `${path} can be opened`)];
 }
 
-function checkVhost(dev: string, misc: string): Finding[] {
+function checkVhost(host: DoctorHost, misc: string): Finding[] {
+  const { dev } = host;
   return ['vhost-net', 'vhost-vsock'].map((name) => {
     const path = `${dev}/${name}`;
     const what = name === 'vhost-net' ? 'networks in the kernel' : 'vsock devices';
@@ -42,7 +45,7 @@ function checkVhost(dev: string, misc: string): Finding[] {
       name === 'vhost-net' ? 'virtio networking works without it, more slowly' : 'guests with <vsock> do not start';
     const fix = new RegExp(` ${name}$`, 'm').test(misc)
       ? `docker run --device ${path} …`
-      : `modprobe ${name.replace('-', '_')}`;
+      : (moduleFix(host, name.replace('-', '_')) ?? `modprobe ${name.replace('-', '_')}   # on the host`);
     return warn(name, name, `there is no ${path} (${what})`, why, fix);
   });
 }

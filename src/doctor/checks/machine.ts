@@ -3,11 +3,25 @@ import { statfsSync } from 'node:fs';
 import { readKvmVerdict } from '../../host/accelerator-cache.ts';
 import { hostArch, readHostCpu, readMemoryKiB } from '../../host/cpu.ts';
 import { lookUpProgram } from '../../process/find-program.ts';
-import { type DoctorHost, type Finding, fail, isThere, modeOf, pass, readText, warn } from '../finding.ts';
+import {
+  type DoctorHost,
+  type Finding,
+  type Fix,
+  fail,
+  isThere,
+  modeOf,
+  moduleFix,
+  pass,
+  quoted,
+  readText,
+  rootFix,
+  warn,
+} from '../finding.ts';
 
 const GUESTS_RUN_SLOWLY = 'guests run under emulation (TCG), 5 to 50 times slower';
 
-export async function checkAccelerator({ dev, proc, signal }: DoctorHost): Promise<Finding[]> {
+export async function checkAccelerator(host: DoctorHost): Promise<Finding[]> {
+  const { dev, proc, signal } = host;
   const arch = hostArch();
   const qemu = lookUpProgram(`qemu-system-${arch}`);
   if (qemu === undefined) {
@@ -27,7 +41,7 @@ export async function checkAccelerator({ dev, proc, signal }: DoctorHost): Promi
   const isPvm = /^kvm_pvm /m.test(readText(`${proc}/modules`) ?? '');
   switch (verdict.reason) {
     case 'absent':
-      return [warn('kvm', 'acceleration', fact, GUESTS_RUN_SLOWLY, kvmAbsentFix(dev, proc))];
+      return [warn('kvm', 'acceleration', fact, GUESTS_RUN_SLOWLY, kvmAbsentFix(host))];
     case 'permission':
       return [
         warn(
@@ -61,11 +75,18 @@ export async function checkAccelerator({ dev, proc, signal }: DoctorHost): Promi
   }
 }
 
-function kvmAbsentFix(dev: string, proc: string): string {
-  const hasMisc = / kvm$/m.test(readText(`${proc}/misc`) ?? '');
-  if (hasMisc && !isThere(`${dev}/kvm`))
-    return 'docker run --device /dev/kvm …   # inside, as root: nestling ci prepare --kvm';
-  return 'modprobe kvm_intel || modprobe kvm_amd   # in a virtual machine: switch on nested virtualization outside';
+/** The node of a module that is there, or the module that fits the processor. */
+export function kvmAbsentFix(host: DoctorHost): Fix | string {
+  const { dev, proc } = host;
+  const path = `${dev}/kvm`;
+  if (/ kvm$/m.test(readText(`${proc}/misc`) ?? '') && !isThere(path))
+    return rootFix(host, `mknod -m 660 ${path} c 10 232; chgrp kvm ${path}   # or docker run --device /dev/kvm …`);
+  const { flags } = readHostCpu({ proc });
+  const names = flags.includes('vmx') ? ['kvm_intel'] : flags.includes('svm') ? ['kvm_amd'] : [];
+  return (
+    moduleFix(host, ...names) ??
+    'modprobe kvm_intel || modprobe kvm_amd   # on the host; in a virtual machine: switch on nested virtualization outside'
+  );
 }
 
 export function checkProcessor({ proc, sys }: DoctorHost): Finding[] {
@@ -128,7 +149,8 @@ const FOLDERS: readonly (readonly [path: string, leastMiB: number, what: string]
   ['/dev/shm', 64, 'shared memory of guests'],
 ];
 
-export function checkDisk({ env }: DoctorHost): Finding[] {
+export function checkDisk(host: DoctorHost): Finding[] {
+  const { env, uid } = host;
   const folders = [[env['TMPDIR'] ?? '/tmp', 256, 'temporary roots'] as const, ...FOLDERS];
   return folders.flatMap(([path, leastMiB, what]): Finding[] => {
     const id = `space-${path.replaceAll('/', '-').replace(/^-/, '')}`;
@@ -146,12 +168,16 @@ export function checkDisk({ env }: DoctorHost): Finding[] {
         ),
       ];
     } catch {
-      return [warn(id, `space in ${path}`, 'there is no such folder', `${what} are written there`, `mkdir -p ${path}`)];
+      const isTemporary = path === env['TMPDIR'];
+      const command = `mkdir -p -m ${path === '/run' ? '0755' : '1777'} ${quoted(path)}`;
+      const fix = { command, safe: !isThere(path) && (uid === 0 || isTemporary) };
+      return [warn(id, `space in ${path}`, 'there is no such folder', `${what} are written there`, fix)];
     }
   });
 }
 
-export function checkEntropy({ proc, dev }: DoctorHost): Finding[] {
+export function checkEntropy(host: DoctorHost): Finding[] {
+  const { proc, dev } = host;
   if (!isThere(`${dev}/urandom`)) {
     return [
       fail(
@@ -159,7 +185,7 @@ export function checkEntropy({ proc, dev }: DoctorHost): Finding[] {
         'random numbers',
         `there is no ${dev}/urandom`,
         'guests with an rng device and every TLS connection need it',
-        { command: 'mknod -m 666 /dev/urandom c 1 9', safe: true },
+        rootFix(host, `mknod -m 666 ${dev}/urandom c 1 9`),
       ),
     ];
   }

@@ -2,8 +2,9 @@
 import { readdirSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { runtimeDirCandidates } from '../../core/fs-runtime-dir.ts';
+import { socketAnswers } from '../../host/socket-answers.ts';
 import { lookUpProgram } from '../../process/find-program.ts';
-import { type DoctorHost, type Finding, fail, isThere, pass, readText, warn } from '../finding.ts';
+import { type DoctorHost, type Finding, fail, isThere, pass, quoted, readText, rootFix, warn } from '../finding.ts';
 
 interface Service {
   readonly id: string;
@@ -46,27 +47,40 @@ const SERVICES: readonly Service[] = [
   },
 ];
 
-export function checkServices({ proc, run }: DoctorHost): Finding[] {
-  const names = processNames(proc);
-  return SERVICES.map(({ id, process, program, sockets, pidFile, why, start }) => {
-    const isRunning = names.has(process);
-    const socket = sockets.map((name) => `${run}/${name}`).find(isThere);
-    const pid = readText(`${run}/${pidFile}`)?.trim();
-    if (isRunning) return pass(id, id, 'runs');
-    if (lookUpProgram(program) === undefined) return pass(id, id, 'not installed; Nestling does not need it');
-    const isStale = socket !== undefined || (pid !== undefined && !isThere(`${proc}/${pid}`));
-    if (isStale) {
-      const left = [socket, pid === undefined ? undefined : `${run}/${pidFile}`].filter((path) => path !== undefined);
-      return warn(
-        id,
-        id,
-        `does not run, but has left ${left.join(' and ')}`,
-        `programs connect to a socket that nobody answers; ${why}`,
-        `rm ${left.join(' ')}; ${start}   # nestling ci prepare --services does it in order`,
-      );
-    }
-    return pass(id, id, `installed, does not run; for real libvirt: ${start}`);
-  });
+export async function checkServices(host: DoctorHost): Promise<Finding[]> {
+  const names = processNames(host.proc);
+  return await Promise.all(SERVICES.map((service) => checkService(host, service, names)));
+}
+
+async function checkService(host: DoctorHost, service: Service, names: ReadonlySet<string>): Promise<Finding> {
+  const { id, process, program, why, start } = service;
+  if (names.has(process)) return pass(id, id, 'runs');
+  const sockets = service.sockets.map((name) => `${host.run}/${name}`).filter(isThere);
+  const answers = await Promise.all(sockets.map(socketAnswers));
+  const answering = sockets.find((_, index) => answers[index]);
+  // Another program does its work: nestling's daemon, one in another PID namespace.
+  if (answering !== undefined) return pass(id, id, `another program answers on ${answering}`);
+  const left = [...sockets, ...stalePidFile(host, service)];
+  if (left.length > 0) {
+    return warn(
+      id,
+      id,
+      `does not run, and has left ${left.join(' and ')}`,
+      `programs take it for running, and fail or wait; ${why}`,
+      rootFix(host, `rm -f ${left.map(quoted).join(' ')}   # to start it: nestling ci prepare --services`),
+    );
+  }
+  if (lookUpProgram(program) === undefined) return pass(id, id, 'not installed; Nestling does not need it');
+  return pass(id, id, `installed, does not run; for real libvirt: ${start}`);
+}
+
+/** One whose process is gone, or is somebody else by now. */
+function stalePidFile({ proc, run }: DoctorHost, { pidFile, process }: Service): string[] {
+  const path = `${run}/${pidFile}`;
+  const pid = readText(path)?.trim();
+  if (pid === undefined || !/^\d*$/.test(pid)) return [];
+  const isItself = pid !== '' && readText(`${proc}/${pid}/comm`) === process.slice(0, 15);
+  return isItself ? [] : [path];
 }
 
 function processNames(proc: string): Set<string> {

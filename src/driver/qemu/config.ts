@@ -46,8 +46,25 @@ export interface QemuConfig {
   rdpTlsX509CertDir: string;
   remotePortMin: number;
   remotePortMax: number;
+  /** Of QEMU's process, by name or number (`+0`); undefined: the caller's. */
   user: string | undefined;
   group: string | undefined;
+  /** Files are given to that user while the guest runs, and back. */
+  dynamicOwnership: boolean;
+  rememberOwner: boolean;
+  /** `selinux`, `apparmor`, `dac`, `none`; undefined: the host's daemon takes what the host has, others none. */
+  securityDrivers: readonly string[] | undefined;
+  securityDefaultConfined: boolean;
+  securityRequireConfined: boolean;
+  /** Variables' templates of UEFI firmware, by its path; used where the host has no firmware descriptors. */
+  firmwares: Readonly<Record<string, string>> | undefined;
+  /** QEMU has no capabilities; undefined: it has none when it runs as another user. */
+  clearEmulatorCapabilities: boolean | undefined;
+  /** Between two domains that are started with the host's daemon. */
+  autoStartDelayMs: number;
+  /** Of TPM emulators; undefined: the caller's. */
+  swtpmUser: string | undefined;
+  swtpmGroup: string | undefined;
   /** Ours: where guests' cgroups lie. libvirt has `machine`, or `systemd` where that runs. */
   cgroupLayout: 'inherit' | 'machine' | 'systemd';
   /** Only these are used; undefined: all there are, an empty list: no cgroup is touched. */
@@ -113,6 +130,16 @@ export const DEFAULT_CONFIG: QemuConfig = {
   remotePortMax: 65535,
   user: undefined,
   group: undefined,
+  dynamicOwnership: true,
+  rememberOwner: true,
+  securityDrivers: undefined,
+  securityDefaultConfined: true,
+  securityRequireConfined: false,
+  firmwares: undefined,
+  clearEmulatorCapabilities: undefined,
+  autoStartDelayMs: 0,
+  swtpmUser: undefined,
+  swtpmGroup: undefined,
   cgroupLayout: 'inherit',
   cgroupControllers: undefined,
   cgroupDeviceAcl: undefined,

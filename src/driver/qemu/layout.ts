@@ -3,6 +3,8 @@
  * tree below the roots is the one that libvirt documents, so that paths look familiar wherever the root is.
  */
 
+import { dirname } from 'node:path';
+
 /** Roots of the tree. Absolute paths without a trailing slash. */
 export interface LayoutRoots {
   /** Kept data: nvram, saved guests, channels (`/var/lib/libvirt/qemu`). */
@@ -60,6 +62,11 @@ export class Layout {
 
   channelDir(id: number, name: string): string {
     return `${this.roots.run}/channel/${this.shortName(id, name)}`;
+  }
+
+  /** Definitions and values of secrets, beside the driver's own folder as with libvirt. */
+  get secretsDir(): string {
+    return `${dirname(this.roots.etc)}/secrets`;
   }
 
   /** Where a domain's state waits for its next start. */

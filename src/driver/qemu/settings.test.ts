@@ -8,7 +8,7 @@ import { loadSettings, settingsFiles } from './settings-files.ts';
 describe('qemu.conf', () => {
   it('sets what has a meaning here', () => {
     const { config, log, notes } = parseSettings(
-      'vnc_listen = "0.0.0.0"\nvnc_tls = 1\ncgroup_controllers = []\nmax_core = "unlimited"\nseccomp_sandbox = 0\nlog_filters = "1:qemu"\nlog_level = 2\nhugetlbfs_mount = "/hp"\ncgroup_layout = "machine"',
+      'vnc_listen = "0.0.0.0"\nvnc_tls = 1\ncgroup_controllers = []\nmax_core = "unlimited"\nseccomp_sandbox = 0\nlog_filters = "1:qemu"\nlog_level = 2\nhugetlbfs_mount = "/hp"\ncgroup_layout = "machine"\nuser = "+0"\nsecurity_driver = "none"\nremember_owner = 0',
       'f',
     );
     expect(config).toEqual({
@@ -19,15 +19,18 @@ describe('qemu.conf', () => {
       seccompSandbox: 0,
       hugetlbfsMount: ['/hp'],
       cgroupLayout: 'machine',
+      user: '+0',
+      securityDrivers: ['none'],
+      rememberOwner: false,
     });
     expect(log).toEqual({ filters: '1:qemu', level: '2' });
     expect(notes).toEqual([]);
   });
 
   it('says what has none, and what there is not, with the nearest name', () => {
-    const { notes } = parseSettings('user = "root"\nsecurity_driver = "none"\nvnc_listn = "x"\nqwertz = 1', 'f');
+    const { notes } = parseSettings('mac_filter = 1\nsecurity_driver = "none"\nvnc_listn = "x"\nqwertz = 1', 'f');
     expect(notes).toEqual([
-      expect.stringMatching(/^f:1: user has no effect: /),
+      expect.stringMatching(/^f:1: mac_filter has no effect: /),
       "f:3: there is no setting 'vnc_listn'; did you mean 'vnc_listen'?",
       "f:4: there is no setting 'qwertz'",
     ]);
@@ -38,7 +41,8 @@ describe('qemu.conf', () => {
     ['cgroup_controllers = "cpu"', /takes a list of texts/],
     ['cgroup_controllers = [ "cpu", "net" ]', /takes "cpu", "devices".*, not "net"/],
     ['max_files = "many"', /takes a whole number/],
-    ['cgroup_layout = "legacy"', /takes "inherit", "machine", not "legacy"/],
+    ['cgroup_layout = "legacy"', /takes "inherit", "machine", "systemd", not "legacy"/],
+    ['security_driver = [ "selinux", "smack" ]', /takes "selinux", "apparmor", "dac", "none", not "smack"/],
     ['max_core = "some"', /takes "unlimited", not "some"/],
   ])('%s is refused', (text, words) => expect(() => parseSettings(text, 'f')).toThrow(words));
 

@@ -4,14 +4,9 @@
  */
 import { readFileSync } from 'node:fs';
 import type { LogTexts } from '../../log/settings.ts';
-import { type ConfEntry, type ConfValue, parseConf } from '../../model/conf-file.ts';
-import { nearestOf } from '../../model/schema/nearest.ts';
+import type { ConfValue } from '../../model/conf-file.ts';
+import { parseByTable, type Setting, type SettingKind } from '../../model/conf-settings.ts';
 import type { QemuConfig } from './config.ts';
-
-/** A key with a value that it cannot have. The message begins with `FILE:LINE: `. */
-export class SettingsError extends Error {
-  override readonly name = 'SettingsError';
-}
 
 export interface Settings {
   readonly config: Partial<QemuConfig>;
@@ -22,32 +17,18 @@ export interface Settings {
   readonly files: readonly string[];
 }
 
-type Kind = 'flag' | 'number' | 'text' | 'texts' | 'text or texts' | 'number or text';
-
-interface Setting {
-  readonly kind: Kind;
-  readonly field?: keyof QemuConfig;
-  /** Of the log. */
-  readonly log?: keyof LogTexts;
-  /** Why it has no effect here. */
-  readonly inert?: string;
-  /** Values that are taken; checked for texts. */
-  readonly choices?: readonly string[];
-  readonly convert?: (value: ConfValue) => unknown;
-}
+type QemuSetting = Setting<keyof QemuConfig> & { readonly log?: keyof LogTexts };
+type Kind = SettingKind;
 
 const MIGRATION = 'guests are not migrated in this version';
-const DAEMON = 'only a daemon needs it: embedded guests live in their program';
-const OWNERSHIP = 'guests run as their caller, whose files they use';
-const SAVE = 'guests are not saved or dumped in this version';
 
-const flag = (field: keyof QemuConfig): Setting => ({ kind: 'flag', field });
-const text = (field: keyof QemuConfig): Setting => ({ kind: 'text', field });
-const number = (field: keyof QemuConfig): Setting => ({ kind: 'number', field });
-const inert = (kind: Kind, why: string): Setting => ({ kind, inert: why });
+const flag = (field: keyof QemuConfig): QemuSetting => ({ kind: 'flag', field });
+const text = (field: keyof QemuConfig): QemuSetting => ({ kind: 'text', field });
+const number = (field: keyof QemuConfig): QemuSetting => ({ kind: 'number', field });
+const inert = (kind: Kind, why: string): QemuSetting => ({ kind, inert: why });
 
 /** Every key of libvirt's `qemu.conf`, and ours at the end. */
-export const QEMU_SETTINGS: Readonly<Record<string, Setting>> = {
+export const QEMU_SETTINGS: Readonly<Record<string, QemuSetting>> = {
   default_tls_x509_cert_dir: inert('text', 'give each kind its own …_tls_x509_cert_dir'),
   default_tls_x509_verify: inert('flag', 'give each kind its own …_tls_x509_verify'),
   default_tls_x509_secret_uuid: inert('text', 'give each kind its own …_tls_x509_secret_uuid'),
@@ -94,28 +75,29 @@ export const QEMU_SETTINGS: Readonly<Record<string, Setting>> = {
   remote_websocket_port_max: inert('number', 'websocket ports are given in <graphics>'),
   security_driver: {
     kind: 'text or texts',
-    choices: ['none'],
-    inert: 'no label is set in this version, as with "none"',
+    field: 'securityDrivers',
+    choices: ['selinux', 'apparmor', 'dac', 'none'],
+    convert: (value) => (typeof value === 'object' ? value : [value]),
   },
-  security_default_confined: inert('flag', 'no label is set in this version'),
-  security_require_confined: inert('flag', 'no label is set in this version'),
-  user: inert('text', OWNERSHIP),
-  group: inert('text', OWNERSHIP),
-  dynamic_ownership: inert('flag', OWNERSHIP),
-  remember_owner: inert('flag', OWNERSHIP),
+  security_default_confined: flag('securityDefaultConfined'),
+  security_require_confined: flag('securityRequireConfined'),
+  user: text('user'),
+  group: text('group'),
+  dynamic_ownership: flag('dynamicOwnership'),
+  remember_owner: flag('rememberOwner'),
   cgroup_controllers: {
     kind: 'texts',
     field: 'cgroupControllers',
     choices: ['cpu', 'devices', 'memory', 'blkio', 'cpuset', 'cpuacct'],
   },
   cgroup_device_acl: { kind: 'texts', field: 'cgroupDeviceAcl' },
-  save_image_format: inert('text', SAVE),
-  dump_image_format: inert('text', SAVE),
-  snapshot_image_format: inert('text', SAVE),
-  auto_dump_path: inert('text', SAVE),
-  auto_dump_bypass_cache: inert('flag', SAVE),
-  auto_start_bypass_cache: inert('flag', SAVE),
-  auto_start_delay: inert('number', DAEMON),
+  save_image_format: inert('text', 'guests are saved as they are, not compressed'),
+  dump_image_format: inert('text', 'dumps are written as they are, not compressed'),
+  snapshot_image_format: inert('text', 'there are no snapshots with memory in this version'),
+  auto_dump_path: inert('text', 'a guest that crashes is not dumped by itself: use virsh dump'),
+  auto_dump_bypass_cache: inert('flag', 'a guest that crashes is not dumped by itself: use virsh dump'),
+  auto_start_bypass_cache: inert('flag', "saved guests are read through the host's cache"),
+  auto_start_delay: number('autoStartDelayMs'),
   hugetlbfs_mount: {
     kind: 'text or texts',
     field: 'hugetlbfsMount',
@@ -138,9 +120,9 @@ export const QEMU_SETTINGS: Readonly<Record<string, Setting>> = {
   mac_filter: inert('flag', 'ebtables rules are not set in this version'),
   relaxed_acs_check: flag('relaxedAcs'),
   lock_manager: inert('text', 'QEMU itself locks the images it writes'),
-  max_queued: inert('number', DAEMON),
-  keepalive_interval: inert('number', DAEMON),
-  keepalive_count: inert('number', DAEMON),
+  max_queued: inert('number', 'calls wait for a domain as long as their client does'),
+  keepalive_interval: inert('number', MIGRATION),
+  keepalive_count: inert('number', MIGRATION),
   seccomp_sandbox: {
     kind: 'number',
     field: 'seccompSandbox',
@@ -151,10 +133,7 @@ export const QEMU_SETTINGS: Readonly<Record<string, Setting>> = {
   migration_port_min: inert('number', MIGRATION),
   migration_port_max: inert('number', MIGRATION),
   log_timestamp: inert('flag', "QEMU's messages always have a time stamp"),
-  nvram: inert(
-    'texts',
-    "firmware is found by QEMU's descriptors (/usr/share/qemu/firmware), which packages bring along",
-  ),
+  nvram: { kind: 'texts', field: 'firmwares', refuse: refuseFirmwares, convert: toFirmwares },
   stdio_handler: {
     kind: 'text',
     field: 'stdioHandler',
@@ -162,10 +141,10 @@ export const QEMU_SETTINGS: Readonly<Record<string, Setting>> = {
   },
   gluster_debug_level: inert('number', 'QEMU uses its own default'),
   virtiofsd_debug: inert('flag', 'run with --log-filters 1:util.command to see how virtiofsd is called'),
-  namespaces: inert('texts', 'guests stay in the namespaces of their caller'),
+  namespaces: inert('texts', "guests stay in their caller's mount namespace, and see the device nodes that it sees"),
   memory_backing_dir: text('memoryBackingDir'),
-  swtpm_user: inert('text', OWNERSHIP),
-  swtpm_group: inert('text', OWNERSHIP),
+  swtpm_user: text('swtpmUser'),
+  swtpm_group: text('swtpmGroup'),
   capability_filters: inert('texts', "edit the definition's <qemu:capabilities> instead"),
   deprecation_behavior: {
     kind: 'text',
@@ -173,14 +152,14 @@ export const QEMU_SETTINGS: Readonly<Record<string, Setting>> = {
     choices: ['none', 'omit', 'reject', 'crash'],
   },
   sched_core: inert('text', 'core scheduling is not set in this version'),
-  clear_emulator_capabilities: inert('flag', 'QEMU has the capabilities of its caller'),
+  clear_emulator_capabilities: flag('clearEmulatorCapabilities'),
   allow_disk_format_probing: flag('allowDiskFormatProbing'),
   storage_use_nbdkit: inert('flag', "QEMU's own drivers are used"),
-  shared_filesystems: inert('texts', OWNERSHIP),
+  shared_filesystems: inert('texts', 'it matters only to guests that are migrated, which this version does not do'),
   cgroup_layout: {
     kind: 'text',
     field: 'cgroupLayout',
-    choices: ['inherit', 'machine'],
+    choices: ['inherit', 'machine', 'systemd'],
   },
   log_level: { kind: 'number or text', log: 'level' },
   log_filters: { kind: 'text', log: 'filters' },
@@ -206,62 +185,20 @@ export function readSettings(files: readonly string[]): Settings {
 
 /** One file. @throws ConfSyntaxError, SettingsError */
 export function parseSettings(content: string, fileName: string): Omit<Settings, 'files'> {
-  const config: Record<string, unknown> = {};
-  const log: Record<string, string> = {};
-  const notes: string[] = [];
-  for (const entry of parseConf(content, fileName)) {
-    const setting = Object.hasOwn(QEMU_SETTINGS, entry.key) ? QEMU_SETTINGS[entry.key] : undefined;
-    if (setting === undefined) {
-      const nearest = nearestOf(entry.key, Object.keys(QEMU_SETTINGS));
-      notes.push(
-        `${fileName}:${entry.line}: there is no setting '${entry.key}'${nearest === undefined ? '' : `; did you mean '${nearest}'?`}`,
-      );
-      continue;
-    }
-    const value = convert(entry, setting, fileName);
-    if (setting.log !== undefined) log[setting.log] = String(value);
-    if (setting.field !== undefined) config[setting.field] = value;
-    if (setting.inert !== undefined && !isDefault(entry, setting)) {
-      notes.push(`${fileName}:${entry.line}: ${entry.key} has no effect: ${setting.inert}`);
-    }
-  }
-  return { config, log, notes };
+  const { config, log, notes } = parseByTable(content, fileName, QEMU_SETTINGS);
+  // Every field of the table is one of these.
+  return { config: config as Partial<QemuConfig>, log: log as LogTexts, notes };
 }
 
-/** What libvirt's own default says is no wish that is not granted. */
-function isDefault({ key, value }: ConfEntry, { choices }: Setting): boolean {
-  const values = typeof value === 'object' ? value : [String(value)];
-  return key === 'security_driver' && values.every((word) => choices?.includes(word) === true);
+/** `FIRMWARE:VARIABLES` */
+const FIRMWARE_PAIR = /^(\/[^:]+):(\/[^:]+)$/;
+
+function refuseFirmwares(value: ConfValue): string | undefined {
+  const wrong = typeof value === 'object' ? value.find((pair) => !FIRMWARE_PAIR.test(pair)) : undefined;
+  return wrong === undefined ? undefined : `pairs of paths, "/FIRMWARE:/VARIABLES", not "${wrong}"`;
 }
 
-function convert(entry: ConfEntry, setting: Setting, fileName: string): unknown {
-  const { key, value, line } = entry;
-  const refuse = (what: string): SettingsError => new SettingsError(`${fileName}:${line}: ${key} takes ${what}`);
-  const isList = typeof value === 'object';
-  const isText = typeof value === 'string';
-  const fits: Readonly<Record<Kind, boolean>> = {
-    flag: value === 0 || value === 1,
-    number: typeof value === 'number',
-    text: isText,
-    texts: isList,
-    'text or texts': isText || isList,
-    'number or text': !isList,
-  };
-  if (!fits[setting.kind]) throw refuse(KIND_WORDS[setting.kind]);
-  const { choices } = setting;
-  if (choices !== undefined && setting.inert === undefined && typeof value !== 'number') {
-    const wrong = (isList ? value : [value]).find((word) => !choices.includes(word));
-    if (wrong !== undefined) throw refuse(`${choices.map((word) => `"${word}"`).join(', ')}, not "${wrong}"`);
-  }
-  if (setting.convert !== undefined) return setting.convert(value);
-  return setting.kind === 'flag' ? value === 1 : value;
+function toFirmwares(value: ConfValue): Readonly<Record<string, string>> {
+  const pairs = typeof value === 'object' ? value : [];
+  return Object.fromEntries(pairs.map((pair) => FIRMWARE_PAIR.exec(pair)?.slice(1) ?? []));
 }
-
-const KIND_WORDS: Readonly<Record<Kind, string>> = {
-  flag: '0 or 1',
-  number: 'a whole number',
-  text: 'a text in quotation marks',
-  texts: 'a list of texts: [ "a", "b" ]',
-  'text or texts': 'a text or a list of texts',
-  'number or text': 'a whole number or a text',
-};

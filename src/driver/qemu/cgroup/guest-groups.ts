@@ -11,7 +11,10 @@ import { inheritCpuset } from '../../../cgroup/v1/cpuset.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { guestTuningOf, limitsThreads, strictNodes, type ThreadTuning, threadTuningsOf } from './guest-tuning.ts';
 
-/** `inherit`: the guest stays where its caller is, in a child group when it has limits. `machine`: libvirt's without systemd. */
+/**
+ * `inherit`: the guest stays where its caller is, in a child group when it has limits. `machine`: libvirt's without systemd. `systemd`: a
+ * scope, which is not planned here but in `scope-groups.ts`.
+ */
 export type CgroupLayout = 'inherit' | 'machine' | 'systemd';
 
 export interface GuestGroupsInput {
@@ -52,8 +55,8 @@ const THREAD_CONTROLLERS_V1 = ['cpu', 'cpuacct', 'cpuset'];
 /** v2 controllers that can be enabled in a group that holds processes. */
 const THREAD_CONTROLLERS_V2 = ['cpu', 'cpuset'];
 /** What libvirt uses where it is there. */
-const MACHINE_CONTROLLERS = ['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'io', 'freezer', 'pids'];
-const DEFAULT_PARTITION = '/machine';
+export const MACHINE_CONTROLLERS = ['cpu', 'cpuacct', 'cpuset', 'memory', 'devices', 'io', 'freezer', 'pids'];
+export const DEFAULT_PARTITION = '/machine';
 
 /**
  * @returns undefined when the guest needs no group of its own
@@ -103,7 +106,12 @@ export function planGuestGroups(input: GuestGroupsInput): GuestGroups | undefine
   };
 }
 
-function guestTuning({ domain, layout, devices }: GuestGroupsInput): GuestTuning {
+/** Limits of the whole guest, with those that a layout of libvirt's adds. */
+export function guestTuning({
+  domain,
+  layout,
+  devices,
+}: Pick<GuestGroupsInput, 'domain' | 'layout' | 'devices'>): GuestTuning {
   const mems = layout === 'inherit' ? undefined : strictNodes(domain);
   return {
     ...guestTuningOf(domain),
@@ -113,7 +121,7 @@ function guestTuning({ domain, layout, devices }: GuestGroupsInput): GuestTuning
 }
 
 /** Whether `cgroup_controllers` allows one. It knows no names for stopping and counting processes: these limit nothing by themselves. */
-function isAllowed({ controllers }: GuestGroupsInput, name: string): boolean {
+export function isAllowed({ controllers }: Pick<GuestGroupsInput, 'controllers'>, name: string): boolean {
   if (controllers === undefined || controllers.includes(name)) return true;
   return (name === 'freezer' || name === 'pids') && controllers.length > 0;
 }
@@ -126,7 +134,8 @@ interface ThreadGroupContext {
   readonly demanded: readonly string[];
 }
 
-function planThreadGroup(
+/** Adds the changes that make one to the context. @returns none where no controller is for threads */
+export function planThreadGroup(
   parent: CgroupPlace,
   thread: ThreadTuning,
   { actions, directories, demanded }: ThreadGroupContext,
@@ -171,7 +180,7 @@ export function threadTuningAt(place: CgroupPlace, tuning: GuestTuning): GuestTu
 }
 
 /** QEMU joins its group everywhere; where threads have groups of their own it begins among the emulator's. */
-function joinFiles(place: CgroupPlace, threads: readonly ThreadGroup[]): string[] {
+export function joinFiles(place: CgroupPlace, threads: readonly ThreadGroup[]): string[] {
   const emulator = threads.find(({ kind }) => kind === 'emulator')?.place;
   const v1 = Object.entries(place.v1).map(([controller, directory]) => emulator?.v1[controller] ?? directory);
   const v2 = emulator?.v2 ?? place.v2;
@@ -180,7 +189,7 @@ function joinFiles(place: CgroupPlace, threads: readonly ThreadGroup[]): string[
   );
 }
 
-function switchedOff(domain: Domain, needed: readonly string[]): CgroupError {
+export function switchedOff(domain: Domain, needed: readonly string[]): CgroupError {
   const limits = needed.length === 0 ? 'CPU bandwidth' : needed.join(', ');
   return new CgroupError({
     operation: `limit (${limits}) guest ${domain.name ?? ''} in`,

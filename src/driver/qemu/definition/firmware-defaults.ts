@@ -43,7 +43,7 @@ export function fillFirmwareDefaults(context: DomainContext): void {
       fault(context, os, choice.message, '@firmware');
       return;
     }
-    fillLegacyTemplate(os);
+    fillLegacyTemplate(os, templatesOf(context));
   } else {
     applyChoice(choice, context.domain, os);
   }
@@ -140,8 +140,13 @@ function applyTemplate(template: { readonly path: string; readonly format: strin
   nvram.format ??= format;
 }
 
-function fillLegacyTemplate({ loader, nvram, ...os }: Os): void {
-  const template = LEGACY_TEMPLATES[loader?.value ?? ''];
+/** As under libvirt, the setting counts only where no descriptor says what the host has. */
+function templatesOf({ host, config }: DomainContext): Readonly<Record<string, string>> {
+  return host.firmware.descriptors.length === 0 ? (config.firmwares ?? LEGACY_TEMPLATES) : LEGACY_TEMPLATES;
+}
+
+function fillLegacyTemplate({ loader, nvram, ...os }: Os, templates: Readonly<Record<string, string>>): void {
+  const template = templates[loader?.value ?? ''];
   if (template === undefined || loader?.type !== 'pflash' || isRemote(nvram)) return;
   if (loader.readonly !== true || loader.stateless === true || os.firmware !== undefined) return;
   if (nvram !== undefined) nvram.template ??= template;

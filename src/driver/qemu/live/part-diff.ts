@@ -37,6 +37,35 @@ export function removedParts(before: LaunchPlan, after: LaunchPlan): LiveStep[] 
   return addedParts(after, before).toReversed();
 }
 
+/**
+ * Ids of parts that both plans have, but meaning another image, net or host end. A new device would then be joined to what belongs to
+ * an old one: nothing may be sent.
+ */
+export function mixedUpParts(before: LaunchPlan, after: LaunchPlan): string[] {
+  const meaning = new Map(
+    before.parts.flatMap((part): [string, string][] => {
+      const key = keyOf(part);
+      return key === undefined ? [] : [[key, meaningOf(part)]];
+    }),
+  );
+  return after.parts.flatMap((part) => {
+    const key = keyOf(part);
+    const old = key === undefined ? undefined : meaning.get(key);
+    return key === undefined || old === undefined || old === meaningOf(part) ? [] : [key];
+  });
+}
+
+/** What a part refers to. Descriptors' numbers are made anew by every plan. */
+function meaningOf(part: Part): string {
+  if (!isLive(part)) return '';
+  const { driver, drive, netdev, chardev, filename, file, backing } = part.props;
+  return JSON.stringify([driver, drive, netdev, chardev, isInherited(filename) ? '' : filename, file, backing]);
+}
+
+function isInherited(filename: unknown): boolean {
+  return typeof filename === 'string' && filename.startsWith('/dev/fdset/');
+}
+
 function isLive(part: Part): part is LivePart {
   return Object.hasOwn(LIVE_COMMANDS, part.kind);
 }

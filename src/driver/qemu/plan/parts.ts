@@ -78,6 +78,8 @@ export interface HelperProcess {
   readonly args: readonly string[];
   /** Ready once this socket exists. */
   readonly readySocket?: string;
+  /** Runs as the user of this setting (`swtpm_user`), where one is set; else as we do. */
+  readonly runsAs?: 'swtpm';
   /** Runs to its end before the rest (`swtpm_setup`). */
   readonly oneShot?: boolean;
   /** fds it inherits, in order from 3. */

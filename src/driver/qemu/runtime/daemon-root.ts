@@ -2,7 +2,6 @@
  * The directory tree of a daemon: state that is kept, and a runtime folder whose name is the same for every daemon of
  * that state, so that the next one finds the guests. Holds the state's lock; knows nothing of guests.
  */
-import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, normalize } from 'node:path';
@@ -12,6 +11,7 @@ import { prepareRuntimeDir } from '../../../core/fs-runtime-dir.ts';
 import { Ledger } from '../../../core/ledger.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
 import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
+import { sha256Hex } from '../../../core/sha256.ts';
 import { Layout, type LayoutRoots } from '../layout.ts';
 import type { DriverRoot, GuestLedger } from './driver-root.ts';
 import { rootsBelow } from './embedded-root.ts';
@@ -134,7 +134,7 @@ export class DaemonRoot implements DriverRoot {
 /** Below the state where sockets' paths stay short enough, else in the runtime directory under a name that follows from it. */
 function runDir(name: string, stateDir: string | undefined, runtimeDir: string | undefined): string {
   if (stateDir !== undefined && Buffer.byteLength(stateDir) <= MAX_STATE_DIR_BYTES) return join(stateDir, 'run');
-  const unique = createHash('sha256').update(name).digest('hex').slice(0, 8);
+  const unique = sha256Hex(name).slice(0, 8);
   return join(runtimeDir ?? prepareRuntimeDir(), `d-${unique}`);
 }
 

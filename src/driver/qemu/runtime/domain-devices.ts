@@ -1,6 +1,5 @@
 /** Changes of a domain's hardware: devices in and out, media, virtual CPUs, memory, I/O threads, what it says of itself. */
 
-import { withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
@@ -26,15 +25,13 @@ import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { findDisk } from './guest-disks.ts';
-import { addParts, planLiveChange, removeParts } from './live-change.ts';
+import { attachLive, detachLive } from './live-plug.ts';
 import { updateLiveDevice } from './live-update.ts';
 import { plugVcpus } from './live-vcpus.ts';
 import { readMetadata, writeMetadata } from './metadata.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, readThreads } from './thread-placement.ts';
 
-/** A guest that has not let go of a device by then may still do so: the event tells. As libvirt. */
-const UNPLUG_PATIENCE_MS = 5000;
 type VcpuOptions = AffectOptions & {
   readonly maximum?: boolean;
   readonly guest?: boolean;
@@ -57,7 +54,13 @@ export class DomainDevices implements DeviceOperations {
       config === undefined
         ? undefined
         : await this.#completed(config, (domain) => addDevice(domain, this.#parse(xml, domain)), options);
-    if (live !== undefined) await this.#attachLive(record, live, xml, options.signal);
+    if (live !== undefined)
+      await attachLive(
+        this.#parts,
+        { record, guest: live },
+        { wanted: this.#parse(xml, live.domain), next },
+        options.signal,
+      );
     if (next !== undefined) await this.#parts.store.save(record, next);
   }
 
@@ -253,8 +256,12 @@ export class DomainDevices implements DeviceOperations {
     const field = ({ poweroff: 'onPoweroff', reboot: 'onReboot', crash: 'onCrash' } as const)[trigger];
     await changeAffected(this.#parts.store, uuid, options, {
       change: (domain) => Object.assign(domain, { [field]: action }),
-      // What happens then is decided here, by the live definition.
-      carryOut: async () => {},
+      // What else happens then is decided here, by the live definition.
+      carryOut: async (guest) => {
+        if (trigger !== 'reboot') return;
+        const reboot = action === 'destroy' ? 'shutdown' : 'reset';
+        await guest.qmp.execute('set-action', { reboot }, { signal: options.signal });
+      },
     });
   }
 
@@ -298,30 +305,6 @@ export class DomainDevices implements DeviceOperations {
     await guest.qmp.execute('block_resize', { 'node-name': node, size: Number(sizeBytes) }, { signal });
   }
 
-  async #attachLive(
-    record: DomainRecord,
-    guest: RunningGuest,
-    xml: string,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const { starter } = this.#parts;
-    const changed = cloneDefinition(guest.domain);
-    const wanted = this.#parse(xml, changed);
-    requireFree(changed, wanted);
-    addDevice(changed, wanted);
-    const { domain, added } = await planLiveChange(guest, changed, starter, signal);
-    if (!added.some(({ part }) => part.kind === 'device')) {
-      throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
-    }
-    const before = new Set(aliasesOf(guest.domain));
-    await addParts(guest.qmp, added, signal);
-    guest.redefine(domain);
-    for (const alias of aliasesOf(domain)) {
-      if (!before.has(alias)) this.#parts.emit(record, { event: 'device-added', device: alias });
-    }
-    await starter.persist(record);
-  }
-
   async #detach(
     uuid: string,
     options: AffectOptions,
@@ -341,43 +324,8 @@ export class DomainDevices implements DeviceOperations {
             },
             options,
           );
-    if (live !== undefined) await this.#detachLive(record, live, find, options.signal);
+    if (live !== undefined) await detachLive(this.#parts, { record, guest: live }, find, options.signal);
     if (next !== undefined) await this.#parts.store.save(record, next);
-  }
-
-  async #detachLive(
-    record: DomainRecord,
-    guest: RunningGuest,
-    find: (domain: Domain) => ReturnType<typeof findByAlias>,
-    signal: AbortSignal | undefined,
-  ): Promise<void> {
-    const { starter } = this.#parts;
-    const alias = find(guest.domain).device.alias?.name ?? '';
-    const changed = cloneDefinition(guest.domain);
-    const { list, device } = findByAlias(changed, alias);
-    removeDevice(changed, list, device);
-    const { removed } = await planLiveChange(guest, changed, starter, signal);
-    if (!removed.some(({ part, id }) => part.kind === 'device' && id === alias)) {
-      throw unsupported(`device '${alias}' cannot be detached from a running domain: change its next start (--config)`);
-    }
-    const gone = guest.untilUnplugged(alias);
-    const finish = (async () => {
-      const isGone = await gone;
-      if (!isGone) return;
-      await removeParts(
-        guest.qmp,
-        removed.filter(({ part }) => part.kind !== 'device'),
-      );
-      const { list: own, device: found } = findByAlias(guest.domain, alias);
-      removeDevice(guest.domain, own, found);
-      await starter.persist(record);
-    })();
-    // Whoever does not wait for it hears of it by the event.
-    finish.catch(() => {});
-    await guest.qmp.execute('device_del', { id: alias }, { signal });
-    using patience = withTimeout(signal, UNPLUG_PATIENCE_MS);
-    await Promise.race([finish, untilAborted(patience)]);
-    signal?.throwIfAborted();
   }
 
   async #setGuestVcpus(uuid: string, count: number, options: VcpuOptions): Promise<void> {
@@ -417,35 +365,6 @@ function requireGuest(record: DomainRecord): RunningGuest {
   return record.guest;
 }
 
-/** A disk's target and an interface's MAC are names: nobody has them twice. */
-function requireFree(domain: Domain, { list, device, name }: SingleDevice): void {
-  if (list === 'disks') {
-    const target = memberOf(memberOf(device, 'target'), 'dev');
-    if ((domain.devices?.disks ?? []).some((disk) => disk.target?.dev === target)) {
-      throw new VirtError(`target ${String(target)} already exists`, {
-        code: ErrorCode.OPERATION_FAILED,
-        domain: ErrorDomain.QEMU,
-      });
-    }
-  }
-  const alias = device.alias?.name;
-  if (alias !== undefined && aliasesOf(domain).includes(alias)) {
-    throw new VirtError(`${name}: the alias '${alias}' is taken`, {
-      code: ErrorCode.OPERATION_FAILED,
-      domain: ErrorDomain.QEMU,
-    });
-  }
-}
-
-function aliasesOf({ devices }: Domain): string[] {
-  return Object.values(devices ?? {}).flatMap((value: unknown) =>
-    (Array.isArray(value) ? value : [value]).flatMap((device: unknown) => {
-      const name = memberOf(memberOf(device, 'alias'), 'name');
-      return typeof name === 'string' ? [name] : [];
-    }),
-  );
-}
-
 function setIothreads(domain: Domain, ids: readonly number[]): void {
   const known = new Map((domain.iothreadids?.iothreads ?? []).map((thread) => [thread.id, thread]));
   domain.iothreads = ids.length;
@@ -458,11 +377,6 @@ function isOnline(cpu: unknown): boolean {
 
 function memberOf(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-async function untilAborted(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 function unsupported(message: string): VirtError {

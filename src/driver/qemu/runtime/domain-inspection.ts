@@ -178,8 +178,10 @@ export class DomainInspection implements InspectionOperations {
   }
 
   async securityLabels(uuid: string): Promise<readonly { model: string; label: string; enforcing: boolean }[]> {
-    this.#store.byUuid(uuid);
-    return [];
+    const { guest } = this.#store.byUuid(uuid);
+    if (guest === undefined) return [];
+    const { labelsOfProcess } = await import('../../../security/process-labels.ts');
+    return labelsOfProcess(guest.pid, guest.domain.seclabels);
   }
 
   async blockPeek(uuid: string, disk: string, offset: bigint, length: number): Promise<Uint8Array> {
@@ -204,6 +206,7 @@ export class DomainInspection implements InspectionOperations {
     const guest = this.#active(uuid);
     const filename = join(this.#scratchDir, `peek-${randomHex(8)}`);
     try {
+      guest.security?.giveFile(filename);
       const args = { val: Number(offset), size: length, filename };
       await guest.qmp.execute(physical ? 'pmemsave' : 'memsave', args, { signal });
       return readAt(filename, 0n, length);

@@ -67,6 +67,7 @@ export class DomainInteraction implements InteractionOperations {
     const filename = join(this.#scratchDir, `screen-${randomHex(8)}`);
     const device = screen === 0 || video.alias?.name === undefined ? {} : { device: video.alias.name };
     try {
+      guest.security?.giveFile(filename);
       const isPng = await dump(guest, { filename, ...device }, signal);
       const image = Readable.from([readFileSync(filename)]);
       return { mime: isPng ? 'image/png' : 'image/x-portable-pixmap', image };

@@ -27,6 +27,13 @@ export function definitionOf(record: DomainRecord, inactive: boolean): Domain {
   throw new VirtError(`domain '${record.name}' is being started`, { code: ErrorCode.OPERATION_INVALID });
 }
 
+/** For whom passwords are none of their business. */
+export function formatWithoutSecrets(domain: Domain): string {
+  const shown = cloneDefinition(domain);
+  hideSecrets(shown);
+  return formatDomain(shown);
+}
+
 /** The domain's XML. Without `secure` it holds no password. */
 export function describeDomain(record: DomainRecord, { inactive = false, secure = false }: XmlOptions): string {
   const domain = cloneDefinition(definitionOf(record, inactive));

@@ -50,8 +50,8 @@ export class DomainSaving implements SavingOperations {
   async restore(path: string, options: SaveOptions = {}): Promise<DomainIdentity> {
     using image = openSaveImage(path);
     requireRaw(image.format);
-    const domain =
-      options.xml === undefined ? parseSaved(image.xml, path) : sameGuest(parseSaved(image.xml, path), options.xml);
+    const saved = await hookedDefinition(this.#parts, parseSaved(image.xml, path), options.signal);
+    const domain = options.xml === undefined ? saved : sameGuest(saved, options.xml);
     const prepared = await this.#parts.starter.prepare(domain, { signal: options.signal });
     const { name = '', uuid = '' } = prepared.context.domain;
     const record = this.#parts.store.claim(name, uuid);
@@ -234,7 +234,7 @@ function requireDumpFormat({ memoryOnly, format = 'raw' }: CoreDumpOptions): voi
 
 /** What a start of a defined domain restores, if it was saved: the file is removed only once the guest runs. */
 export async function startSaved(
-  { root, starter }: Pick<DriverParts, 'root' | 'starter'>,
+  { root, starter, hooks }: Pick<DriverParts, 'root' | 'starter' | 'hooks'>,
   record: DomainRecord,
   options: { readonly paused?: boolean; readonly forceBoot?: boolean; readonly signal?: AbortSignal | undefined },
 ): Promise<boolean> {
@@ -247,7 +247,8 @@ export async function startSaved(
   requireDefined(record, 'create');
   using image = openSaveImage(path);
   requireRaw(image.format);
-  const prepared = await starter.prepare(parseSaved(image.xml, path), { signal: options.signal });
+  const saved = await hookedDefinition({ hooks }, parseSaved(image.xml, path), options.signal);
+  const prepared = await starter.prepare(saved, { signal: options.signal });
   const paused = options.paused === true || !image.wasRunning;
   await starter.start(record, prepared, { paused, signal: options.signal, incomingFd: image.fd });
   rmSync(path);
@@ -296,6 +297,18 @@ async function untilDone(
 
 function parseSaved(xml: string, path: string): Domain {
   return parseDomain(xml, { fileName: path }).domain;
+}
+
+/** What a hook script has to say to a saved definition: another one, or nothing. @throws VirtError HOOK_SCRIPT_FAILED */
+async function hookedDefinition(
+  { hooks }: Pick<DriverParts, 'hooks'>,
+  domain: Domain,
+  signal: AbortSignal | undefined,
+): Promise<Domain> {
+  if (!hooks.has('qemu')) return domain;
+  const call = { driver: 'qemu', object: domain.name ?? '-', operation: 'restore', subOperation: 'begin' } as const;
+  const xml = await hooks.run({ ...call, xml: formatDomain(domain) }, { signal });
+  return xml === '' ? domain : sameGuest(domain, xml);
 }
 
 /** Another definition for the same guest: what it sees must not change. */

@@ -4,6 +4,7 @@
  */
 import { DEFAULT_DEVICE_ACL } from '../../../cgroup/device-rules.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import type { HookScripts } from '../../../process/hook-scripts.ts';
 import type { QmpClientOptions } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import { StateReason } from '../../domain-state.ts';
@@ -11,6 +12,7 @@ import type { CreateOptions } from '../../driver.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import { deviceNodesOf } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
+import { driverSecurity } from '../security/driver-security.ts';
 import type { DomainRecord, DomainStore } from './domain-store.ts';
 import type { DriverRoot } from './driver-root.ts';
 import type { BareEvent } from './guest-events.ts';
@@ -20,7 +22,8 @@ import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
 import type { RunningGuest } from './running-guest.ts';
 import type { SecretStore } from './secret-store.ts';
-import { type StartMark, type StartRequest, startError, startGuest } from './start-guest.ts';
+import { startError, startGuest } from './start-guest.ts';
+import type { StartMark, StartRequest } from './start-request.ts';
 
 /** What the embedding program may listen to. */
 export interface StartObservers {
@@ -36,6 +39,7 @@ export interface DomainStarterInit {
   readonly cache: CapabilitiesCache;
   readonly config: QemuConfig;
   readonly secrets: SecretStore;
+  readonly hooks: HookScripts;
   readonly store: DomainStore;
   /** Version that the logs name. */
   readonly version: string;
@@ -122,6 +126,7 @@ export class DomainStarter {
           incomingFd: options.incomingFd,
           transient: record.definition === undefined,
           limits: limitsOf(config),
+          security: driverSecurity(config, root.placement),
           logLimits: { maxSize: config.guestLogMaxSize, maxBackups: config.guestLogMaxBackups },
           keepLog: config.keepTransientLogs,
           cgroups: {
@@ -130,6 +135,7 @@ export class DomainStarter {
             deviceNodes: deviceNodesFor(context.domain, config),
             onNote: (note) => observers.onNote?.(note),
           },
+          hooks: this.#init.hooks,
           fdSources: { resolveSecret: (reference) => secrets.resolve(reference) },
           ...(observers.trace === undefined ? {} : { trace: observers.trace }),
           emit: (event, timestampMs) => emit(record, event, id, timestampMs),

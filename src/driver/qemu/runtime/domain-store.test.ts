@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -43,6 +43,45 @@ describe('DomainStore', () => {
     expect(again.byName('c')).toMatchObject({ uuid: B, autostart: true });
     again.remove(again.byName('c'));
     expect(readdirSync(join(dir, 'autostart'))).toEqual([]);
+  });
+
+  it('does not forget a domain that is defined while its guest ends', async () => {
+    const record = store.claim('a', A);
+    const saved = store.save(record, definition('a', A));
+    store.releaseIfGone(record);
+    await saved;
+    expect(store.byName('a')).toBe(record);
+    // Forgotten before the definition's turn came.
+    const late = store.claim('b', B);
+    store.releaseIfGone(late);
+    await store.save(late, definition('b', B));
+    expect(store.byUuid(B)).toBe(late);
+  });
+
+  it('forgets a domain that could not be written', async () => {
+    rmSync(dir, { recursive: true });
+    writeFileSync(dir, '');
+    await expect(store.save(store.claim('a', A), definition('a', A))).rejects.toThrow(/EEXIST|ENOTDIR/);
+    expect(store.all()).toEqual([]);
+  });
+
+  it('keeps a domain under its name when the new one cannot be written', async () => {
+    const a = store.claim('a', A);
+    await store.save(a, definition('a', A));
+    mkdirSync(join(dir, 'b.xml'));
+    await expect(store.rename(a, 'b')).rejects.toThrow('EISDIR');
+    expect(store.byName('a')).toBe(a);
+    expect(() => store.byName('b')).toThrow(/no domain/);
+  });
+
+  it('removes what a killed process has half written, and takes one of two files with the same UUID', async () => {
+    await store.save(store.claim('a', A), definition('a', A));
+    writeFileSync(join(dir, 'b.xml'), readFileSync(join(dir, 'a.xml'), 'utf8').replace('<name>a', '<name>b'));
+    writeFileSync(join(dir, '.nestling-0011.tmp'), '<dom');
+    const again = new DomainStore(dir);
+    expect(again.load()).toEqual([expect.stringContaining("domain 'a' has the same name or UUID")]);
+    expect(again.all().map(({ name }) => name)).toEqual(['a']);
+    expect(readdirSync(dir).toSorted()).toEqual(['a.xml', 'b.xml']);
   });
 
   it('leaves a damaged definition out, says so, and touches nothing', () => {

@@ -31,6 +31,9 @@ const STOPS_KEPT = 1024;
 
 export class DomainStore {
   readonly #records = new Map<string, DomainRecord>();
+  readonly #names = new Map<string, DomainRecord>();
+  /** Being written: not to be forgotten should their guests end meanwhile. */
+  readonly #saving = new Set<DomainRecord>();
   readonly #stops = new Map<string, DomainStop>();
   readonly #dir: string;
 
@@ -42,10 +45,12 @@ export class DomainStore {
   /** Reads what an earlier process defined below a kept root. @returns one line for each file that could not be read */
   load(): string[] {
     const problems: string[] = [];
-    for (const file of listXml(this.#dir)) {
+    for (const file of listFiles(this.#dir, '.xml')) {
       try {
         const { domain } = parseDomain(readFileSync(join(this.#dir, file), 'utf8'), { fileName: file });
         if (domain.uuid === undefined || domain.name === undefined) throw new Error('it has no name or UUID');
+        const known = this.#records.get(domain.uuid) ?? this.#names.get(domain.name);
+        if (known !== undefined) throw new Error(`domain '${known.name}' has the same name or UUID`);
         const record = this.#add(domain.uuid, domain.name);
         record.definition = domain;
         record.autostart = exists(this.#autostartPath(domain.name));
@@ -55,6 +60,8 @@ export class DomainStore {
         );
       }
     }
+    // Half-written by a process that was killed.
+    for (const file of listFiles(this.#dir, '.tmp')) rmSync(join(this.#dir, file), { force: true });
     return problems;
   }
 
@@ -74,7 +81,7 @@ export class DomainStore {
   }
 
   byName(name: string): DomainRecord {
-    const record = this.all().find((candidate) => candidate.name === name);
+    const record = this.#names.get(name);
     if (record === undefined) throw noDomain(`no domain with name '${name}'`);
     return record;
   }
@@ -95,7 +102,7 @@ export class DomainStore {
     if (existing !== undefined && existing.name !== name) {
       throw inUse(`domain '${existing.name}' is already defined with UUID ${uuid}`);
     }
-    const namesake = this.all().find((candidate) => candidate.name === name);
+    const namesake = this.#names.get(name);
     if (namesake !== undefined && namesake.uuid !== uuid) {
       throw inUse(`domain '${name}' already exists with UUID ${namesake.uuid}`);
     }
@@ -119,16 +126,26 @@ export class DomainStore {
 
   /** Forgets a domain that is neither defined nor running. */
   releaseIfGone(record: DomainRecord): void {
-    if (record.definition === undefined && record.guest === undefined && !record.starting) {
+    const isUsed = record.starting || this.#saving.has(record);
+    if (record.definition === undefined && record.guest === undefined && !isUsed) {
       this.#records.delete(record.uuid);
+      this.#names.delete(record.name);
     }
   }
 
-  /** Writes the definition; it is on disk when this returns. */
+  /** Writes the definition; it is on disk when this returns. @throws VirtError, or the system's error; then nothing has changed */
   async save(record: DomainRecord, definition: Domain): Promise<void> {
-    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-    await writeFileAtomic(this.#path(record.name), formatDomain(definition), { mode: 0o600 });
-    record.definition = definition;
+    // It may have been forgotten while its caller waited for the lock: its guest has ended.
+    if (this.claim(record.name, record.uuid) !== record) this.#register(record);
+    this.#saving.add(record);
+    try {
+      mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
+      await writeFileAtomic(this.#path(record.name), formatDomain(definition), { mode: 0o600 });
+      record.definition = definition;
+    } finally {
+      this.#saving.delete(record);
+      this.releaseIfGone(record);
+    }
   }
 
   remove(record: DomainRecord): void {
@@ -140,13 +157,22 @@ export class DomainStore {
   }
 
   async rename(record: DomainRecord, name: string): Promise<void> {
-    if (this.all().some((other) => other !== record && other.name === name))
-      throw inUse(`domain '${name}' already exists`);
+    const namesake = this.#names.get(name);
+    if (namesake !== undefined && namesake !== record) throw inUse(`domain '${name}' already exists`);
     const old = record.name;
     const { definition } = record;
     if (definition === undefined) throw noDomain(`domain '${old}' is not defined`);
+    this.#names.delete(old);
     record.name = name;
-    await this.save(record, { ...definition, name });
+    this.#register(record);
+    try {
+      await this.save(record, { ...definition, name });
+    } catch (error) {
+      this.#names.delete(name);
+      record.name = old;
+      this.#register(record);
+      throw error;
+    }
     rmSync(this.#path(old), { force: true });
     if (record.autostart) {
       rmSync(this.#autostartPath(old), { force: true });
@@ -176,8 +202,13 @@ export class DomainStore {
       autostart: false,
       job: new Mutex(),
     };
-    this.#records.set(uuid, record);
+    this.#register(record);
     return record;
+  }
+
+  #register(record: DomainRecord): void {
+    this.#records.set(record.uuid, record);
+    this.#names.set(record.name, record);
   }
 
   #path(name: string): string {
@@ -209,9 +240,9 @@ function inUse(message: string): VirtError {
   return new VirtError(`operation failed: ${message}`, { code: ErrorCode.OPERATION_FAILED, domain: ErrorDomain.QEMU });
 }
 
-function listXml(dir: string): string[] {
+function listFiles(dir: string, suffix: string): string[] {
   try {
-    return readdirSync(dir).filter((file) => file.endsWith('.xml'));
+    return readdirSync(dir).filter((file) => file.endsWith(suffix));
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
     throw error;

@@ -1,4 +1,5 @@
 /** What the groups of operations of one connection work with. The driver makes it; a group keeps what it needs. */
+import type { HookScripts } from '../../../process/hook-scripts.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import type { QemuConfig } from '../config.ts';
 import type { DomainStarter } from './domain-starter.ts';
@@ -12,6 +13,8 @@ export interface DriverParts {
   readonly cache: CapabilitiesCache;
   readonly config: QemuConfig;
   readonly secrets: SecretStore;
+  /** None in an embedded driver. */
+  readonly hooks: HookScripts;
   readonly store: DomainStore;
   readonly starter: DomainStarter;
   readonly emit: (record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number) => void;

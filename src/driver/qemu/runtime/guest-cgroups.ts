@@ -1,18 +1,23 @@
 /**
  * Whether a guest has cgroups of its own, and the way to them. A guest without limits has none until somebody sets one; what makes and
- * changes them is in `made-cgroups.ts`, which most guests never load.
+ * changes them is in `made-cgroups.ts`, and for systemd in `scope-cgroups.ts`, which most guests never load.
  */
+import { CgroupError } from '../../../cgroup/action.ts';
 import type { GroupStats } from '../../../cgroup/stats.ts';
+import { isSystemdHere } from '../../../cgroup/systemd/is-here.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { TypedParameters } from '../../driver.ts';
-import type { GuestCgroupsInit, MadeCgroups } from './made-cgroups.ts';
+import type { GuestCgroupsInit } from './made-cgroups.ts';
+import type { MadeGroups, RetunedPart } from './thread-groups.ts';
 import type { GuestThreads } from './thread-placement.ts';
 
 export type { GuestCgroupsInit } from './made-cgroups.ts';
 
 export class GuestCgroups implements AsyncDisposable {
   readonly #init: GuestCgroupsInit;
-  #made: MadeCgroups | undefined;
+  #made: MadeGroups | undefined;
+  /** Whose scope is made when QEMU's process is there. */
+  #scoped = false;
 
   constructor(init: GuestCgroupsInit) {
     this.#init = init;
@@ -25,14 +30,44 @@ export class GuestCgroups implements AsyncDisposable {
    */
   async make(domain: Domain): Promise<readonly string[]> {
     if (!needsGroups(domain, this.#init)) return [];
+    if (wantsScope(domain, this.#init)) {
+      requireSystemd(domain, this.#init);
+      this.#scoped = this.#init.controllers?.length !== 0;
+      if (this.#scoped) return [];
+    }
     const { MadeCgroups } = await import('./made-cgroups.ts');
     this.#made = await MadeCgroups.make(this.#init, domain);
     return this.#made?.joins ?? [];
   }
 
+  /** Finds those of a guest that runs already. Without them limits hold all the same; they cannot be read, and are made anew when changed. */
+  async takeOver(domain: Domain): Promise<void> {
+    if (!needsGroups(domain, this.#init)) return;
+    const { MadeCgroups } = await import('./made-cgroups.ts');
+    this.#made = MadeCgroups.takeOver(this.#init, domain);
+  }
+
+  /**
+   * What must happen between QEMU's fork and its execution: a scope is made around a process that is there.
+   * @param helpers pids of the processes that move in with it
+   * @param announce comes first, so that the process is known whatever happens then
+   */
+  beforeExec(
+    domain: Domain,
+    helpers: readonly number[],
+    { announce, signal }: { announce?: ((pid: number) => void) | undefined; signal?: AbortSignal | undefined },
+  ): ((pid: number) => void | Promise<void>) | undefined {
+    if (!this.#scoped) return announce;
+    return async (pid) => {
+      announce?.(pid);
+      const { ScopeCgroups } = await import('./scope-cgroups.ts');
+      this.#made = await ScopeCgroups.make(this.#init, domain, { pid, helpers }, signal);
+    };
+  }
+
   /** Whether threads have groups of their own, so that somebody must say which is which. */
   get hasThreadGroups(): boolean {
-    return this.#made?.hasThreadGroups === true;
+    return this.#made === undefined ? this.#scoped : this.#made.hasThreadGroups;
   }
 
   get made(): boolean {
@@ -48,7 +83,7 @@ export class GuestCgroups implements AsyncDisposable {
    * stays counted where it was.
    * @throws CgroupError when the kernel refuses, or the controller is not to be had
    */
-  async retune(domain: Domain, what: 'memory' | 'cpu' | 'blkio' | 'cpuset', threads: GuestThreads): Promise<void> {
+  async retune(domain: Domain, what: RetunedPart, threads: GuestThreads): Promise<void> {
     if (this.#made !== undefined) {
       await this.#made.retune(domain, what, threads);
     } else if (what !== 'cpuset') {
@@ -79,6 +114,21 @@ export class GuestCgroups implements AsyncDisposable {
     this.#made = undefined;
     await made?.[Symbol.asyncDispose]();
   }
+}
+
+/** A partition is a slice where systemd manages the groups, whoever asks for it. */
+function wantsScope({ resource }: Domain, { layout }: GuestCgroupsInit): boolean {
+  return layout === 'systemd' || (layout === 'inherit' && resource?.partition !== undefined && isSystemdHere());
+}
+
+function requireSystemd({ name = '' }: Domain, { busAddress }: GuestCgroupsInit): void {
+  if (busAddress !== undefined || isSystemdHere()) return;
+  throw new CgroupError({
+    operation: 'make a scope for guest',
+    directory: name,
+    rule: 'cgroup_layout is "systemd", but systemd does not run this host (there is no /run/systemd/system)',
+    fix: 'set cgroup_layout = "machine" in qemu.conf for libvirt\'s groups without systemd, or "inherit"',
+  });
 }
 
 /** Cheap and on the safe side: the plan decides. */

@@ -8,6 +8,7 @@ import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { spawnChild } from '../../../process/spawn.ts';
+import type { ChildSetup } from '../../../process/wrap-command.ts';
 import type { HelperProcess } from '../plan/parts.ts';
 import { type FdSources, prepareFds } from './inherited-fds.ts';
 
@@ -23,9 +24,15 @@ export interface HelperOptions {
   readonly cgroupProcs: readonly string[];
   /** Whether it dies with this process; else somebody must know of it. */
   readonly dieWithParent: boolean;
+  /** Another user than ours, with a folder for what it puts aside. */
+  readonly identity?: HelperIdentity | undefined;
   /** Hears of the process before the program runs. */
   readonly onPid?: ((pid: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+export interface HelperIdentity extends Required<Pick<ChildSetup, 'user' | 'group' | 'supplementaryGroups'>> {
+  readonly temporary: string;
 }
 
 /**
@@ -35,14 +42,17 @@ export interface HelperOptions {
 export async function startHelper(helper: HelperProcess, options: HelperOptions): Promise<ChildHandle> {
   using fds = await prepareFds(helper.fds ?? [], options.fdSources);
   using deadline = withTimeout(options.signal, READY_TIMEOUT_MS);
-  const { command, args } = helper.oneShot === true ? contained(helper) : helper;
+  const { identity } = options;
+  const isContained = helper.oneShot === true;
+  const { command, args } = isContained ? contained(helper, identity) : helper;
   const child = await spawnChild(
     {
       command,
       args,
-      env: options.env,
+      env: identity === undefined ? options.env : { ...options.env, TMPDIR: identity.temporary },
       dieWithParent: options.dieWithParent,
       cgroupProcs: options.cgroupProcs,
+      ...(isContained || identity === undefined ? {} : credentialsOf(identity)),
       // As its guest: signals of the caller's terminal are for the caller alone.
       newSession: true,
       stdio: ['ignore', { fd: options.logFd }, 'tail', ...fds.stdio],
@@ -64,11 +74,29 @@ export async function startHelper(helper: HelperProcess, options: HelperOptions)
  * A set-up program starts programs of its own (swtpm_setup a swtpm), which no parent-death signal of ours reaches: in a PID
  * namespace the kernel ends them all with the first. Where a user may not make one, the program runs as it is.
  */
-function contained({ command, args }: HelperProcess): { command: string; args: readonly string[] } {
+function contained(
+  helper: HelperProcess,
+  identity: HelperIdentity | undefined,
+): { command: string; args: readonly string[] } {
   const isRoot = process.geteuid?.() === 0;
+  const { command, args } = identity === undefined ? helper : asUser(helper, identity);
   if (!isRoot && !mayUnshareUsers()) return { command, args };
-  const asUser = isRoot ? [] : ['--user', '--map-current-user'];
-  return { command: 'unshare', args: [...asUser, '--pid', '--fork', '--kill-child', '--', command, ...args] };
+  const mapping = isRoot ? [] : ['--user', '--map-current-user'];
+  return { command: 'unshare', args: [...mapping, '--pid', '--fork', '--kill-child', '--', command, ...args] };
+}
+
+function credentialsOf({ user, group, supplementaryGroups }: HelperIdentity): Partial<ChildSetup> {
+  return { user, group, supplementaryGroups };
+}
+
+/** Inside of the namespace, as only root makes one; the change of users clears the signal that unshare has set. */
+function asUser(
+  { command, args }: HelperProcess,
+  { user, group, supplementaryGroups }: HelperIdentity,
+): { command: string; args: readonly string[] } {
+  const groups = supplementaryGroups.join(',');
+  const identity = ['--reuid', String(user), '--regid', String(group), '--groups', groups];
+  return { command: 'setpriv', args: [...identity, '--pdeathsig', 'KILL', '--', command, ...args] };
 }
 
 /** What the kernel, Debian's patch and AppArmor each have to say on unprivileged user namespaces. */

@@ -3,7 +3,7 @@
  * listening sockets, secrets in files that have no name any more. What was opened here is closed once QEMU runs.
  */
 
-import { closeSync, linkSync, openSync, rmSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, fchownSync, linkSync, openSync, rmSync, unlinkSync, writeSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
@@ -19,6 +19,8 @@ export interface FdSources {
   readonly masterKey: Uint8Array;
   /** Private folder on tmpfs for content on its way to QEMU. */
   readonly scratchDir: string;
+  /** Who is to read that content, where it is not this user: it opens the descriptor by its name in /dev/fd. */
+  readonly reader?: { readonly uid: number; readonly gid: number } | undefined;
   /** Opens a host network device. Absent: such requests are refused. */
   openNetworkDevice?(request: FdRequest & { kind: 'tap' | 'vhost-net' | 'vhost-vsock' }): Promise<number>;
 }
@@ -76,9 +78,9 @@ async function prepareOne(request: FdRequest, sources: FdSources, fds: PreparedF
     case 'file':
       return { path: request.path, flags: request.flags };
     case 'secret':
-      return { fd: nameless(await contentOf(request, sources), sources.scratchDir, fds) };
+      return { fd: nameless(await contentOf(request, sources), sources, fds) };
     case 'master-key':
-      return { fd: nameless(sources.masterKey, sources.scratchDir, fds) };
+      return { fd: nameless(sources.masterKey, sources, fds) };
     case 'listen-unix':
       return { fd: await listen(request, fds) };
     default: {
@@ -106,12 +108,13 @@ async function contentOf(
 }
 
 /** A file that only descriptors lead to: QEMU reads it as /dev/fd/N, nobody else can. */
-function nameless(content: Uint8Array, dir: string, fds: PreparedFds): number {
-  const path = join(dir, `.${randomHex(8)}`);
+function nameless(content: Uint8Array, { scratchDir, reader }: FdSources, fds: PreparedFds): number {
+  const path = join(scratchDir, `.${randomHex(8)}`);
   const fd = openSync(path, 'wx+', 0o600);
   fds.owned.push(fd);
   unlinkSync(path);
   writeSync(fd, content, 0, content.length, 0);
+  if (reader !== undefined) fchownSync(fd, reader.uid, reader.gid);
   return fd;
 }
 

@@ -11,10 +11,12 @@ import type { JsonObject } from '../../../qmp/json.ts';
 import { type DomainContext, PlanContext } from '../context.ts';
 import { fillChannelPaths } from '../devices/channel/channel-path.ts';
 import { nameNewDevices } from '../live/live-aliases.ts';
-import { addedParts, type LiveStep, removedParts } from '../live/part-diff.ts';
+import { keepNodeIndexes } from '../live/live-nodes.ts';
+import { addedParts, type LiveStep, mixedUpParts, removedParts } from '../live/part-diff.ts';
 import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
 import { formatJson } from '../plan/props.ts';
 import type { DomainStarter } from './domain-starter.ts';
+import { fillBackingChains } from './plan-start.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 const log = new LogSource('qemu.qemu_process');
@@ -27,28 +29,35 @@ export interface LiveChange {
   readonly removed: readonly LiveStep[];
 }
 
-/** @throws DefinitionError, VirtError for what cannot be plugged */
+/** @param changing alias of the drive whose medium is to change @throws DefinitionError, VirtError for what cannot be plugged */
 export async function planLiveChange(
   guest: RunningGuest,
   changed: Domain,
   starter: DomainStarter,
-  signal?: AbortSignal,
+  { signal, changing }: { readonly signal?: AbortSignal | undefined; readonly changing?: string } = {},
 ): Promise<LiveChange> {
   const { context } = await starter.prepare(changed, { signal });
   nameNewDevices(context);
+  await fillBackingChains(context.domain, signal);
+  keepNodeIndexes(guest.domain, context.domain);
   fillChannelPaths(context.domain, context.layout, guest.id);
   const before = planOf({ ...context, domain: cloneDefinition(guest.domain) }, guest.id);
   const after = planOf(context, guest.id);
   requirePluggable(guest, before, after, context.domain);
+  requireUnmixed(before, after, changing);
   return { domain: context.domain, added: addedParts(before, after), removed: removedParts(before, after) };
 }
 
-/** Adds the new parts; when one is refused those before it are taken back. */
+/**
+ * Adds the new parts; when one is refused those before it are taken back. Whoever gives up is heard between two steps: a command on its
+ * way may have been carried out, and what it has made would stay.
+ */
 export async function addParts(qmp: QmpClient, steps: readonly LiveStep[], signal?: AbortSignal): Promise<void> {
   const done: LiveStep[] = [];
   try {
     for (const step of steps) {
-      await send(qmp, step.add, signal);
+      signal?.throwIfAborted();
+      await send(qmp, step.add);
       done.push(step);
     }
   } catch (error) {
@@ -75,13 +84,25 @@ export async function removeParts(qmp: QmpClient, steps: readonly LiveStep[]): P
 async function send(
   qmp: QmpClient,
   { command, arguments: args }: { readonly command: string; readonly arguments: LiveStep['add']['arguments'] },
-  signal?: AbortSignal,
 ): Promise<void> {
-  await qmp.execute(command, JSON.parse(formatJson(args)) as JsonObject, { signal });
+  await qmp.execute(command, JSON.parse(formatJson(args)) as JsonObject);
 }
 
 function planOf(context: DomainContext, id: number): LaunchPlan {
   return planWith(new PlanContext(context, id));
+}
+
+/** The last guard before anything is sent. */
+function requireUnmixed(before: LaunchPlan, after: LaunchPlan, changing: string | undefined): void {
+  const mixed = mixedUpParts(before, after).filter((key) => key !== `device/${changing ?? ''}`);
+  if (mixed.length === 0) return;
+  throw new VirtError(
+    `the change would give ${mixed.join(', ')} of the running domain another meaning: nothing was done`,
+    {
+      code: ErrorCode.INTERNAL_ERROR,
+      domain: ErrorDomain.QEMU,
+    },
+  );
 }
 
 /** Descriptors and helper processes of a new device would have to follow it into QEMU. */

@@ -52,7 +52,7 @@ async function changeMedium(
     if (wanted[key] === undefined) Reflect.deleteProperty(target, key);
     else Object.assign(target, { [key]: wanted[key] });
   }
-  const { domain, added, removed } = await planLiveChange(guest, changed, starter, signal);
+  const { domain, added, removed } = await planLiveChange(guest, changed, starter, { signal, changing: id });
   const next = findByAlias(domain, id).device as Disk;
   const hadMedium = disk.source !== undefined;
   try {
@@ -68,6 +68,7 @@ async function changeMedium(
   Object.assign(findByAlias(guest.domain, id).device, { source: undefined, backingStore: undefined });
   if (next.source !== undefined) {
     const nodes = added.filter(({ part }) => part.kind === 'blockdev');
+    await guest.security?.admit(domain, signal);
     await addParts(guest.qmp, nodes, signal);
     try {
       const node = nodes.at(-1)?.id ?? '';
@@ -79,6 +80,7 @@ async function changeMedium(
   }
   await guest.qmp.execute('blockdev-close-tray', { id }, { signal });
   guest.redefine(domain);
+  await guest.security?.dismiss(domain, signal);
 }
 
 async function changeInterface(
@@ -87,9 +89,31 @@ async function changeInterface(
   wanted: NetworkInterface,
   { signal }: UpdateOptions,
 ): Promise<void> {
+  requireSameButLink(device, wanted);
   const isUp = wanted.link?.state !== 'down';
   await guest.qmp.execute('set_link', { name: device.alias?.name ?? '', up: isUp }, { signal });
   device.link = { state: isUp ? 'up' : 'down' };
+}
+
+/** What the XML says beside the link's state is what the interface is. */
+function requireSameButLink(device: NetworkInterface, wanted: NetworkInterface): void {
+  const changed = ([...FIXED, 'mac', 'model'] as const).find(
+    (key) => wanted[key] !== undefined && !says(device[key], wanted[key]),
+  );
+  if (changed === undefined) return;
+  throw unsupported(
+    `cannot modify the ${changed} of a running interface: detach it and attach another (only its link can be changed)`,
+  );
+}
+const FIXED = ['type', 'source', 'target', 'driver', 'address', 'bandwidth', 'mtu'] as const;
+
+/** `whole` says all that `part` says. */
+function says(whole: unknown, part: unknown): boolean {
+  if (part === undefined) return true;
+  if (typeof part === 'string' && typeof whole === 'string') return part.toLowerCase() === whole.toLowerCase();
+  if (typeof part !== 'object' || part === null) return part === whole;
+  if (typeof whole !== 'object' || whole === null) return Object.keys(part).length === 0;
+  return Object.entries(part).every(([key, value]) => says(Reflect.get(whole, key), value));
 }
 
 async function changePassword(

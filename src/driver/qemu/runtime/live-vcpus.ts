@@ -12,8 +12,26 @@ interface Slot {
 
 const UNPLUG_PATIENCE_MS = 5000;
 
-/** Plugs or unplugs until there are `count`. @throws VirtError where the machine or the guest does not do it */
+/** Plugs or unplugs until there are `count`; where it fails, the definition says how many there are. @throws VirtError where the machine or the guest does not do it */
 export async function plugVcpus(guest: RunningGuest, count: number, signal?: AbortSignal): Promise<void> {
+  try {
+    await plugUntil(guest, count, signal);
+  } catch (error) {
+    if (!guest.hasEnded) await recount(guest);
+    throw error;
+  }
+}
+
+/** Writes down how many there are. */
+async function recount(guest: RunningGuest): Promise<void> {
+  const used = (await readSlots(guest, undefined)).filter(({ path }) => path !== undefined).length;
+  const { vcpu } = guest.domain;
+  if (vcpu === undefined || used === 0) return;
+  if (used === vcpu.value) delete vcpu.current;
+  else vcpu.current = used;
+}
+
+async function plugUntil(guest: RunningGuest, count: number, signal: AbortSignal | undefined): Promise<void> {
   const slots = await readSlots(guest, signal);
   const used = slots.filter(({ path }) => path !== undefined);
   const empty = slots.filter(({ path }) => path === undefined);
@@ -36,12 +54,24 @@ export async function plugVcpus(guest: RunningGuest, count: number, signal?: Abo
 async function unplug(guest: RunningGuest, id: string, signal: AbortSignal | undefined): Promise<void> {
   const gone = guest.untilUnplugged(id);
   await guest.qmp.execute('device_del', { id }, { signal });
-  const timeout = new Promise<boolean>((resolve) => setTimeout(() => resolve(false), UNPLUG_PATIENCE_MS).unref());
-  if (await Promise.race([gone, timeout])) return;
-  throw new VirtError(`the guest has not let go of virtual CPU ${id} within ${UNPLUG_PATIENCE_MS / 1000} s`, {
-    code: ErrorCode.OPERATION_TIMEOUT,
-    domain: ErrorDomain.QEMU,
-  });
+  const timeout = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), UNPLUG_PATIENCE_MS).unref());
+  const isGone = await Promise.race([gone, timeout]);
+  if (isGone === true) return;
+  if (isGone === false) {
+    throw new VirtError(`the guest refuses to let go of virtual CPU ${id}, or has ended`, {
+      code: ErrorCode.OPERATION_FAILED,
+      domain: ErrorDomain.QEMU,
+    });
+  }
+  // A guest that is only slow is followed; one that ends meanwhile has no number to tell any more.
+  void gone.then(async (isLate) => (isLate ? await recount(guest) : undefined)).catch(() => undefined);
+  throw new VirtError(
+    `the guest has not let go of virtual CPU ${id} within ${UNPLUG_PATIENCE_MS / 1000} s: it may still do so`,
+    {
+      code: ErrorCode.OPERATION_TIMEOUT,
+      domain: ErrorDomain.QEMU,
+    },
+  );
 }
 
 async function readSlots(guest: RunningGuest, signal: AbortSignal | undefined): Promise<Slot[]> {

@@ -2,19 +2,28 @@
  * The cgroups of one guest while it lives: made as planned, recorded in the ledger before, changed on request, read, and removed with the
  * guest. Loaded only for guests that have any; see `guest-cgroups.ts`.
  */
+import { existsSync } from 'node:fs';
 import { applyActions, removeGroups } from '../../../cgroup/apply.ts';
-import { type GuestTuning, hasController, planTuning, readTuning } from '../../../cgroup/controllers.ts';
+import { hasController, planTuning, readTuning } from '../../../cgroup/controllers.ts';
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import { loadDevicePrograms } from '../../../cgroup/device-program.ts';
 import { deviceRules } from '../../../cgroup/device-rules.ts';
-import type { CgroupPlace } from '../../../cgroup/host.ts';
 import { type GroupStats, readStats } from '../../../cgroup/stats.ts';
 import type { Ledger, LedgerEntry } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { TypedParameters } from '../../driver.ts';
-import { type GuestGroups, type GuestGroupsInput, planGuestGroups, threadTuningAt } from '../cgroup/guest-groups.ts';
-import { guestTuningOf, limitsThreads, threadTuningsOf } from '../cgroup/guest-tuning.ts';
+import { type GuestGroups, type GuestGroupsInput, planGuestGroups } from '../cgroup/guest-groups.ts';
+import { limitsThreads } from '../cgroup/guest-tuning.ts';
+import {
+  changedTuning,
+  enterGroups,
+  type MadeGroups,
+  placeInGroups,
+  type RetunedPart,
+  readSchedulerParameters,
+  retuneThreads,
+} from './thread-groups.ts';
 import type { GuestThreads } from './thread-placement.ts';
 
 const log = new LogSource('qemu.qemu_cgroup');
@@ -23,11 +32,13 @@ const log = new LogSource('qemu.qemu_cgroup');
 export type GuestCgroupsInit = Omit<GuestGroupsInput, 'host' | 'domain' | 'force' | 'devices'> & {
   /** Device nodes that the guest may use; undefined: those that its caller may. */
   readonly deviceNodes?: readonly string[] | undefined;
+  /** Of the bus on which systemd is; undefined: the usual one. */
+  readonly busAddress?: string | undefined;
   readonly ledger: Ledger;
   readonly onNote?: ((note: string) => void) | undefined;
 };
 
-export class MadeCgroups implements AsyncDisposable {
+export class MadeCgroups implements MadeGroups {
   readonly #init: GuestCgroupsInit;
   readonly #entries: LedgerEntry[];
   #groups: GuestGroups;
@@ -61,7 +72,13 @@ export class MadeCgroups implements AsyncDisposable {
     }
   }
 
-  /** The files into which QEMU writes its pid before it is executed. */
+  /** Those of a guest that an earlier process has started; undefined where they are not, or not where this one would make them. */
+  static takeOver(init: GuestCgroupsInit, domain: Domain): MadeCgroups | undefined {
+    const groups = plan(init, domain, {});
+    if (groups === undefined || !groups.directories.every((directory) => existsSync(directory))) return undefined;
+    return new MadeCgroups(init, groups);
+  }
+
   get joins(): readonly string[] {
     return this.#groups.joins;
   }
@@ -70,36 +87,26 @@ export class MadeCgroups implements AsyncDisposable {
     return this.#groups.threads.length > 0;
   }
 
-  /** Moves virtual CPUs and I/O threads to their groups; all others stay where QEMU began, among the emulator's. */
-  placeThreads({ vcpus, iothreads }: GuestThreads): void {
-    for (const { kind, id, place } of this.#groups.threads) {
-      const tid = kind === 'emulator' ? undefined : (kind === 'vcpu' ? vcpus : iothreads).get(id);
-      if (tid !== undefined) applyActions(joining(place, tid));
-    }
+  placeThreads(threads: GuestThreads): void {
+    placeInGroups(this.#groups.threads, threads);
   }
 
   /** A process that is running already moves in, with all its threads. */
   adopt(threads: GuestThreads): void {
-    applyActions(this.#groups.joins.map((file) => writePid(file, threads.pid)));
+    enterGroups(this.#groups.joins, threads.pid);
     this.placeThreads(threads);
   }
 
-  /**
-   * Carries a changed definition out on the running guest.
-   * @throws CgroupError when the kernel refuses, or the controller is not to be had
-   */
-  async retune(domain: Domain, what: 'memory' | 'cpu' | 'blkio' | 'cpuset', threads: GuestThreads): Promise<void> {
+  async retune(domain: Domain, what: RetunedPart, threads: GuestThreads): Promise<void> {
     const wantsThreads = what === 'cpu' && limitsThreads(domain) && !this.hasThreadGroups;
     if (wantsThreads || (what !== 'cpuset' && !hasController(this.#groups.place, what)))
       await this.#extend(domain, threads);
     const { place, threads: groups } = this.#groups;
-    if (what !== 'cpuset') applyActions(planTuning(place, pick(guestTuningOf(domain), what), readTuning(place)));
-    if (what !== 'cpu' && what !== 'cpuset') return;
-    const wanted = threadTuningsOf(domain);
-    for (const group of groups) {
-      const tuning = wanted.find(({ kind, id }) => kind === group.kind && id === group.id)?.tuning ?? {};
-      applyActions(planTuning(group.place, pick(threadTuningAt(group.place, tuning), what)));
+    if (what !== 'cpuset') {
+      const present = readTuning(place);
+      applyActions(planTuning(place, changedTuning(domain, what, present), present));
     }
+    retuneThreads(groups, domain, what);
   }
 
   /** A limit that the definition did not have needs groups where there were none: the guest moves in there too. */
@@ -114,28 +121,8 @@ export class MadeCgroups implements AsyncDisposable {
     this.adopt(threads);
   }
 
-  /** CPU limits as the kernel has them. */
   schedulerParameters(): TypedParameters {
-    const { place, threads } = this.#groups;
-    const own = readTuning(place).cpu;
-    const named: Record<string, number | undefined> = {
-      cpu_shares: own?.shares,
-      global_period: own?.periodUs,
-      global_quota: own?.quotaUs,
-    };
-    for (const [kind, prefix] of [
-      ['vcpu', 'vcpu'],
-      ['emulator', 'emulator'],
-      ['iothread', 'iothread'],
-    ] as const) {
-      const group = threads.find((thread) => thread.kind === kind);
-      const cpu = group === undefined ? undefined : readTuning(group.place).cpu;
-      named[`${prefix}_period`] = cpu?.periodUs;
-      named[`${prefix}_quota`] = cpu?.quotaUs;
-    }
-    return Object.fromEntries(
-      Object.entries(named).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
-    );
+    return readSchedulerParameters(this.#groups);
   }
 
   stats(): GroupStats {
@@ -155,7 +142,7 @@ export class MadeCgroups implements AsyncDisposable {
 }
 
 function plan(init: GuestCgroupsInit, domain: Domain, options: { force?: boolean }): GuestGroups | undefined {
-  const { ledger: _ledger, onNote: _onNote, deviceNodes, ...rest } = init;
+  const { ledger: _ledger, onNote: _onNote, busAddress: _busAddress, deviceNodes, ...rest } = init;
   const devices = deviceNodes === undefined ? undefined : deviceRules(deviceNodes);
   return planGuestGroups({ ...rest, ...options, devices, domain, host: detectCgroups() });
 }
@@ -164,18 +151,4 @@ async function carryOut({ actions, notes }: GuestGroups, { onNote }: GuestCgroup
   const restricts = actions.some(({ kind }) => kind === 'attach-device-program');
   const attach = restricts ? await loadDevicePrograms() : undefined;
   for (const note of [...notes, ...applyActions(actions, { attach }).notes]) onNote?.(note);
-}
-
-function joining({ v1, v2 }: CgroupPlace, tid: number) {
-  const files = [...new Set(Object.values(v1))].map((directory) => `${directory}/tasks`);
-  return [...files, ...(v2 === undefined ? [] : [`${v2.directory}/cgroup.threads`])].map((file) => writePid(file, tid));
-}
-
-function writePid(path: string, pid: number) {
-  const at = path.lastIndexOf('/');
-  return { kind: 'write', directory: path.slice(0, at), file: path.slice(at + 1), value: String(pid) } as const;
-}
-
-function pick(tuning: GuestTuning, what: keyof GuestTuning): GuestTuning {
-  return tuning[what] === undefined ? {} : { [what]: tuning[what] };
 }

@@ -3,6 +3,7 @@
  * paths) goes into the live definition, and the plan is made. The definition that is kept stays as it was.
  */
 import type { Disk } from '../../../model/domain/devices/disk.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { ConsoleChoice, DomainPlan } from '../../driver.ts';
 import { assignAliases } from '../aliases.ts';
@@ -36,7 +37,7 @@ export interface PlanStartOptions {
 export async function planStart(prepared: DomainContext, options: PlanStartOptions): Promise<PlannedStart> {
   const context: DomainContext = { ...prepared, domain: cloneDefinition(prepared.domain), lookup: options.lookup };
   const { domain, layout } = context;
-  for (const disk of domain.devices?.disks ?? []) await fillBackingChain(disk, options.signal);
+  await fillBackingChains(domain, options.signal);
   assignAliases(context);
   fillChannelPaths(domain, layout, options.id);
   const planning = Object.assign(
@@ -48,6 +49,11 @@ export async function planStart(prepared: DomainContext, options: PlanStartOptio
   }
   const plan = planWith(planning);
   return { plan, context };
+}
+
+/** Adds the images below the disks' own, where the definition leaves them to the images' headers. @throws BackingChainError */
+export async function fillBackingChains({ devices }: Domain, signal?: AbortSignal): Promise<void> {
+  for (const disk of devices?.disks ?? []) await fillBackingChain(disk, signal);
 }
 
 /** A planned start as the API tells it. */

@@ -4,6 +4,7 @@
  * keeps the domains and serialises what is done to each; planning, starting, following and tuning are in their own files. Long
  * because it has a method for each of the contract's.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import { existsSync } from 'node:fs';
 import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
@@ -12,6 +13,7 @@ import { lazyGroup } from '../../../core/lazy-group.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { LogTexts } from '../../../log/settings.ts';
+import { HookScripts } from '../../../process/hook-scripts.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DeviceOperations } from '../../device-operations.ts';
@@ -40,6 +42,7 @@ import type { SecretOperations } from '../../secret-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
+import { driverSecurity } from '../security/driver-security.ts';
 import { loadSettings } from '../settings-files.ts';
 import { DaemonRoot, type DaemonRootOptions } from './daemon-root.ts';
 import { describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
@@ -66,6 +69,8 @@ export interface QemuDriverOptions extends StartObservers {
   readonly cacheDir?: string | null | undefined;
   /** Version that the logs name. */
   readonly version: string;
+  /** Called at the starts and ends of guests; default: none. */
+  readonly hooks?: HookScripts | undefined;
   /** Of the configuration files. */
   readonly logTexts?: LogTexts | undefined;
 }
@@ -122,7 +127,7 @@ export class QemuDriver implements Driver {
   private constructor(root: DriverRoot, options: QemuDriverOptions & { readonly uri: string }) {
     this.root = root;
     this.logTexts = options.logTexts ?? {};
-    this.#secrets = new SecretStore();
+    this.#secrets = new SecretStore(root.placement === 'daemon' ? root.layout.secretsDir : undefined);
     this.secrets = this.#secrets;
     this.#cache = new CapabilitiesCache(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
     this.#store = new DomainStore(root.layout.roots.etc);
@@ -131,6 +136,7 @@ export class QemuDriver implements Driver {
       cache: this.#cache,
       config: { ...DEFAULT_CONFIG, ...options.config },
       secrets: this.#secrets,
+      hooks: options.hooks ?? new HookScripts(),
       store: this.#store,
       emit: (record, event, id, timestampMs) => this.#emit(record, event, id, timestampMs),
     };
@@ -188,7 +194,7 @@ export class QemuDriver implements Driver {
       uri: `qemu:///${options.mode}`,
     });
     try {
-      for (const problem of driver.#store.load()) options.onNote?.(problem);
+      for (const problem of [...driver.#store.load(), ...driver.#secrets.load()]) options.onNote?.(problem);
       await driver.#reattach(root, options);
       return driver;
     } catch (error) {
@@ -200,8 +206,8 @@ export class QemuDriver implements Driver {
   /** Starts the domains that are marked for it, once in each boot; what fails is told and does not keep the others from starting. */
   async autostartAll(onNote: (note: string) => void): Promise<void> {
     if (!(this.root instanceof DaemonRoot) || !this.root.isFirstSinceBoot()) return;
-    for (const record of this.#store.all()) {
-      if (!record.autostart || record.guest !== undefined) continue;
+    for (const [index, record] of this.#store.all().filter(isWaiting).entries()) {
+      if (index > 0) await pause(this.#parts.config.autoStartDelayMs);
       try {
         await this.create(record.uuid);
       } catch (error) {
@@ -437,12 +443,14 @@ export class QemuDriver implements Driver {
   }
 
   async #reattach(root: DaemonRoot, options: DaemonDriverOptions): Promise<void> {
-    const { config } = this.#parts;
+    const { config, hooks } = this.#parts;
     const { reattachGuests } = await import('./reattach-guests.ts');
     const records = new Map<number, DomainRecord>();
     const found = await reattachGuests({
       root,
+      hooks,
       logLimits: { maxSize: config.guestLogMaxSize, maxBackups: config.guestLogMaxBackups },
+      security: driverSecurity(config, root.placement),
       cgroups: {
         layout: config.cgroupLayout,
         controllers: config.cgroupControllers,
@@ -560,4 +568,9 @@ export class QemuDriver implements Driver {
 
 async function* ofDomain(events: AsyncIterable<MonitorEvent>, uuid: string): AsyncGenerator<MonitorEvent> {
   for await (const event of events) if (event.domain.uuid === uuid) yield event;
+}
+
+/** Marked for autostart, and off. */
+function isWaiting({ autostart, guest }: DomainRecord): boolean {
+  return autostart && guest === undefined;
 }

@@ -2,16 +2,26 @@
  * A new daemon finds the guests of the one before it: takes over those that run, ends those that were about to end, removes what is left
  * of those that are gone. All at the same time: one that does not answer holds nobody up.
  */
-import { withTimeout } from '../../../core/abort.ts';
+import { CgroupError } from '../../../cgroup/action.ts';
+import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
+import { VirtError } from '../../../core/errors.ts';
+import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
 import { ForeignProcess } from '../../../process/foreign-process.ts';
+import type { HookScripts } from '../../../process/hook-scripts.ts';
 import { isAlive } from '../../../process/proc.ts';
 import { QmpClient } from '../../../qmp/client.ts';
+import { QmpError } from '../../../qmp/errors.ts';
+import { needsLabels } from '../../../security/security-settings.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
+import type { DriverSecurity } from '../security/driver-security.ts';
+import type { GuestSecurity } from '../security/guest-security.ts';
 import type { DaemonRoot } from './daemon-root.ts';
 import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
+import { GuestHooks } from './guest-hooks.ts';
 import { GuestLog, type GuestLogLimits } from './guest-log.ts';
 import { type GuestStatus, readStatuses } from './guest-status.ts';
 import { connectMonitor } from './monitor-socket.ts';
@@ -19,12 +29,16 @@ import { RunningGuest, type RunningGuestInit } from './running-guest.ts';
 
 const log = new LogSource('qemu.qemu_process');
 
-/** A monitor that has not answered by then is left alone; its guest is shown as running. */
+/** To reach a monitor. */
 const PATIENCE_MS = 10_000;
+/** A guest that has not answered by then is shown as it was until it does: nobody waits for it any longer. */
+const ANSWER_MS = 2_000;
 
 export interface ReattachRequest {
   readonly root: DaemonRoot;
+  readonly hooks: HookScripts;
   readonly logLimits: GuestLogLimits;
+  readonly security: DriverSecurity;
   readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'root' | 'ledger'>;
   readonly onNote: (note: string) => void;
   readonly observe: (status: GuestStatus) => Pick<RunningGuestInit, 'emit' | 'onMonitorEvent'>;
@@ -52,8 +66,11 @@ export async function reattachGuests(request: ReattachRequest): Promise<Found[]>
 async function reattachOne(request: ReattachRequest, status: GuestStatus): Promise<Found> {
   const { root } = request;
   if (!isAlive(status.process)) {
+    const hooks = new GuestHooks(request.hooks, status.domain);
+    await hooks.tell('stopped');
     const lines = await root.collect(status.shortName);
     lines.forEach(request.onNote);
+    await hooks.tell('release');
     if (lines.length === 0) root.dropStatus(status.shortName);
     return { kind: 'gone', status, shutoffReason: reasonOfLog(root.layout.logFile(status.domain.name ?? '')) };
   }
@@ -61,7 +78,7 @@ async function reattachOne(request: ReattachRequest, status: GuestStatus): Promi
     return await takeOver(request, status);
   } catch (error) {
     request.onNote(
-      `guest '${status.domain.name ?? ''}' runs (pid ${status.process.pid}), but its monitor does not answer: ` +
+      `guest '${status.domain.name ?? ''}' runs (pid ${status.process.pid}), but cannot be taken over: ` +
         `${error instanceof Error ? error.message : String(error)}; it is ended`,
     );
     await new ForeignProcess(status.process).terminate();
@@ -79,16 +96,29 @@ async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<
     loadFdSender: async (stream) => (await import('../../../qmp/fd-passing.ts')).createFdSender(stream),
   });
   try {
-    const { status: state } = await qmp.execute('query-status', undefined, { signal: deadline });
-    log.info('reattach', () => `vm=${name} pid=${status.process.pid} status=${state}`);
-    const cleanup = new DisposalStack();
+    const answer = qmp.execute('query-status').then(({ status: found }) => found);
+    const state = await answeredSoon(answer);
+    if (state === undefined) onNote(silenceOf(status));
+    log.info('reattach', () => `vm=${name} pid=${status.process.pid} status=${state ?? '(no answer)'}`);
+    const hooks = new GuestHooks(request.hooks, domain);
+    await hooks.ask('reconnect');
+    const balloonKiB = state === undefined ? undefined : await readBalloonKiB(qmp, domain, deadline);
+    const { ledger } = root.ledgerOf(shortName);
+    const own = new GuestCgroups({ ...cgroups, id, root: root.path, ledger });
+    await findGroups(own, status, onNote);
     const guestLog = GuestLog.open(root.layout.logFile(name), logLimits);
     const child = new ForeignProcess(status.process);
-    cleanup.defer(() => root.dropStatus(shortName));
-    cleanup.defer(async () => (await root.collect(shortName)).forEach(onNote));
-    cleanup.use(guestLog);
     // The socket's end is heard of before the process is looked at again.
     void qmp.closed.then(() => child.check());
+    const security = await findLabels(request, status, ledger);
+    const cleanup = new DisposalStack();
+    cleanup.defer(() => hooks.tell('release'));
+    cleanup.defer(() => root.dropStatus(shortName));
+    cleanup.defer(async () => (await root.collect(shortName)).forEach(onNote));
+    cleanup.use(own);
+    cleanup.use(security);
+    cleanup.defer(() => hooks.tell('stopped'));
+    cleanup.use(guestLog);
     const guest = new RunningGuest({
       id,
       domain,
@@ -96,19 +126,93 @@ async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<
       qmp,
       log: guestLog,
       consoles: new Map(),
-      cgroups: new GuestCgroups({ ...cgroups, id, root: root.path, ledger: root.ledgerOf(shortName).ledger }),
+      cgroups: own,
+      security,
       paused: false,
-      initial: stateOf(state, status.state),
+      initial: state === undefined ? status.state : stateOf(state, status.state),
+      balloonKiB,
       cleanup,
       onNote,
       ...request.observe(status),
     });
-    const stop = stopOf(state);
+    if (state === undefined) learnLate(answer, guest, status.state);
+    const stop = state === undefined ? undefined : stopOf(state);
     return stop === undefined ? { kind: 'running', status, guest } : { kind: 'ending', status, guest, stop };
   } catch (error) {
     await qmp.close();
     throw error;
   }
+}
+
+/** Undefined where QEMU does not answer in time: it hangs (on its storage, or stopped by a signal), and may come back. */
+async function answeredSoon(answer: Promise<string>): Promise<string | undefined> {
+  using patience = withTimeout(undefined, ANSWER_MS);
+  try {
+    return await raceSignal(answer, patience);
+  } catch (error) {
+    if (patience.aborted) return undefined;
+    throw error;
+  }
+}
+
+/** It has come back. What became of it if it does not is the guest's own to find out. */
+function learnLate(answer: Promise<string>, guest: RunningGuest, before: DomainStateAndReason): void {
+  answer
+    .then(async (state) => {
+      guest.learn(stateOf(state, before));
+      const stop = stopOf(state);
+      if (stop !== undefined) await guest.endAs(stop.detail, stop.reason);
+    })
+    .catch((error: unknown) => log.warn('reattach', () => `${guest.domain.name ?? ''}: ${String(error)}`));
+}
+
+/** A guest whose groups cannot be told is a guest all the same. */
+async function findGroups(
+  groups: GuestCgroups,
+  { domain }: GuestStatus,
+  onNote: (note: string) => void,
+): Promise<void> {
+  try {
+    await groups.takeOver(domain);
+  } catch (error) {
+    if (!(error instanceof CgroupError)) throw error;
+    onNote(`the cgroups of guest '${domain.name ?? ''}' cannot be told: ${error.message}`);
+  }
+}
+
+/** For the devices that it is yet to get: what it has is given back by the ledger of the daemon that gave it. */
+async function findLabels(
+  { root, security: settings, onNote }: ReattachRequest,
+  { domain, id }: GuestStatus,
+  ledger: Ledger,
+): Promise<GuestSecurity | undefined> {
+  if (!needsLabels(settings, domain.seclabels)) return undefined;
+  const { secureGuest } = await import('../security/guest-security.ts');
+  try {
+    return await secureGuest({ id, domain, settings, root, ledger, onNote });
+  } catch (error) {
+    if (!(error instanceof VirtError)) throw error;
+    onNote(`guest '${domain.name ?? ''}' cannot get labels for new devices: ${error.message}`);
+    return undefined;
+  }
+}
+
+/** Undefined where the guest has no balloon, or its driver has not said anything yet. */
+async function readBalloonKiB(qmp: QmpClient, { devices }: Domain, signal: AbortSignal): Promise<number | undefined> {
+  if (devices?.memballoon === undefined || devices.memballoon.model === 'none') return undefined;
+  try {
+    return Math.floor((await qmp.execute('query-balloon', undefined, { signal })).actual / 1024);
+  } catch (error) {
+    if (error instanceof QmpError) return undefined;
+    throw error;
+  }
+}
+
+function silenceOf({ domain, process }: GuestStatus): string {
+  return (
+    `guest '${domain.name ?? ''}' runs (pid ${process.pid}), but its monitor has not answered for ${ANSWER_MS / 1000} s: ` +
+    'it is shown as it was; commands to it wait until QEMU answers'
+  );
 }
 
 /** QEMU's run state as libvirt's state. */

@@ -1,6 +1,14 @@
 /** What the collector needs to know to remove everything that a QEMU guest can have on the host. */
 import { CGROUP_REMOVERS } from '../../../cgroup/ledger-remover.ts';
+import { SCOPE_REMOVERS } from '../../../cgroup/systemd/ledger-remover.ts';
 import { CORE_REMOVERS } from '../../../core/ledger-removers.ts';
+import { SECURITY_REMOVERS } from '../../../security/ledger-remover.ts';
 import { NETWORK_REMOVERS } from './network-device-ip.ts';
 
-export const GUEST_REMOVERS = { ...CORE_REMOVERS, ...NETWORK_REMOVERS, ...CGROUP_REMOVERS } as const;
+export const GUEST_REMOVERS = {
+  ...CORE_REMOVERS,
+  ...NETWORK_REMOVERS,
+  ...CGROUP_REMOVERS,
+  ...SCOPE_REMOVERS,
+  ...SECURITY_REMOVERS,
+} as const;

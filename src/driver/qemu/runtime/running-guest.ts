@@ -15,6 +15,7 @@ import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { GuestConsole } from '../../guest-console.ts';
+import type { GuestSecurity } from '../security/guest-security.ts';
 import type { GuestCgroups } from './guest-cgroups.ts';
 import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 import type { GuestLog } from './guest-log.ts';
@@ -32,11 +33,15 @@ export interface RunningGuestInit {
   readonly consoles: ReadonlyMap<string, GuestConsole>;
   /** Its groups on the host; none are made before a limit needs them. */
   readonly cgroups: GuestCgroups;
+  /** Undefined for a guest without labels. */
+  readonly security?: GuestSecurity | undefined;
   /** Undoes the start: helpers, files, directories. */
   readonly cleanup: DisposalStack;
   readonly paused: boolean;
   /** What it is when it is taken over; default: just started. */
   readonly initial?: DomainStateAndReason | undefined;
+  /** What its balloon is set to when it is taken over. */
+  readonly balloonKiB?: number | undefined;
   /** What the user should know. */
   readonly onNote?: ((note: string) => void) | undefined;
   readonly emit: (event: BareEvent, timestampMs: number) => void;
@@ -54,6 +59,7 @@ export class RunningGuest implements AsyncDisposable {
   readonly qmp: QmpClient;
   readonly consoles: ReadonlyMap<string, GuestConsole>;
   readonly cgroups: GuestCgroups;
+  readonly security: GuestSecurity | undefined;
   /** Resolves once QEMU has ended and everything of the guest is removed. */
   readonly ended: Promise<DomainStop>;
   readonly #init: RunningGuestInit;
@@ -74,8 +80,10 @@ export class RunningGuest implements AsyncDisposable {
     this.qmp = init.qmp;
     this.consoles = init.consoles;
     this.cgroups = init.cgroups;
+    this.security = init.security;
     this.#state = init.initial?.state ?? (init.paused ? DomainState.PAUSED : DomainState.RUNNING);
     this.#reason = init.initial?.reason ?? (init.paused ? StateReason.paused.USER : StateReason.running.BOOTED);
+    this.#balloonKiB = init.balloonKiB;
     this.ended = init.child.exited.then((result) => this.#finish(result));
     this.#follow().catch((error: unknown) => {
       // The monitor's loss is the guest's end, unless QEMU lives on without it: then it is of no use to anybody.
@@ -92,6 +100,13 @@ export class RunningGuest implements AsyncDisposable {
   /** Its hardware has changed. */
   redefine(domain: Domain): void {
     this.#domain = domain;
+  }
+
+  /** What QEMU says it is, to a daemon that did not know. */
+  learn({ state, reason }: DomainStateAndReason): void {
+    if (this.hasEnded) return;
+    this.#state = state;
+    this.#reason = reason;
   }
 
   /** True once the guest has let go of a device; false when it refuses, or ends first. Ask before the device is removed. */

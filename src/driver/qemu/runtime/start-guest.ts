@@ -9,70 +9,28 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
-import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
-import { randomBytes } from '../../../core/random.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
 import { DefinitionError } from '../../../model/schema/faults.ts';
 import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
-import { readProcStat } from '../../../process/proc.ts';
-import { spawnChild } from '../../../process/spawn.ts';
-import type { ChildSetup } from '../../../process/wrap-command.ts';
-import { QmpClient, type QmpClientOptions } from '../../../qmp/client.ts';
-import type { QmpEvent } from '../../../qmp/event-hub.ts';
+import { QmpClient } from '../../../qmp/client.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import { needsLabels } from '../../../security/security-settings.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import { GuestConsole } from '../../guest-console.ts';
-import type { QemuCapabilities } from '../capabilities/capabilities.ts';
-import { emulatorCpus, placesThreads } from '../cgroup/guest-tuning.ts';
-import type { LaunchPlan } from '../plan/launch-plan.ts';
+import { placesThreads } from '../cgroup/guest-tuning.ts';
 import type { DeferredCommand } from '../plan/parts.ts';
-import { formatCommand, renderArguments } from '../plan/render.ts';
 import { MONITOR_STREAM } from '../sections/monitor.ts';
-import type { DriverRoot, GuestLedger } from './driver-root.ts';
-import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
-import type { BareEvent } from './guest-events.ts';
+import type { GuestSecurity } from '../security/guest-security.ts';
+import type { GuestLedger } from './driver-root.ts';
 import { makeGuestFiles } from './guest-files.ts';
-import { GuestLog, type GuestLogLimits, startLine } from './guest-log.ts';
+import { GuestHooks } from './guest-hooks.ts';
+import { GuestLog } from './guest-log.ts';
 import { fillPtyPaths } from './guest-ptys.ts';
-import { startHelper } from './helper-process.ts';
-import { type FdSources, prepareFds } from './inherited-fds.ts';
-import { NetworkDevices } from './network-device.ts';
+import { launch, type Started, type StartedHelper } from './launch-processes.ts';
 import { RunningGuest } from './running-guest.ts';
-
-/** Moments of a start that a program may want to time. */
-export type StartMark = 'qemu-spawned' | 'monitor-ready' | 'running' | 'first-guest-byte';
-
-export interface StartRequest {
-  readonly id: number;
-  readonly domain: Domain;
-  readonly plan: LaunchPlan;
-  readonly caps: QemuCapabilities;
-  readonly root: DriverRoot;
-  readonly fdSources: Omit<FdSources, 'masterKey' | 'scratchDir'>;
-  readonly logLimits: GuestLogLimits;
-  /** Whether the log of a guest without a definition stays. */
-  readonly keepLog: boolean;
-  /** Of QEMU's process. */
-  readonly limits: NonNullable<ChildSetup['limits']>;
-  /** How the guest's cgroups are laid out. */
-  readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'root' | 'ledger'>;
-  readonly version: string;
-  readonly paused: boolean;
-  /** A daemon that finds it without the client that started it ends it. */
-  readonly autodestroy: boolean;
-  /** Stands at the stream of a saved guest, which is restored instead of booted. */
-  readonly incomingFd?: number | undefined;
-  /** No definition outlives the guest. */
-  readonly transient: boolean;
-  readonly trace?: QmpClientOptions['trace'];
-  readonly emit: (event: BareEvent, timestampMs: number) => void;
-  readonly onMonitorEvent?: ((event: QmpEvent) => void) | undefined;
-  readonly onMark?: ((mark: StartMark) => void) | undefined;
-}
+import type { StartRequest } from './start-request.ts';
 
 const logger = new LogSource('qemu.qemu_process');
-const MASTER_KEY_BYTES = 32;
 const RESTORE_POLL_MS = 5;
 /** A QEMU that has closed its monitor has this long to say with which status it ends. */
 const EXIT_PATIENCE_MS = 1000;
@@ -87,6 +45,9 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
   logger.info('startGuest', () => `vm=${name} id=${request.id} uuid=${request.domain.uuid}`);
   let log: GuestLog | undefined;
   try {
+    const hooks = new GuestHooks(request.hooks, request.domain);
+    undo.defer(() => hooks.tell('release'));
+    await hooks.ask('prepare', signal);
     const own = request.root.ledgerOf(request.root.layout.shortName(request.id, name));
     // Pushed first, so that it goes when all that it tells of is gone.
     undo.defer(() => own.done());
@@ -95,8 +56,11 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
       undo.defer(() => rmSync(request.root.layout.logFile(name), { force: true }));
     const files = { layout: request.root.layout, ledger: own.ledger };
     await makeGuestFiles({ ...request, root: files, name, transientUuid: transientUuidOf(request) }, undo);
-    const started = await launch(request, own, log, undo, signal);
-    return await introduce(request, log, started, undo, signal);
+    const security = undo.use(await secure(request, own, signal));
+    undo.defer(() => hooks.tell('stopped'));
+    await hooks.ask('start', signal);
+    const started = await launch(request, { ...own, security }, log, undo, signal);
+    return await introduce(request, hooks, log, started, undo, signal);
   } catch (cause) {
     logger.error('startGuest', () => `vm=${name}: ${cause instanceof Error ? cause.message : String(cause)}`);
     log?.stamp('shutting down, reason=failed');
@@ -119,103 +83,25 @@ export function startError(name: string, cause: unknown): Error {
   });
 }
 
-interface StartedHelper {
-  readonly name: string;
-  readonly child: ChildHandle;
-}
-
-interface Started {
-  /** Processes that must live as long as QEMU. */
-  readonly helpers: readonly StartedHelper[];
-  readonly child: ChildHandle;
-  readonly cgroups: GuestCgroups;
-  /** Our ends of QEMU's socket pairs: its descriptor by name. */
-  readonly streams: ReadonlyMap<string, number>;
-}
-
-async function launch(
+/** Most guests have no labels, and load nothing of this. */
+async function secure(
   request: StartRequest,
   { ledger }: GuestLedger,
-  log: GuestLog,
-  undo: DisposalStack,
   signal: AbortSignal | undefined,
-): Promise<Started> {
-  const { plan, root, domain } = request;
-  const cgroups = undo.use(new GuestCgroups({ ...request.cgroups, id: request.id, root: root.path, ledger }));
-  const cgroupProcs = await cgroups.make(domain);
-  const scratchDir = root.layout.roots.run;
-  // Before QEMU on the stack: taps are gone when QEMU is.
-  const network = undo.use(new NetworkDevices({ interfaces: request.domain.devices?.interfaces ?? [], ledger }));
-  const fdSources: FdSources = {
-    openNetworkDevice: (wanted) => network.open(wanted),
-    ...request.fdSources,
-    scratchDir,
-    masterKey: randomBytes(MASTER_KEY_BYTES),
-  };
-  const env = { ...environmentOf(request), ...plan.environment };
-  log.stamp(startLine({ nestling: request.version, qemu: versionText(request.caps) }));
-  log.write(formatCommand({ ...plan, environment: env }, request.caps));
-  log.markOutput();
-  // What a helper puts aside (swtpm_setup its certificates) goes where the ledger knows of it.
-  const helperEnv = { ...env, TMPDIR: scratchDir };
-  const isEmbedded = root.placement === 'embedded';
-  // What does not die with us must be known to whoever comes after us.
-  const announce = isEmbedded ? undefined : (pid: number): void => announceProcess(ledger, pid);
-  const helpers: StartedHelper[] = [];
-  for (const helper of plan.helpers) {
-    const started = undo.use(
-      await startHelper(helper, {
-        fdSources,
-        logFd: log.fd,
-        env: helperEnv,
-        cgroupProcs,
-        dieWithParent: isEmbedded,
-        onPid: announce,
-        signal,
-      }),
-    );
-    if (helper.oneShot !== true) helpers.push({ name: helper.name, child: started });
-  }
-  using fds = await prepareFds(plan.fds, fdSources);
-  const { incomingFd } = request;
-  const incoming = incomingFd === undefined ? [] : ['-incoming', `fd:${3 + fds.stdio.length}`];
-  const needsStop =
-    incomingFd !== undefined ||
-    request.paused ||
-    plan.deferred.length > 0 ||
-    placesThreads(domain) ||
-    cgroups.hasThreadGroups;
-  const child = await spawnChild(
-    {
-      command: plan.binary,
-      args: [...renderArguments(plan, request.caps), ...(needsStop ? ['-S'] : []), ...incoming],
-      env,
-      dieWithParent: isEmbedded,
-      cgroupProcs,
-      affinity: emulatorCpus(domain) ?? [],
-      limits: request.limits,
-      // Ctrl-C at the caller's terminal is the caller's to handle: QEMU would take it as an order to quit.
-      newSession: true,
-      stdio: [
-        'ignore',
-        { fd: log.fd },
-        { fd: log.fd },
-        ...fds.stdio,
-        ...(incomingFd === undefined ? [] : [{ fd: incomingFd }]),
-      ],
-    },
-    { signal, beforeExec: announce },
-  );
-  undo.use(child);
-  fds.publish();
-  request.onMark?.('qemu-spawned');
-  return { child, helpers, cgroups, streams: fds.streams };
+): Promise<GuestSecurity | undefined> {
+  const { id, domain, security: settings, root, plan, cgroups } = request;
+  const needsSwtpmUser = (settings.swtpmUser ?? settings.swtpmGroup) !== undefined && plan.helpers.length > 0;
+  if (!needsLabels(settings, domain.seclabels) && settings.clearCapabilities !== true && !needsSwtpmUser)
+    return undefined;
+  const { secureGuest } = await import('../security/guest-security.ts');
+  return await secureGuest({ id, domain, settings, root, plan, ledger, onNote: cgroups.onNote, signal });
 }
 
 async function introduce(
   request: StartRequest,
+  hooks: GuestHooks,
   log: GuestLog,
-  { child, helpers, cgroups, streams }: Started,
+  { child, helpers, cgroups, security, streams }: Started,
   undo: DisposalStack,
   signal: AbortSignal | undefined,
 ): Promise<RunningGuest> {
@@ -247,6 +133,7 @@ async function introduce(
     signal?.throwIfAborted();
     throw await startFailure(cause, { child, helpers }, log, consoles);
   }
+  await hooks.ask('started', signal);
   request.onMark?.('running');
   // Before anything that the guest itself has done meanwhile.
   const detail = isRestored ? 'restored' : 'booted';
@@ -262,6 +149,7 @@ async function introduce(
     log,
     consoles,
     cgroups,
+    security,
     paused,
     ...(isRestored && !paused ? { initial: RESTORED } : {}),
     emit,
@@ -307,11 +195,6 @@ async function openMonitor(
   if (fd !== undefined) return child.duplex(fd);
   const { connectMonitor, monitorPath } = await import('./monitor-socket.ts');
   return await connectMonitor(monitorPath(root.layout, id, domain.name ?? ''), signal);
-}
-
-function announceProcess(ledger: Ledger, pid: number): void {
-  const startTime = readProcStat(pid)?.startTime;
-  if (startTime !== undefined) ledger.record('process', { pid, startTime });
 }
 
 function toBatchItem({ command, arguments: args }: DeferredCommand): { command: string; args?: JsonObject } {
@@ -379,22 +262,6 @@ function openConsoles(
     consoles.set(name, new GuestConsole(name, child.duplex(fd), () => request.onMark?.('first-guest-byte')));
   }
   return consoles;
-}
-
-function environmentOf({ root, id, domain }: StartRequest): Record<string, string> {
-  const home = root.layout.domainDir(id, domain.name ?? '');
-  return {
-    LC_ALL: 'C',
-    PATH: process.env['PATH'] ?? '/usr/sbin:/usr/bin:/sbin:/bin',
-    HOME: home,
-    XDG_DATA_HOME: `${home}/.local/share`,
-    XDG_CACHE_HOME: `${home}/.cache`,
-    XDG_CONFIG_HOME: `${home}/.config`,
-  };
-}
-
-function versionText({ version, package: packageText }: QemuCapabilities): string {
-  return `${version.major}.${version.minor}.${version.micro}${packageText === '' ? '' : ` (${packageText})`}`;
 }
 
 /** A TPM whose state the definition wants kept is kept. */

@@ -7,6 +7,7 @@ import type { PlanContext } from '../../context.ts';
 import type { FdRequest, HelperProcess } from '../../plan/parts.ts';
 
 const FIRST_FD = 3;
+const SWTPM = { runsAs: 'swtpm' } as const;
 
 /** Plans the emulator. @returns the socket by which QEMU reaches it */
 export function planSwtpm(tpm: Tpm, context: PlanContext): string {
@@ -60,7 +61,14 @@ function setup(work: Work): HelperProcess {
   ];
   if (profile?.source !== undefined) args.push('--profile-name', profile.source);
   if (profile?.removeDisabled !== undefined) args.push('--profile-remove-disabled', profile.removeDisabled);
-  return { name: 'swtpm-setup', command: program(context, 'swtpm_setup'), args, oneShot: true, fds: fds.requests };
+  return {
+    ...SWTPM,
+    name: 'swtpm-setup',
+    command: program(context, 'swtpm_setup'),
+    args,
+    oneShot: true,
+    fds: fds.requests,
+  };
 }
 
 /** Switches the PCR banks before each start, as the definition may have changed. */
@@ -70,7 +78,14 @@ function reconfigure(work: Work): HelperProcess {
   const names = (['sha1', 'sha256', 'sha384', 'sha512'] as const).filter((bank) => banks[bank] === true);
   const fds = new Descriptors();
   const args = [...setupArgs(work, fds), '--reconfigure', '--pcr-banks', names.length === 0 ? '-' : names.join(',')];
-  return { name: 'swtpm-banks', command: program(context, 'swtpm_setup'), args, oneShot: true, fds: fds.requests };
+  return {
+    ...SWTPM,
+    name: 'swtpm-banks',
+    command: program(context, 'swtpm_setup'),
+    args,
+    oneShot: true,
+    fds: fds.requests,
+  };
 }
 
 function setupArgs(work: Work, fds: Descriptors): string[] {
@@ -106,7 +121,7 @@ function emulator(work: Work, socket: string): HelperProcess {
     args.push('--key', `pwdfd=${fds.add(passphrase(tpm))},mode=aes-256-cbc`);
     args.push('--migration-key', `pwdfd=${fds.add(passphrase(tpm))},mode=aes-256-cbc`);
   }
-  return { name: 'swtpm', command: program(context, 'swtpm'), args, fds: fds.requests };
+  return { ...SWTPM, name: 'swtpm', command: program(context, 'swtpm'), args, fds: fds.requests };
 }
 
 function tpmstate({ tpm, context, version }: Work): string {

@@ -1,0 +1,36 @@
+/**
+ * Settings of containers, in libvirt's `lxc.conf`: a table of its keys, and what the file says. Beside the contract and not below the driver, as
+ * programs look at the file also where no container is started.
+ */
+import { type ConfValue } from '../model/conf-file.ts';
+import { parseByTable, type SettingsTable } from '../model/conf-settings.ts';
+
+export interface LxcConfig {
+  /** `selinux`, `apparmor`, `none`; undefined: what the host has. */
+  securityDrivers: readonly string[] | undefined;
+  securityDefaultConfined: boolean;
+  securityRequireConfined: boolean;
+}
+
+/** Every key of libvirt's `lxc.conf`. */
+export const LXC_SETTINGS: SettingsTable<keyof LxcConfig> = {
+  log_with_libvirtd: { kind: 'flag', inert: 'containers write to logs of their own' },
+  security_driver: {
+    kind: 'text',
+    field: 'securityDrivers',
+    choices: ['selinux', 'apparmor', 'none'],
+    convert: (value: ConfValue) => [value],
+  },
+  security_default_confined: { kind: 'flag', field: 'securityDefaultConfined' },
+  security_require_confined: { kind: 'flag', field: 'securityRequireConfined' },
+};
+
+/** One file. @throws ConfSyntaxError, SettingsError */
+export function parseLxcSettings(
+  content: string,
+  fileName: string,
+): { readonly config: Partial<LxcConfig>; readonly notes: readonly string[] } {
+  const { config, notes } = parseByTable(content, fileName, LXC_SETTINGS);
+  // Every field of the table is one of these.
+  return { config: config as Partial<LxcConfig>, notes };
+}

@@ -1,0 +1,146 @@
+/** One device into a running guest, or out of it: from the change of its definition to QEMU's last word. Config is the caller's. */
+import { withTimeout } from '../../../core/abort.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
+import { addDevice, findByAlias, removeDevice, type SingleDevice } from '../live/single-device.ts';
+import type { DomainRecord } from './domain-store.ts';
+import type { DriverParts } from './driver-parts.ts';
+import { fillPtyPaths } from './guest-ptys.ts';
+import { addParts, planLiveChange, removeParts } from './live-change.ts';
+import type { RunningGuest } from './running-guest.ts';
+
+/** A guest that has not let go of a device by then may still do so: the event tells. As libvirt. */
+const UNPLUG_PATIENCE_MS = 5000;
+
+/** The guest to change, with the record that keeps it. */
+export interface LiveGuest {
+  readonly record: DomainRecord;
+  readonly guest: RunningGuest;
+}
+
+export interface NewDevice {
+  readonly wanted: SingleDevice;
+  /** The definition of the next start, where the device is in it too. */
+  readonly next: Domain | undefined;
+}
+
+/** @throws DefinitionError, VirtError for what cannot be plugged or is refused by QEMU: nothing is left of it then */
+export async function attachLive(
+  { starter, emit }: DriverParts,
+  { record, guest }: LiveGuest,
+  { wanted, next }: NewDevice,
+  signal?: AbortSignal,
+): Promise<void> {
+  const changed = cloneDefinition(guest.domain);
+  requireFree(changed, wanted);
+  if (wanted.list === 'interfaces') takeMac(wanted.device as NetworkInterface, next);
+  addDevice(changed, wanted);
+  const { domain, added } = await planLiveChange(guest, changed, starter, { signal });
+  if (!added.some(({ part }) => part.kind === 'device')) {
+    throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
+  }
+  const before = new Set(aliasesOf(guest.domain));
+  await guest.security?.admit(domain, signal);
+  try {
+    await addParts(guest.qmp, added, signal);
+  } catch (error) {
+    await guest.security?.dismiss(guest.domain);
+    throw error;
+  }
+  await fillPtyPaths(domain, guest.qmp);
+  guest.redefine(domain);
+  for (const alias of aliasesOf(domain)) {
+    if (!before.has(alias)) emit(record, { event: 'device-added', device: alias });
+  }
+  await starter.persist(record);
+}
+
+/**
+ * Returns once the guest has let go of the device, or has had its time: it may do so later.
+ * @throws VirtError DEVICE_MISSING, OPERATION_UNSUPPORTED, or OPERATION_FAILED where the guest refuses
+ */
+export async function detachLive(
+  { starter }: DriverParts,
+  { record, guest }: LiveGuest,
+  find: (domain: Domain) => ReturnType<typeof findByAlias>,
+  signal?: AbortSignal,
+): Promise<void> {
+  const alias = find(guest.domain).device.alias?.name ?? '';
+  const changed = cloneDefinition(guest.domain);
+  const { list, device } = findByAlias(changed, alias);
+  removeDevice(changed, list, device);
+  const { removed } = await planLiveChange(guest, changed, starter, { signal });
+  if (!removed.some(({ part, id }) => part.kind === 'device' && id === alias)) {
+    throw unsupported(`device '${alias}' cannot be detached from a running domain: change its next start (--config)`);
+  }
+  const gone = guest.untilUnplugged(alias);
+  const finish = (async () => {
+    if (!(await gone)) throw refused(alias);
+    await removeParts(
+      guest.qmp,
+      removed.filter(({ part }) => part.kind !== 'device'),
+    );
+    const { list: own, device: found } = findByAlias(guest.domain, alias);
+    removeDevice(guest.domain, own, found);
+    await guest.security?.dismiss(guest.domain);
+    await starter.persist(record);
+  })();
+  // Whoever does not wait for it hears of it by the event.
+  finish.catch(() => {});
+  await guest.qmp.execute('device_del', { id: alias }, { signal });
+  using patience = withTimeout(signal, UNPLUG_PATIENCE_MS);
+  await Promise.race([finish, untilAborted(patience)]);
+  signal?.throwIfAborted();
+}
+
+/** A disk's target and an alias are names: nobody has them twice. */
+function requireFree(domain: Domain, { list, device, name }: SingleDevice): void {
+  if (list === 'disks') {
+    const target = memberOf(memberOf(device, 'target'), 'dev');
+    if ((domain.devices?.disks ?? []).some((disk) => disk.target?.dev === target)) {
+      throw failed(`target ${String(target)} already exists`);
+    }
+  }
+  const alias = device.alias?.name;
+  if (alias !== undefined && aliasesOf(domain).includes(alias)) {
+    throw failed(`${name}: the alias '${alias}' is taken`);
+  }
+}
+
+/** The address that is made up for an interface is the same now and at the next start. */
+function takeMac(device: NetworkInterface, next: Domain | undefined): void {
+  const mac = next?.devices?.interfaces.at(-1)?.mac;
+  if (device.mac === undefined && mac !== undefined) device.mac = { ...mac };
+}
+
+function aliasesOf({ devices }: Domain): string[] {
+  return Object.values(devices ?? {}).flatMap((value: unknown) =>
+    (Array.isArray(value) ? value : [value]).flatMap((device: unknown) => {
+      const name = memberOf(memberOf(device, 'alias'), 'name');
+      return typeof name === 'string' ? [name] : [];
+    }),
+  );
+}
+
+function memberOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+async function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function refused(alias: string): VirtError {
+  return failed(`unplug of device '${alias}' was rejected by the guest, or the guest has ended`);
+}
+
+function failed(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.OPERATION_FAILED, domain: ErrorDomain.QEMU });
+}
+
+function unsupported(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.QEMU });
+}
