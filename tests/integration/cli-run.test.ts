@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connect, DomainState } from '../../src/index.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { greetingOf } from '../support/guests/boot-sectors.ts';
 import { nestling, quote, shell, startNestling, writeGuest } from './cli-session.ts';
@@ -197,6 +198,21 @@ describe('--graceful', () => {
     await run.stderr.until('started');
     run.process.kill('SIGINT');
     expect((await run.ended).status).toBe(130);
+  });
+});
+
+describe('--listen', () => {
+  it('lets other programs see and end the guest', async () => {
+    const socket = join(scratch, 'listen.sock');
+    await using run = await startNestling(['run', '--listen', socket, '-v', await writeGuest(scratch, 'powerbutton')]);
+    await run.stderr.until('first-guest-byte');
+    await using connection = await connect(`qemu+unix:///system?socket=${socket}`);
+    const [domain, ...others] = await connection.listAllDomains();
+    expect([domain?.name, others.length]).toEqual(['cli-powerbutton', 0]);
+    expect((await domain?.info())?.state).toBe(DomainState.RUNNING);
+    await domain?.destroy();
+    expect((await run.ended).status).toBe(1);
+    expect(existsSync(socket)).toBe(false);
   });
 });
 

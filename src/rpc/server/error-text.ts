@@ -73,3 +73,16 @@ function unexpected(error: unknown): VirtError {
   const message = error instanceof Error ? error.message : String(error);
   return new VirtError(message, { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.RPC, cause: error });
 }
+
+/** What clients take for an older server. */
+export function notServed({ api }: { readonly api: string }): VirtError {
+  return new VirtError(api, { code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.RPC });
+}
+
+export function rpcError(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.RPC, domain: ErrorDomain.RPC });
+}
+
+export function stackOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}

@@ -26,7 +26,7 @@ import { Keepalive } from '../keepalive.ts';
 import { Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
 import { destroyWithClient } from './autodestroy.ts';
 import type { ClientInfo, SessionLimits } from './client-info.ts';
-import { isUnexpected, toMessageError } from './error-text.ts';
+import { isUnexpected, notServed, rpcError, stackOf, toMessageError } from './error-text.ts';
 import { type EventSession, SessionEvents } from './events.ts';
 import type { Served } from './procedures.ts';
 import { replyTo } from './reply-header.ts';
@@ -79,6 +79,8 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   #running = 0;
   #isCorked = false;
   #isClosing = false;
+  /** The server stops: calls end, none begin. */
+  #isLeaving = false;
   #wantsCloseMessage = false;
   #patience: NodeJS.Timeout | undefined;
 
@@ -168,18 +170,29 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   /** Ends the connection; a server that stops says so to those who asked. */
   close(options: { readonly isShutdown?: boolean } = {}): void {
     if (this.#isClosing) return;
-    if (options.isShutdown !== true || !this.#wantsCloseMessage) {
+    if (options.isShutdown !== true) {
       this.#isClosing = true;
       this.#stream.destroy();
       return;
     }
-    // VIR_CONNECT_CLOSE_REASON_EOF.
-    this.#sendEvent(Program.REMOTE, REMOTE_PROCEDURES.connectEventConnectionClosed, { reason: 1 });
-    this.#isClosing = true;
-    // It leaves before the connection does, unless the client does not read.
-    this.#stream.uncork();
+    if (this.#isLeaving) return;
+    this.#isLeaving = true;
+    // Calls that are being carried out are answered, which may be why the server stops; no others are begun.
+    this.#stream.pause();
     const patience = setTimeout(() => this.#stream.destroy(), FAREWELL_MS);
     this.#stream.once('close', () => clearTimeout(patience));
+    if (this.#running === 0) this.#leave();
+  }
+
+  #leave(): void {
+    if (this.#isClosing) return;
+    if (this.#wantsCloseMessage) {
+      // VIR_CONNECT_CLOSE_REASON_EOF.
+      this.#sendEvent(Program.REMOTE, REMOTE_PROCEDURES.connectEventConnectionClosed, { reason: 1 });
+    }
+    this.#isClosing = true;
+    // What has been written leaves before the connection does, unless the client does not read.
+    this.#stream.uncork();
     this.#stream.end(() => this.#stream.destroy());
   }
 
@@ -286,6 +299,10 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   }
 
   #continue(): void {
+    if (this.#isLeaving) {
+      if (this.#running === 0) this.#leave();
+      return;
+    }
     if (this.authentication.isDone && this.#patience !== undefined) {
       clearTimeout(this.#patience);
       this.#patience = undefined;
@@ -298,7 +315,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
 
   /** Reads again, if nothing that the client has sent waits for room. */
   #readOn(): void {
-    if (this.#fullStreams.size === 0 && this.#waiting.length === 0) this.#stream.resume();
+    if (!this.#isLeaving && this.#fullStreams.size === 0 && this.#waiting.length === 0) this.#stream.resume();
   }
 
   #open(header: Header, source: Readable | Duplex): void {
@@ -380,16 +397,4 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     if (driver === undefined) return;
     await Promise.all([...this.autodestroy].map(([uuid, id]) => destroyWithClient(driver, uuid, id)));
   }
-}
-
-function notServed({ api }: Served): VirtError {
-  return new VirtError(api, { code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.RPC });
-}
-
-function rpcError(message: string): VirtError {
-  return new VirtError(message, { code: ErrorCode.RPC, domain: ErrorDomain.RPC });
-}
-
-function stackOf(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }
