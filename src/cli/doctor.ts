@@ -1,7 +1,6 @@
 /** `nestling doctor`: what is wrong with this host, with one definition, or what a message means. */
 import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { userInfo } from 'node:os';
 import { type DoctorHost, type Finding, realHost } from '../doctor/finding.ts';
 import { checkHost } from '../doctor/host-checks.ts';
 import { explain, nearestSymptom } from '../doctor/knowledge.ts';
@@ -84,16 +83,18 @@ async function mend(host: DoctorHost, found: readonly Finding[]): Promise<Mended
 }
 
 async function checkDefinition(host: DoctorHost, path: string, values: Values): Promise<Finding[]> {
-  const [{ checkGuest }, { QemuDriver }] = await Promise.all([
+  const [{ checkGuest }, { QemuDriver }, { qemuPerson }, { loadSettings }] = await Promise.all([
     import('../doctor/guest-checks.ts'),
     import('../driver/qemu/runtime/qemu-driver.ts'),
+    import('../driver/qemu/security/qemu-person.ts'),
+    import('../driver/qemu/settings-files.ts'),
   ]);
   const accel = values.accel === undefined ? undefined : parseChoice(values.accel, ['auto', 'kvm', 'tcg'], '--accel');
   return await checkGuest(host, {
     xml: await readInput(path),
     fileName: displayName(path),
     start: values['no-start'] !== true,
-    person: { uid: host.uid, gids: process.getgroups?.() ?? [], name: userInfo().username },
+    person: qemuPerson((await loadSettings())?.config),
     openDriver: () => QemuDriver.open({ version: VERSION }),
     accel,
   });

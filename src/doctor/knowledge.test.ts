@@ -19,6 +19,14 @@ describe('messages that troubleshooting texts teach', () => {
     ["error: Requested operation is not valid: network 'default' is not active", 'network-not-active'],
     ['Memory cgroup out of memory: Killed process 1234 (qemu-system-x86)', 'oom-killed'],
     ['nothing on the serial console', 'silent-console'],
+    // Not what is behind every socket that cannot be reached.
+    [
+      "error: Failed to connect socket to '/var/run/libvirt/libvirt-sock': Permission denied",
+      'libvirt-socket-permission',
+    ],
+    ["error: Failed to connect socket to '/run/libvirt/virtlockd-sock': No such file or directory", 'lockd-socket'],
+    ["error: resource busy: Lockspace resource '/images/a.qcow2' is locked", 'lockd-locked'],
+    ['qemu-system-x86_64: Failed to get "write" lock', 'image-locked'],
   ])('%s', (text, id) => expect(explain(text)[0]?.symptom.id).toBe(id));
 });
 
@@ -29,6 +37,14 @@ describe('the table', () => {
       expect([id, cause.length > 20, fix.length > 5, patterns.length > 0]).toEqual([id, true, true, true]);
       expect(`${cause} ${fix}`).not.toContain('replace(');
     }
+  });
+
+  it('is read at a glance: causes are short, and fixes begin with what to type', () => {
+    const long = SYMPTOMS.filter(({ cause, fix }) => cause.length > 210 || fix.length > 230).map(({ id }) => id);
+    expect(long).toEqual([]);
+    // Commands and settings that do not exist, or not under that name.
+    const wrong = /unix_sock_auth|-C qemu-system-x86_64|virsh undefine NAME,/;
+    expect(SYMPTOMS.filter(({ fix }) => wrong.test(fix)).map(({ id }) => id)).toEqual([]);
   });
 
   it('names causes before what only follows from them', () => {

@@ -19,13 +19,13 @@ export const SYMPTOMS: readonly Symptom[] = [
       /sys\/fs\/cgroup\/machine.*No such file or directory/i,
     ],
     cause:
-      "without systemd libvirt writes +cpu and +cpuset to a cgroup v2 root that holds processes; that turns it 'domain threaded', QEMU cannot enter the group 'machine' (EOPNOTSUPP), libvirt removes the group again and reports only that it is gone",
-    fix: "nestling ci prepare --cgroups=move   # before libvirtd starts; or run the guest with 'nestling run', which needs no group of its own",
+      'without systemd libvirt switches on cpu and cpuset in a cgroup v2 group that holds processes, so that QEMU cannot enter the group below it; libvirt removes that group again and says only that it is gone',
+    fix: "nestling ci prepare --cgroups=move   # before libvirtd starts; 'nestling run' needs no group of its own",
   },
   {
     id: 'cgroup-subtree-busy',
     patterns: [/cgroup\.subtree_control.*(Device or resource busy|EBUSY)/i],
-    cause: 'a cgroup v2 group that holds processes cannot give memory, io or other domain controllers to its children',
+    cause: 'a cgroup v2 group that holds processes cannot give controllers (memory, io) to groups below it',
     fix: 'nestling ci prepare --cgroups=move',
   },
   {
@@ -35,7 +35,7 @@ export const SYMPTOMS: readonly Symptom[] = [
       /domain (threaded|invalid)/i,
     ],
     cause:
-      'a threaded controller (cpu, cpuset) was enabled in a group that held processes, which made the group threaded and its children invalid',
+      "cpu or cpuset was switched on in a group that held processes: the group is 'domain threaded' now, and QEMU cannot enter groups below it",
     fix: 'for c in cpu cpuset pids; do echo -$c > /sys/fs/cgroup/cgroup.subtree_control; done; nestling ci prepare --cgroups=move',
   },
   {
@@ -45,8 +45,8 @@ export const SYMPTOMS: readonly Symptom[] = [
       /Failed to (mount|create) .*net_cls,net_prio/i,
     ],
     cause:
-      'the systemd inside an old guest (before version 226 or so) joins cgroup controllers by links, which it may not make in a container whose /sys/fs/cgroup is given',
-    fix: "in the guest's root: printf 'JoinControllers=\\n' >> etc/systemd/system.conf",
+      'the systemd inside is older than 232 and knows only cgroup v1: it wants to make links in /sys/fs/cgroup, which is cgroup v2 on this host and takes none',
+    fix: "in the container's root: printf '[Manager]\\nJoinControllers=\\n' >> etc/systemd/system.conf   # nestling doctor GUEST.xml looks for it",
   },
   {
     id: 'lxc-old-systemd-v2',
@@ -55,8 +55,8 @@ export const SYMPTOMS: readonly Symptom[] = [
       /systemd.*unified cgroup hierarchy.*not supported/i,
       /\[!+\] Failed to mount API filesystems/i,
     ],
-    cause: 'the systemd inside the guest is older than cgroup v2 (before 230), and the host has nothing else',
-    fix: 'boot the host with systemd.unified_cgroup_hierarchy=0, or give the guest a newer release; cgroup v1 name=systemd mounted on the host is enough',
+    cause: 'the systemd inside is older than 232 and knows only cgroup v1, and this host has only v2',
+    fix: 'use a newer release inside, or boot this host with systemd.unified_cgroup_hierarchy=0; some come up with: mkdir /sys/fs/cgroup/systemd && mount -t cgroup -o none,name=systemd systemd /sys/fs/cgroup/systemd',
   },
   {
     id: 'kvm-no-capabilities',
@@ -65,14 +65,20 @@ export const SYMPTOMS: readonly Symptom[] = [
       /invalid argument: could not find capabilities for arch=\S+ domaintype=kvm/i,
     ],
     cause:
-      'libvirt found KVM unusable when it probed QEMU: /dev/kvm is missing, not accessible to the user that QEMU runs as, or no virtualization flag is there',
-    fix: "nestling doctor   # says which; or define the guest with <domain type='qemu'> (emulation)",
+      'libvirt found no usable KVM: /dev/kvm is not there, or not for the user that QEMU runs as, or the processor has no virtualization',
+    fix: "nestling doctor   # says which; <domain type='qemu'> runs the guest without KVM, slowly",
   },
   {
     id: 'virtlogd-socket',
     patterns: [/Failed to connect socket to '?\/(var\/)?run\/libvirt\/virtlogd-sock'?/i],
-    cause: "libvirt hands guests' output to virtlogd, and no virtlogd runs: there is no systemd to start it",
-    fix: 'virtlogd --daemon   # or stdio_handler = "file" in qemu.conf; nestling ci prepare --services starts all in order',
+    cause: "libvirt gives guests' output to virtlogd, which does not run: without systemd nothing starts it",
+    fix: 'virtlogd --daemon   # nestling ci prepare --services starts it and the others in order; or stdio_handler = "file" in qemu.conf',
+  },
+  {
+    id: 'libvirt-socket-permission',
+    patterns: [/libvirt\/\S+-sock(-ro)?'?: Permission denied/i],
+    cause: "only root and the group libvirt may talk to libvirt's system daemon",
+    fix: 'usermod -aG libvirt USER   # and log in anew; or use guests of your own: virsh -c qemu:///session',
   },
   {
     id: 'libvirt-socket',
@@ -81,7 +87,7 @@ export const SYMPTOMS: readonly Symptom[] = [
       /failed to connect to the hypervisor/i,
     ],
     cause: 'no libvirtd (or virtqemud) runs, or it listens elsewhere',
-    fix: 'nestling ci prepare --services   # or libvirtd --daemon; Nestling itself needs no daemon: nestling run guest.xml',
+    fix: 'libvirtd --daemon   # in a container: nestling ci prepare --services; or nestling daemon, which virsh reaches alike',
   },
   {
     id: 'kvm-module',
@@ -90,35 +96,34 @@ export const SYMPTOMS: readonly Symptom[] = [
       /failed to initialize kvm: (No such file or directory|Permission denied)/i,
     ],
     cause:
-      'QEMU could not open /dev/kvm: it is not there (module not loaded, not given to the container) or not for the user that QEMU runs as',
-    fix: 'ls -l /dev/kvm; modprobe kvm_intel || modprobe kvm_amd; usermod -aG kvm USER   # in a container: --device /dev/kvm, nestling ci prepare --kvm',
+      "QEMU cannot open /dev/kvm: the module is not loaded, the container has not got the node, or it is not for QEMU's user",
+    fix: 'ls -l /dev/kvm; modprobe kvm_intel || modprobe kvm_amd   # in a container: --device /dev/kvm, then nestling ci prepare --kvm',
   },
   {
     id: 'kvm-msr',
     patterns: [/error: failed to set MSR/i, /failed to set MSR 0x[0-9a-f]+/i, /kvm_buf_set_msrs: Assertion/i],
     cause:
-      'the KVM below does not know a register that QEMU sets: it is nested in a hypervisor that does not carry it through (kvm_pvm, old hosts)',
-    fix: "run under emulation: <domain type='qemu'> or nestling run --accel tcg; or use another CPU model than host-passthrough",
+      'this KVM refuses a processor register that QEMU sets: it runs inside another hypervisor (kvm_pvm, old hosts) that does not pass it on',
+    fix: "<domain type='qemu'>, or nestling run --accel tcg; where KVM itself works, a named CPU model in place of host-passthrough",
   },
   {
     id: 'kvm-busy',
     patterns: [/ioctl\(KVM_CREATE_VM\) failed: 16/i, /KVM_CREATE_VM.*Device or resource busy/i],
     cause: "another hypervisor (VirtualBox, VMware) holds the processor's virtualization",
-    fix: 'stop its guests or unload its modules: rmmod vboxdrv vmmon',
+    fix: 'VBoxManage list runningvms; end them, then: modprobe -r vboxnetadp vboxnetflt vboxdrv   # VMware: vmmon',
   },
   {
     id: 'kvm-dev-permission',
     patterns: [/\/dev\/kvm'?.*Permission denied/i, /Permission denied.*\/dev\/kvm/i],
     cause:
-      "libvirt's QEMU gives up root and runs as libvirt-qemu, whom the mode of /dev/kvm keeps out; in containers the node is often 0600 root",
+      "QEMU does not run as root but as libvirt-qemu (or you), and /dev/kvm is not for that user; in containers it is often root's alone",
     fix: 'chown root:kvm /dev/kvm && chmod 0660 /dev/kvm && usermod -aG kvm libvirt-qemu   # nestling ci prepare --kvm does it',
   },
   {
     id: 'device-cgroup-denied',
     patterns: [/\/dev\/\S+'?: Operation not permitted/i, /Could not open '?\/dev\/\S+'?: Operation not permitted/i],
-    cause:
-      "the device list of a cgroup denies the node: libvirt's for the guest, or the container's for everything in it",
-    fix: 'add it to cgroup_device_acl in qemu.conf, or start the container with --device; see /sys/fs/cgroup/devices/…/devices.list (v1)',
+    cause: "a cgroup's list of devices denies it: the guest's, made by libvirt, or the container's",
+    fix: 'add it to cgroup_device_acl in qemu.conf, or start the container with --device',
   },
   {
     id: 'bridge-missing',
@@ -134,7 +139,7 @@ export const SYMPTOMS: readonly Symptom[] = [
   {
     id: 'network-not-active',
     patterns: [/network '[^']+' is not active/i],
-    cause: 'the virtual network is defined but was not started: without systemd nothing starts it at boot',
+    cause: 'the virtual network is defined, but nothing has started it',
     fix: 'virsh net-start default && virsh net-autostart default',
   },
   {
@@ -152,8 +157,8 @@ export const SYMPTOMS: readonly Symptom[] = [
       /ended by SIGKILL|ended unexpectedly with signal SIGKILL|terminated on signal 9/i,
     ],
     cause:
-      'the kernel killed QEMU for want of memory: the limit of its cgroup or of the whole container was reached; a guest needs its <memory> and some 100 to 300 MiB more',
-    fix: 'dmesg | tail; give the container more memory, the guest less <memory>, or raise <hard_limit>',
+      'the kernel killed QEMU for want of memory, in its cgroup, its container or the whole host: a guest takes its <memory> and 100 to 300 MiB more',
+    fix: 'dmesg | tail   # says which; then more memory there, or less <memory>',
   },
   {
     id: 'silent-console',
@@ -162,22 +167,33 @@ export const SYMPTOMS: readonly Symptom[] = [
       /no output on (the )?(serial )?console/i,
       /console stays (empty|blank|silent)/i,
     ],
-    cause:
-      "the guest's kernel was not told to use the serial port, or the definition has none: output goes to the graphical display only",
-    fix: "add <serial type='pty'/> to the definition and console=ttyS0 to the guest's kernel command line (GRUB_CMDLINE_LINUX, then update-grub); arm64: ttyAMA0",
+    cause: "the guest's kernel writes to the display only, or the definition has no serial port",
+    fix: "<serial type='pty'/> in the definition, and console=ttyS0 (arm64: ttyAMA0) on the guest's kernel command line: GRUB_CMDLINE_LINUX in /etc/default/grub, then update-grub",
   },
   {
     id: 'lxc-memory-64mib',
     patterns: [/Failed to (fork|allocate).*(init|systemd)/i, /init: .*cannot allocate memory/i],
     cause:
-      'containers converted from LXC configurations get <memory>65536</memory> (64 MiB), which is a real limit for libvirt; systemd needs more',
+      "the container may use 64 MiB, which definitions converted from LXC's own have and libvirt enforces; systemd needs more",
     fix: "<memory unit='MiB'>512</memory> or more in the container's definition",
   },
   {
-    id: 'virtlockd-lock',
+    id: 'image-locked',
     patterns: [/Failed to get "(write|consistent read|shared "write")" lock/i, /Is another process using the image/i],
-    cause: 'another QEMU, or qemu-img, has the image open: two writers would destroy it',
-    fix: 'lsof IMAGE; end the other guest, or give this one an overlay: qemu-img create -f qcow2 -b IMAGE -F qcow2 OVERLAY',
+    cause: 'another QEMU or qemu-img has the image open: two that write to it would destroy it',
+    fix: 'fuser -v IMAGE; end the other guest, or give this one a copy: cp --reflink=auto IMAGE COPY   # an overlay only if nobody writes to IMAGE any more',
+  },
+  {
+    id: 'lockd-locked',
+    patterns: [/Lockspace resource '[^']+' is locked/i],
+    cause: 'virtlockd knows of another guest that uses the image',
+    fix: 'virsh list; end that guest, or give this one another image; guests that share one need <shareable/> in both',
+  },
+  {
+    id: 'lockd-socket',
+    patterns: [/Failed to connect socket to '?\/(var\/)?run\/libvirt\/virtlockd-sock'?/i],
+    cause: 'qemu.conf has lock_manager = "lockd", and no virtlockd runs',
+    fix: 'virtlockd --daemon   # or take lock_manager out of /etc/libvirt/qemu.conf: QEMU locks images itself',
   },
   {
     id: 'backing-missing',
@@ -243,13 +259,13 @@ export const SYMPTOMS: readonly Symptom[] = [
       /os_mem_prealloc: (Insufficient free host memory|preallocating memory failed)/i,
     ],
     cause: "the host has not enough free memory (or huge pages) for the guest's <memory>",
-    fix: 'free -h; grep Huge /proc/meminfo; sysctl -w vm.nr_hugepages=N, or less <memory>',
+    fix: 'free -h; grep Huge /proc/meminfo; then less <memory>, or for <hugepages>: sysctl -w vm.nr_hugepages=NUMBER',
   },
   {
     id: 'memlock',
     patterns: [/(VFIO_MAP_DMA|vfio_dma_map).*(Cannot allocate memory|-12)/i, /Unable to lock .* memory/i],
-    cause: 'guests with VFIO devices or <locked/> lock all of their memory, and the limit (memlock) is lower',
-    fix: 'ulimit -l unlimited   # docker run --ulimit memlock=-1; libvirt: <memtune><hard_limit>',
+    cause: 'guests with <locked/> or VFIO devices lock all of their memory, and the limit of locked memory is lower',
+    fix: "ulimit -l unlimited   # docker run --ulimit memlock=-1; under libvirt: <memtune><hard_limit> above the guest's memory",
   },
   {
     id: 'vnc-port',
@@ -285,8 +301,8 @@ export const SYMPTOMS: readonly Symptom[] = [
       /failed to create tun device: Operation not permitted/i,
     ],
     cause:
-      'qemu-bridge-helper, for guests of ordinary users, lets only bridges in /etc/qemu/bridge.conf be used, and must be setuid root',
-    fix: "echo 'allow virbr0' >> /etc/qemu/bridge.conf; chmod u+s /usr/lib/qemu/qemu-bridge-helper",
+      'guests of ordinary users get only bridges that /etc/qemu/bridge.conf allows, from a helper that is setuid root',
+    fix: "mkdir -p /etc/qemu && echo 'allow virbr0' >> /etc/qemu/bridge.conf; chmod u+s /usr/lib/qemu/qemu-bridge-helper",
   },
   {
     id: 'dnsmasq-address-in-use',
@@ -294,15 +310,16 @@ export const SYMPTOMS: readonly Symptom[] = [
       /dnsmasq: failed to create listening socket for \S+: Address already in use/i,
       /dnsmasq: failed to bind/i,
     ],
-    cause: 'another DNS server listens on all addresses, also on that of the virtual network',
-    fix: "ss -lunp 'sport = :53'; let it listen on its own addresses only (bind-interfaces)",
+    cause:
+      "another DNS server has the virtual network's address: one that listens on all addresses, or the dnsmasq of a libvirtd that died",
+    fix: "ss -lunp 'sport = :53'   # end a dnsmasq with /var/lib/libvirt/dnsmasq in its arguments; others: bind-interfaces, or their own addresses only",
   },
   {
     id: 'network-in-use',
     patterns: [/Network is already in use by interface/i],
     cause:
-      "the subnet of the virtual network is one that this host already has a route to: inside a guest of libvirt it is the outer network's 192.168.122.0/24",
-    fix: 'virsh net-edit default: another <ip address>, as 192.168.123.1',
+      "this host already has a route to the virtual network's subnet: in a guest of libvirt 192.168.122.0/24 is the network outside",
+    fix: 'virsh net-edit default   # another <ip address>, such as 192.168.123.1, and <range> with it',
   },
   {
     id: 'iptables-legacy-nft',
@@ -312,7 +329,7 @@ export const SYMPTOMS: readonly Symptom[] = [
       /iptables.*Failed to initialize nft: Protocol not supported/i,
     ],
     cause:
-      'this iptables is for another rule family than the kernel has (legacy or nft): common in containers whose image is newer or older than the host',
+      'this iptables makes rules of another family (legacy, nft) than the kernel has: the image is much newer or older than the host',
     fix: 'nestling ci prepare --firewall   # or update-alternatives --set iptables /usr/sbin/iptables-legacy',
   },
   {
@@ -353,9 +370,8 @@ export const SYMPTOMS: readonly Symptom[] = [
   {
     id: 'swtpm-permission',
     patterns: [/swtpm.*(Permission denied|could not open|Could not create)/i],
-    cause:
-      "the TPM's state folder belongs to another user (swtpm_user): often after guests were run as root and then not",
-    fix: "chown -R tss:tss /var/lib/libvirt/swtpm/UUID   # or remove the folder: the guest's TPM is then new",
+    cause: "the TPM's folder belongs to another user than swtpm runs as (swtpm_user in qemu.conf)",
+    fix: 'chown -R tss:tss /var/lib/libvirt/swtpm/UUID   # removing it gives the guest a new, empty TPM',
   },
   {
     id: 'firmware-missing',
@@ -365,7 +381,7 @@ export const SYMPTOMS: readonly Symptom[] = [
       /Failed to open file '\/usr\/share\/OVMF/i,
     ],
     cause: 'no firmware that fits the guest (UEFI, Secure Boot, architecture) is described in /usr/share/qemu/firmware',
-    fix: 'apt-get install ovmf   # qemu-efi-aarch64 for arm64; Secure Boot needs machine q35 and <smm state="on"/>',
+    fix: "apt-get install ovmf   # arm64: qemu-efi-aarch64; Secure Boot needs machine='q35' and <smm state='on'/> in <features>",
   },
   {
     id: 'nvram-template',
@@ -405,27 +421,28 @@ export const SYMPTOMS: readonly Symptom[] = [
   {
     id: 'apparmor-denied',
     patterns: [/apparmor="DENIED".*(libvirt|qemu)/i, /internal error: cannot load AppArmor profile/i],
-    cause: "AppArmor's profile of the guest or of libvirtd does not allow a file or call",
+    cause: 'AppArmor denied a file or call to the guest or to libvirtd',
     fix: 'dmesg | grep DENIED; add the path to /etc/apparmor.d/local/abstractions/libvirt-qemu, or security_driver = "none" in qemu.conf',
   },
   {
     id: 'selinux-denied',
     patterns: [/avc: +denied .*svirt/i, /unable to set security context '[^']+' on '[^']+'/i],
-    cause: 'SELinux keeps the guest from a file that has another label, or the file system has no labels (NFS, FUSE)',
-    fix: 'ausearch -m avc -ts recent; restorecon FILE; setsebool -P virt_use_nfs 1',
+    cause:
+      'SELinux keeps the guest from a file with another label, or from one on a file system without labels (NFS, FUSE)',
+    fix: 'ausearch -m avc -ts recent; restorecon -v FILE; for NFS: setsebool -P virt_use_nfs 1',
   },
   {
     id: 'dac-chown',
     patterns: [/unable to set user and group to '\d+:\d+' on '[^']+': Operation not permitted/i],
     cause:
-      'libvirt changes the owner of images to the user that QEMU runs as, and this file system (NFS, a user namespace) refuses',
-    fix: 'dynamic_ownership = 0 in qemu.conf, with files that this user may use',
+      'libvirt gives images to the user that QEMU runs as, and this file system (NFS, a user namespace) does not let it',
+    fix: "dynamic_ownership = 0 in qemu.conf, or <seclabel model='dac' relabel='no'/> in the disk's <source>; then that user needs access by itself",
   },
   {
     id: 'polkit',
     patterns: [/authentication unavailable: no polkit agent available/i, /access denied by policy/i],
-    cause: 'polkit guards the system daemon, and nobody is there to ask for a password',
-    fix: 'usermod -aG libvirt USER; or unix_sock_auth = "none" in libvirtd.conf inside a CI container',
+    cause: 'polkit guards the system daemon, and nobody is there to be asked for a password',
+    fix: 'usermod -aG libvirt USER   # and log in anew; in a CI container: auth_unix_rw = "none" in libvirtd.conf',
   },
   {
     id: 'machined',
@@ -434,8 +451,8 @@ export const SYMPTOMS: readonly Symptom[] = [
       /Failed to (register|create) machine/i,
       /Machine '[^']+' already exists/i,
     ],
-    cause: 'systemd-machined does not answer, or still has a machine of that name from before',
-    fix: 'machinectl list; machinectl terminate NAME; apt-get install systemd-container',
+    cause: 'systemd-machined does not answer, or still has a machine of that name whose guest is gone',
+    fix: 'machinectl list; machinectl terminate NAME   # not installed: apt-get install systemd-container',
   },
   {
     id: 'no-dbus',
@@ -446,8 +463,8 @@ export const SYMPTOMS: readonly Symptom[] = [
   {
     id: 'stale-pid',
     patterns: [/Failed to acquire pid file '[^']+'/i, /pid file .* already exists/i],
-    cause: 'another copy of the daemon runs, or one has died and left its pid file locked by a process that it started',
-    fix: 'fuser -v PIDFILE; end that process, or remove the file if none holds it',
+    cause: "the daemon runs already, or a process that a dead one has left holds its pid file's lock",
+    fix: 'fuser -v PIDFILE; end what holds it; if nothing does: nestling doctor --fix',
   },
   {
     id: 'domain-exists',
@@ -457,7 +474,7 @@ export const SYMPTOMS: readonly Symptom[] = [
       /is already defined with uuid/i,
     ],
     cause: 'a guest of that name or UUID is defined or runs already',
-    fix: 'virsh list --all; virsh undefine NAME, or another <name> and no <uuid>',
+    fix: 'virsh list --all; another <name> and no <uuid>, or, if the old one is not needed any more: virsh undefine NAME',
   },
   {
     id: 'qmp-exited',
@@ -477,16 +494,15 @@ export const SYMPTOMS: readonly Symptom[] = [
       /Property '[^']+' not found/i,
       /'[^']+' is not a valid device model name/i,
     ],
-    cause:
-      'the definition asks for something that this QEMU was built without or has not yet; devices are in packages of their own on Debian',
-    fix: 'apt-get install qemu-system-modules-spice qemu-system-modules-opengl qemu-block-extra; nestling capabilities --json shows what there is',
+    cause: 'the definition asks for something that this QEMU has not; Debian has some of it in packages of their own',
+    fix: 'nestling domcapabilities   # what there is; apt-get install qemu-system-gui qemu-block-extra (newer: qemu-system-modules-spice, qemu-system-modules-opengl)',
   },
   {
     id: 'timeout-state-change-lock',
     patterns: [/cannot acquire state change lock \(held by/i, /Timed out during operation: cannot acquire/i],
     cause:
-      'another operation of the same guest has not ended: a monitor that hangs, a disk that does not answer, a migration',
-    fix: 'virsh domjobinfo NAME; see whether QEMU is in state D: ps -o pid,stat,wchan -C qemu-system-x86_64',
+      'another operation on this guest has not ended: its monitor or a disk does not answer, or it is being saved or migrated',
+    fix: 'virsh domjobinfo NAME; ps -o pid,stat,wchan,args -C qemu-system-x86   # state D: it waits for a disk',
   },
   {
     id: 'cgroup-not-mounted',
@@ -498,16 +514,16 @@ export const SYMPTOMS: readonly Symptom[] = [
     fix: 'nestling doctor; nestling ci prepare --cgroups; or remove the limits',
   },
   {
-    id: 'clone-mac',
+    id: 'mac-address',
     patterns: [/unsupported configuration: expected unicast mac address/i, /MAC address \S+ is already in use/i],
-    cause: 'the MAC address is a multicast one (odd first byte), or another guest has it',
-    fix: 'leave <mac> out, or begin with 52:54:00',
+    cause: 'the MAC address is one of a group (odd first byte), or another guest has it',
+    fix: 'leave <mac> out: a new one is made',
   },
   {
     id: 'qemu-user-binfmt',
     patterns: [/exec format error/i, /cannot execute binary file: Exec format error/i],
-    cause: 'a program of a foreign architecture, and no emulator is registered for it',
-    fix: 'apt-get install qemu-user-static binfmt-support; cat /proc/sys/fs/binfmt_misc/qemu-*',
+    cause: 'the program is for another architecture, and the kernel knows no emulator for it',
+    fix: 'apt-get install qemu-user-static binfmt-support   # ls /proc/sys/fs/binfmt_misc shows what is registered',
   },
   {
     id: 'user-namespace-denied',
@@ -516,8 +532,8 @@ export const SYMPTOMS: readonly Symptom[] = [
       /clone.*newuser.*Operation not permitted/i,
       /write to uid_map failed/i,
     ],
-    cause: 'this kernel or container does not let ordinary users make namespaces',
-    fix: 'sysctl kernel.unprivileged_userns_clone user.max_user_namespaces kernel.apparmor_restrict_unprivileged_userns; docker run --security-opt seccomp=unconfined',
+    cause: 'this kernel or container lets ordinary users make no namespaces',
+    fix: 'sysctl kernel.unprivileged_userns_clone user.max_user_namespaces kernel.apparmor_restrict_unprivileged_userns   # in Docker: --security-opt seccomp=unconfined --security-opt apparmor=unconfined',
   },
 ];
 

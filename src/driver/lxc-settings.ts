@@ -31,6 +31,5 @@ export function parseLxcSettings(
   fileName: string,
 ): { readonly config: Partial<LxcConfig>; readonly notes: readonly string[] } {
   const { config, notes } = parseByTable(content, fileName, LXC_SETTINGS);
-  // Every field of the table is one of these.
-  return { config: config as Partial<LxcConfig>, notes };
+  return { config, notes };
 }

@@ -19,6 +19,8 @@ export interface Setting<Field extends string> {
   readonly log?: string;
   /** Why it has no effect here. */
   readonly inert?: string;
+  /** Values for which nothing else would be done, as JSON: they are no wish that is not granted. */
+  readonly granted?: readonly string[];
   /** Values that are taken; checked for texts. */
   readonly choices?: readonly string[];
   /** What it takes, when that is not this value; undefined: it is. */
@@ -56,7 +58,7 @@ export function parseByTable<Field extends string>(
     const value = convert(entry, setting, fileName);
     if (setting.log !== undefined) log[setting.log] = String(value);
     if (setting.field !== undefined) config[setting.field] = value;
-    if (setting.inert !== undefined) {
+    if (setting.inert !== undefined && setting.granted?.includes(JSON.stringify(entry.value)) !== true) {
       notes.push(`${fileName}:${entry.line}: ${entry.key} has no effect: ${setting.inert}`);
     }
   }

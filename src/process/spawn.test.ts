@@ -360,3 +360,19 @@ describe('ending', () => {
     expect(isAlive(child.identity)).toBe(true);
   });
 });
+
+describe('security labels', () => {
+  test('are written by the process itself, last of all', async () => {
+    const file = join(root, 'exec');
+    const execLabels = [{ file, label: 'exec a:b:c' }];
+    const { output } = await run({ ...shell(`cat ${file}; echo " $PPID"`), execLabels, dieWithParent: true });
+    expect(output).toBe(`exec a:b:c ${process.pid}\n`);
+  });
+
+  test('that the kernel does not take keep the program from being executed', async () => {
+    const execLabels = [{ file: join(root, 'none/exec'), label: 'a:b:c' }];
+    const error = await failure(spawnChild({ ...shell('exit 0'), execLabels }));
+    expect(error.operation).toBe('set up');
+    expect(error.message).toMatch(/the kernel does not take the security label a:b:c \(.*none\/exec\)/);
+  });
+});

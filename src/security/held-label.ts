@@ -50,6 +50,10 @@ export interface HeldLabel extends ObjectIdentity {
 const RETRY_MS = 2;
 const LOCK_PATIENCE_MS = 10_000;
 const log = new LogSource('security.security_manager');
+const VOICES = {
+  dac: { source: new LogSource('security.security_dac'), what: 'DAC user and group' },
+  selinux: { source: new LogSource('security.security_selinux'), what: 'SELinux context' },
+} as const;
 
 export async function loadLabelTools(options: LabelToolsOptions = {}): Promise<LabelTools> {
   const xattrs = options.xattrs ?? (await loadXattrs());
@@ -136,6 +140,8 @@ function releaseNow(held: HeldLabel, tools: LabelTools): boolean {
     return false;
   }
   const before = labelBefore(held, released?.kind === 'last' ? released.before : undefined);
+  const { source, what } = VOICES[held.model];
+  source.info('restoreLabel', () => `Restoring ${what} on '${held.path}'`);
   if (before === undefined) return true;
   if (before !== current) labels.write(file, before);
   return false;

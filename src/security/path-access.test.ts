@@ -31,6 +31,11 @@ it('finds the first that denies, and what helps', () => {
     mode: expect.stringMatching(/^mode 0750/),
   });
   expect(findDenial(path, { ...stranger, uid: 0 })).toBeUndefined();
+  chmodSync(join(folder, 'a/b'), 0o755);
+  chmodSync(join(folder, 'a'), 0o755);
+  chmodSync(path, 0o600);
+  expect(findDenial(path, stranger)).toMatchObject({ path });
+  expect(findDenial(path, { ...stranger, ownsFiles: true }, { write: true })).toBeUndefined();
 });
 
 it('follows links, and says what is missing', () => {

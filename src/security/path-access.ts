@@ -9,6 +9,8 @@ import { dirname } from 'node:path';
 export interface Person {
   readonly uid: number;
   readonly gids: readonly number[];
+  /** Files are given to it before it opens them (`dynamic_ownership`): only folders can be in its way. */
+  readonly ownsFiles?: boolean;
   /** For the command that helps. */
   readonly name: string;
 }
@@ -44,7 +46,7 @@ export function findDenial(path: string, person: Person, options: { write?: bool
   }
   const stats = lstatSync(real, { throwIfNoEntry: false });
   if (stats === undefined) return { path: real, reason: 'missing', fix: `correct the path, or make ${real}` };
-  if (mayDo(stats, person, options.write === true ? READ | WRITE : READ)) return undefined;
+  if (person.ownsFiles === true || mayDo(stats, person, options.write === true ? READ | WRITE : READ)) return undefined;
   const wanted = options.write === true ? 'rw' : 'r';
   return { path: real, reason: 'file', mode: describe(stats), fix: `setfacl -m u:${person.name}:${wanted} ${real}` };
 }

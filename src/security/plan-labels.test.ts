@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { HostSecurity } from './host-security.ts';
 import type { GuestLabel, GuestResource } from './label-plan.ts';
 import { type LabelRequest, planLabels } from './plan-labels.ts';
-import { needsLabels, type SecuritySettings } from './security-settings.ts';
+import { needsLabels, primaryModel, type SecuritySettings } from './security-settings.ts';
 import { readUserNames } from './user-names.ts';
 
 const SETTINGS: SecuritySettings = {
@@ -74,6 +74,15 @@ it('has nothing to do where nobody asks', () => {
   expect(needsLabels({ ...SETTINGS, drivers: ['none'] }, [{ type: 'none', model: 'dac' }])).toBe(false);
   expect(needsLabels({ ...SETTINGS, user: '+0' }, [])).toBe(true);
   expect(needsLabels(SETTINGS, [{ type: 'static', model: 'dac', label: '1:1' }])).toBe(true);
+});
+
+it('has the module of the host, or the one of the settings', () => {
+  const confined = { ...ROOT, apparmor: { selfConfined: true, attribute: '', abstraction: true } };
+  expect(primaryModel({ drivers: 'probe' }, SELINUX)).toBe('selinux');
+  expect(primaryModel({ drivers: 'probe' }, confined)).toBe('apparmor');
+  expect(primaryModel({ drivers: 'probe' }, APPARMOR)).toBe('none');
+  expect(primaryModel({ drivers: ['dac'] }, SELINUX)).toBe('none');
+  expect(primaryModel({ drivers: ['none'] }, SELINUX)).toBe('none');
 });
 
 describe('ownership', () => {
@@ -276,6 +285,7 @@ describe('AppArmor', () => {
 });
 
 it('refuses unconfined guests where that is required', () => {
+  expect(() => plan({ settings: { requireConfined: true, user: 'qemu' } })).toThrow(/no security driver is in use/);
   const settings = { drivers: ['selinux'], requireConfined: true };
   expect(plan({ host: SELINUX, settings }).process.selinux).toBeDefined();
   for (const labels of [[{ type: 'none', model: 'selinux' }], [{ type: 'none' }]] as GuestLabel[][]) {

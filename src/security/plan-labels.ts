@@ -17,7 +17,7 @@ import {
 import { planAppArmor } from './plan-apparmor.ts';
 import { planDac, planOwners } from './plan-dac.ts';
 import { planSelinux } from './plan-selinux.ts';
-import type { SecuritySettings } from './security-settings.ts';
+import { primaryModel, type SecuritySettings } from './security-settings.ts';
 import type { UserNames } from './user-names.ts';
 
 export interface LabelRequest {
@@ -58,6 +58,12 @@ const PLANNERS: Readonly<Record<SecurityModel, (request: LabelRequest, wish: Gue
 export function planLabels(request: LabelRequest): LabelPlan {
   const active = activeModels(request);
   refuseUnavailable(request, active);
+  if (request.settings.requireConfined && !active.some((model) => model !== 'dac')) {
+    throw new SecurityError(
+      `guest ${request.guest.name} cannot be confined: security_require_confined asks for it, and no security driver is in use; ` +
+        'set security_driver to "selinux" or "apparmor", whichever this host has, or security_require_confined to 0',
+    );
+  }
   const plans = active.map((model) => {
     const wish = wishOf(request, model, active);
     const isConfined = (wish?.type ?? (request.settings.defaultConfined ? 'dynamic' : 'none')) !== 'none';
@@ -84,8 +90,8 @@ function activeModels({ settings, host, guest }: LabelRequest): SecurityModel[] 
   const models = new Set<SecurityModel>();
   const { drivers } = settings;
   if (drivers === 'probe') {
-    if (host.selinux !== undefined) models.add('selinux');
-    else if (host.apparmor?.selfConfined === true) models.add('apparmor');
+    const model = primaryModel(settings, host);
+    if (model !== 'none') models.add(model);
   } else {
     for (const driver of drivers) {
       if (driver === 'selinux' || driver === 'apparmor') requireHost(host, driver, 'security_driver of qemu.conf');

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { Ledger } from '../core/ledger.ts';
 import { type ReservedLevel, reserveLevel } from './reserve-level.ts';
-import { categoryRange, formatContext, levelOf, parseContext, pickLevel } from './selinux-context.ts';
+import { categoryRange, formatContext, parseContext, pickLevel } from './selinux-context.ts';
 
 let folder: string;
 let ledger: Ledger;
@@ -35,12 +35,6 @@ it('takes it back', () => {
   reserved[Symbol.dispose]();
   expect(readdirSync(join(folder, 'levels'))).toEqual([]);
   expect(ledger.entries).toEqual([]);
-});
-
-it('leaves out levels of other programs', () => {
-  const random = (): number => 0;
-  const taken = new Set(['s0:c0,c1']);
-  expect(() => reserveLevel({ dir: folder, ledger, ownContext: OWN, taken, random })).toThrow(/no pair/);
 });
 
 describe('a pair', () => {
@@ -78,8 +72,4 @@ describe('a context', () => {
   it.each(['', 'u:r', 'u:r:t:', 'u::t:s0', 'a b:r:t:s0'])("'%s' is refused", (text) =>
     expect(() => parseContext(text)).toThrow(/no SELinux context/),
   );
-  it('knows its level', () => {
-    expect(levelOf('u:r:t:s0:c1,c2')).toBe('s0:c1,c2');
-    expect(levelOf('u:r:t:s0')).toBeUndefined();
-  });
 });

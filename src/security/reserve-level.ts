@@ -20,8 +20,6 @@ export interface ReserveLevelOptions {
   readonly ledger: Ledger;
   /** The caller's own context: guests get categories out of its range. */
   readonly ownContext: string;
-  /** Levels of guests that others have started. */
-  readonly taken?: ReadonlySet<string> | undefined;
   /** A whole number below its argument; default: random. */
   readonly random?: (below: number) => number;
 }
@@ -31,12 +29,11 @@ const ATTEMPTS = 1000;
 
 /** @throws SecurityError when no level is free */
 export function reserveLevel(options: ReserveLevelOptions): ReservedLevel {
-  const { dir, ledger, ownContext, taken, random = randomBelow } = options;
+  const { dir, ledger, ownContext, random = randomBelow } = options;
   const range = categoryRange(ownContext === '' ? 'system_u:system_r:unconfined_t:s0' : ownContext);
   mkdirSync(dir, { recursive: true, mode: 0o700 });
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const level = pickLevel(range, random);
-    if (taken?.has(level) === true) continue;
     const path = join(dir, level);
     if (!create(path)) continue;
     // Made first, as the name may be another's: a crash in between costs one pair until the host restarts.

@@ -70,9 +70,3 @@ export function pickLevel({ sensitivity, lowest, highest }: CategoryRange, rando
   const other = (first + 1 + random(count - 1)) % count;
   return `${sensitivity}:c${lowest + Math.min(first, other)},c${lowest + Math.max(first, other)}`;
 }
-
-/** The level of a context, for those who must not use it again; undefined without categories. */
-export function levelOf(context: string): string | undefined {
-  const range = parseContext(context).range;
-  return range?.includes(':c') === true ? range : undefined;
-}

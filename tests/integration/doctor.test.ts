@@ -111,7 +111,44 @@ describe('the host', () => {
   });
 });
 
+describe('--fix', () => {
+  it.skipIf(process.getuid?.() !== 0)('mends what is safe, and tells what was and what is now', () => {
+    const script = `set -e
+      mount -t tmpfs nestling-run /run; mkdir /run/libvirt
+      : > /run/libvirt/virtlogd-sock; echo 4194304 > /run/virtlogd.pid
+      mount -t tmpfs nestling-net /dev/net
+      ${NESTLING} doctor --fix --quiet || :
+      ls /run/libvirt /run/virtlogd.pid /dev/net/tun 2>&1 || :`;
+    const { stdout, stderr } = spawnSync('unshare', ['-m', 'sh', '-c', script], { encoding: 'utf8', timeout: 60_000 });
+    expect(stderr).toContain('nestling doctor: virtlogd: does not run, and has left /run/libvirt/virtlogd-sock and ');
+    expect(stderr).toContain('nestling doctor:   runs: rm -f /run/libvirt/virtlogd-sock /run/virtlogd.pid');
+    expect(stderr).toMatch(/nestling doctor: virtlogd: now well/);
+    expect(stderr).toMatch(
+      /runs: mkdir -p \/dev\/net && mknod [^]*tap devices: now well: \/dev\/net\/tun can be opened/,
+    );
+    expect(stdout).toContain('\n/dev/net/tun\n');
+    expect(stdout).toMatch(/virtlogd\.pid'?: No such file/);
+    expect(stdout).not.toMatch(/virtlogd-sock/);
+    // What takes a decision is only printed.
+    expect(stderr).not.toMatch(/runs: (usermod|sysctl|docker|apt-get)/);
+  });
+});
+
 describe('a definition', () => {
+  it('of a container is looked at without starting it: its systemd, its memory', () => {
+    const root = join(folder, 'root');
+    mkdirSync(join(root, 'sbin'), { recursive: true });
+    mkdirSync(join(root, 'lib/systemd'), { recursive: true });
+    writeFileSync(join(root, 'sbin/init'), '');
+    writeFileSync(join(root, 'lib/systemd/systemd'), 'systemd 215 running in %ssystem mode. (');
+    const xml = `<domain type='lxc'><name>old</name><memory unit='KiB'>65536</memory><os><type>exe</type><init>/sbin/init</init></os>
+      <devices><filesystem type='mount'><source dir='${root}'/><target dir='/'/></filesystem></devices></domain>`;
+    const { status, stdout } = doctor('--no-host', guest('container', xml));
+    expect(stdout).toContain(`systemd 215 in ${root}`);
+    expect(stdout).toMatch(/\[warn\] memory +64 MiB/);
+    expect(status).toBe(0);
+  });
+
   it('that starts passes, QEMU included, and leaves nothing', () => {
     const path = guest('good', domainXml({ name: 'good', disks: [{ path: image, readonly: true }] }));
     const { status, stdout } = doctor('--no-host', path);

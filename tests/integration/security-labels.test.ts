@@ -18,7 +18,9 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Readable, Writable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { prepareRuntimeDir } from '../../src/core/fs-runtime-dir.ts';
 import type { QemuConfig } from '../../src/driver/qemu/config.ts';
 import { type Connection, connect } from '../../src/index.ts';
 import { listProcesses } from '../../src/process/proc.ts';
@@ -305,10 +307,39 @@ describe.skipIf(!isRoot)('a guest of another user', () => {
     expect([disk, plugged, iso].map(ownerOf)).toEqual([ROOT, ROOT, ROOT]);
   });
 
+  it('is saved, restored, looked at and looked into as any other', async () => {
+    const disk = await ownDisk('saved', 'counter');
+    const video = "<video><model type='vga'/></video>";
+    await withConnection({ user: account.name }, async (connection) => {
+      const guest = await connection.createDomain(
+        domainXml({ name: 's-saved', disks: [{ path: disk }], devices: video }),
+      );
+      expect(await guest.securityLabels()).toEqual([
+        { model: 'dac', label: `+${account.uid}:+${account.gid}`, enforcing: false },
+      ]);
+      const { image } = await guest.screenshot();
+      expect((await buffer(image)).length).toBeGreaterThan(100);
+      expect(await guest.memoryPeek(0x7c00n, 512, { physical: true })).toHaveLength(512);
+      const state = join(scratch, 'saved.state');
+      await guest.save(state);
+      expect([disk, state].map(ownerOf)).toEqual([ROOT, ROOT]);
+      await connection.restore(state);
+      expect(ownerOf(disk)).toBe(QEMU);
+      expect(statusOf(pidOf('s-saved'), 'Uid').split('\t')[0]).toBe(String(account.uid));
+      await (await connection.lookupDomainByName('s-saved')).destroy();
+    });
+    expect(ownerOf(disk)).toBe(ROOT);
+  });
+
   it('dies with its program, and gc gives its files back', async () => {
     const disk = await ownDisk('crash');
     const xml = domainXml({ name: 's-crash', disks: [{ path: disk }] });
-    const program = await startProgram('crash', xml, { user: account.name });
+    // In a runtime folder that no other program's start collects in the meantime.
+    const script = `mount -t tmpfs -o mode=0700 none ${prepareRuntimeDir()} && echo ready && read -r end`;
+    const holder = spawn('unshare', ['--mount', 'sh', '-c', script], { stdio: ['pipe', 'pipe', 'inherit'] });
+    await new StreamText(holder.stdout).until('ready\n');
+    const inside = ['nsenter', '--target', String(holder.pid), '--mount'];
+    const program = await startProgram('crash', xml, { user: account.name }, inside);
     const pid = pidOf('s-crash');
     expect(statusOf(pid, 'Uid').split('\t')[0]).toBe(String(account.uid));
     const ended = once(program, 'exit');
@@ -316,7 +347,8 @@ describe.skipIf(!isRoot)('a guest of another user', () => {
     await ended;
     while (pidOf('s-crash') !== -1) await new Promise((resolve) => setTimeout(resolve, 5));
     expect(ownerOf(disk)).toBe(QEMU);
-    const gc = spawnSync(NESTLING, ['gc'], { encoding: 'utf8' });
+    const gc = spawnSync('nsenter', [...inside.slice(1), NESTLING, 'gc'], { encoding: 'utf8' });
+    holder.stdin.end();
     expect(gc.stderr).toBe('');
     expect(gc.stdout).toContain(`removed label ${disk}, left by pid ${program.pid}`);
     expect(ownerOf(disk)).toBe(ROOT);
@@ -333,7 +365,13 @@ describe.skipIf(!isRoot)('a guest of another user', () => {
     await daemon.start();
     {
       await using connection = await connect(daemon.uri);
-      await connection.createDomain(domainXml({ name: 's-daemon', disks: [{ path: disk }] }));
+      await connection.createDomain(
+        domainXml({
+          name: 's-daemon',
+          disks: [{ path: disk }],
+          devices: "<controller type='scsi' model='virtio-scsi'/>",
+        }),
+      );
       expect(ownerOf(disk)).toBe(QEMU);
     }
     await daemon.crash();
@@ -341,8 +379,13 @@ describe.skipIf(!isRoot)('a guest of another user', () => {
     await using connection = await connect(daemon.uri);
     const guest = await connection.lookupDomainByName('s-daemon');
     expect(await guest.xmlDesc()).toContain(`<label>+${account.uid}:+${account.gid}</label>`);
+    // The next daemon goes on where the one before has ended.
+    const plugged = await ownDisk('daemon-plugged');
+    const scsi = `<disk type='file'><driver name='qemu' type='raw'/><source file='${plugged}'/><target dev='sdb' bus='scsi'/></disk>`;
+    await guest.attachDevice(scsi);
+    expect(ownerOf(plugged)).toBe(QEMU);
     await guest.destroy();
-    expect(ownerOf(disk)).toBe(ROOT);
+    expect([disk, plugged].map(ownerOf)).toEqual([ROOT, ROOT]);
   });
 });
 

@@ -4,7 +4,7 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, utimesSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -238,8 +238,23 @@ describe('the leak check', () => {
     const { stdout, status } = spawnSync(process.execPath, ['--input-type=module', '-e', program], {
       encoding: 'utf8',
     });
-    expect([status, stdout]).toEqual([1, expect.stringMatching(/^\/tmp\/nt-[0-9a-f]{8}$/)]);
+    expect([status, stdout]).toEqual([1, expect.stringMatching(/^\/tmp\/nt-[0-9a-f]{9}$/)]);
     expect(existsSync(stdout)).toBe(false);
+  });
+
+  it('removes the folders of processes that were killed, once they are old; those of the living stay', () => {
+    // Above the greatest number that a process can have.
+    const [old, fresh] = ['/tmp/nt-fffffe000', '/tmp/nt-fffffe001'];
+    const mine = `/tmp/nt-${process.pid.toString(16).padStart(6, '0')}fff`;
+    const longAgo = new Date(Date.now() - 3_600_000);
+    try {
+      for (const folder of [old, fresh, mine]) mkdirSync(folder, { recursive: true });
+      for (const folder of [old, mine]) utimesSync(folder, longAgo, longAgo);
+      new LeakScope().close();
+      expect([old, fresh, mine].map((folder) => existsSync(folder))).toEqual([false, true, true]);
+    } finally {
+      for (const folder of [old, fresh, mine]) rmSync(folder, { recursive: true, force: true });
+    }
   });
 });
 

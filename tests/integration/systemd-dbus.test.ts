@@ -25,7 +25,9 @@ const CONFIG = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Config
   <auth>EXTERNAL</auth>
   <listen>unix:path=SOCKET</listen>
   <policy context="default">
-    <allow send_destination="*" eavesdrop="false"/>
+    <allow send_destination="*"/>
+    <allow receive_sender="*"/>
+    <allow user="*"/>
     <allow own="*"/>
   </policy>
 </busconfig>

@@ -158,6 +158,18 @@ describe.skipIf(why !== undefined)('under systemd', () => {
     });
   });
 
+  it('nothing is left of a guest whose program was killed', async () => {
+    expect(await guest?.runProgram(SCOPES, ['crash'])).toEqual({ isHeld: true, machines: '', notes: [] });
+  });
+
+  it("a user's scopes are the user's own systemd's", async () => {
+    const made = await guest?.run('useradd -m tester && systemctl start user@$(id -u tester).service');
+    expect({ ...made, log: (await guest?.run('systemctl status user@1000.service; journalctl -n 30 --no-pager'))?.stdout }).toMatchObject({ status: 0, stderr: '' });
+    const uid = 1000;
+    const prefix = `setpriv --reuid ${uid} --regid ${uid} --clear-groups env HOME=/home/tester XDG_RUNTIME_DIR=/run/user/${uid}`;
+    expect(await guest?.runProgram(SCOPES, ['scope'], prefix)).toMatchObject({ x: 1 });
+  });
+
   it('a guest with a partition is in its slice, whatever the layout', async () => {
     expect(await guest?.runProgram(SCOPES, ['inherit'])).toEqual({
       cgroup: expect.stringMatching(

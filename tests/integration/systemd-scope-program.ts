@@ -18,6 +18,9 @@ import { attempt, messageOfAsync, read, runScenario, startSleeper } from './cgro
 
 const UUID = '01234567-89ab-cdef-0123-456789abcdef';
 
+/** An ordinary user asks the user's own systemd. */
+const MANAGER = process.geteuid?.() === 0 ? [] : ['--user'];
+
 await runScenario({
   /** One scope from its creation to its end; whether machined has a part in it is the host's business. */
   scope: async () => {
@@ -49,7 +52,7 @@ await runScenario({
     );
     const changed = read(`${scope.controlGroup.slice(1)}/memory.max`);
     // What systemd reads anew it keeps.
-    run('systemctl', 'daemon-reload');
+    run('systemctl', ...MANAGER, 'daemon-reload');
     const reloaded = read(`${scope.controlGroup.slice(1)}/memory.max`);
     const again = await messageOfAsync(async () => {
       await createScope(systemd, { machine: 'qemu-1-web', driver: 'qemu', pid: child.pid, slice: 'machine.slice' });
@@ -151,6 +154,36 @@ await runScenario({
     return { before, ...seen, after: listed('machine-qemu*'), machinesAfter: machines() };
   },
 
+  /** What is left of a guest whose program was killed: nothing, and nobody had to do anything for it. */
+  crash: async () => {
+    const holder = await spawnChild({
+      command: process.execPath,
+      args: [process.argv[1] ?? '', 'hold'],
+      stdio: ['ignore', 'pipe', 'tail'],
+    });
+    let unit = '';
+    for await (const chunk of holder.readable(1)) {
+      unit = String(chunk).trim();
+      break;
+    }
+    const before = listed('machine-qemu*');
+    await holder.terminate({ graceMs: 0 });
+    while (listed('machine-qemu*') !== '') await new Promise((resolve) => setTimeout(resolve, 20));
+    // The next start finds what the ledger says, and that it is gone.
+    const notes: string[] = [];
+    await using _connection = await connect('qemu:///embed', { onNote: (note) => notes.push(note) });
+    return { isHeld: unit !== '' && unit === before, machines: machines(), notes };
+  },
+
+  /** Until it is killed. */
+  hold: async () => {
+    await using connection = await connect('qemu:///embed', { config: { cgroupLayout: 'systemd' } });
+    const disks = [{ path: '/programs/halt.img', readonly: true }];
+    await using domain = await connection.createDomain(domainXml({ name: 'held', memoryMiB: 16, disks }));
+    process.stdout.write(`${listed('machine-qemu*')}\n`);
+    await domain.waitForStop();
+  },
+
   /** A partition asks for a slice where systemd manages the groups, whatever the layout. */
   inherit: async () => {
     await using connection = await connect('qemu:///embed');
@@ -180,13 +213,15 @@ function run(command: string, ...args: string[]): string {
 }
 
 function show(unit: string, properties: readonly string[]): Record<string, string> {
-  const lines = run('systemctl', 'show', unit, ...properties.map((name) => `--property=${name}`)).split('\n');
+  const lines = run('systemctl', ...MANAGER, 'show', unit, ...properties.map((name) => `--property=${name}`)).split(
+    '\n',
+  );
   return Object.fromEntries(lines.map((line) => [line.split('=')[0] ?? '', line.replace(/^[^=]*=/, '')]));
 }
 
 /** Names of units, also of those that failed. */
 function listed(pattern: string): string {
-  const lines = run('systemctl', 'list-units', '--all', '--plain', '--no-legend', '--full', pattern);
+  const lines = run('systemctl', ...MANAGER, 'list-units', '--all', '--plain', '--no-legend', '--full', pattern);
   return lines
     .split('\n')
     .map((line) => line.split(' ')[0] ?? '')

@@ -3,7 +3,7 @@
  * told to be ours (by parentage, by a mark in the environment, by name), because other programs come and go meanwhile.
  */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 
 const MARK = 'NESTLING_TEST_RUN';
@@ -39,7 +39,7 @@ interface HostSnapshot {
  */
 export class LeakScope {
   readonly #roots: Required<LeakScopeRoots>;
-  readonly #mark = randomBytes(4).toString('hex');
+  readonly #mark = `${process.pid.toString(16).padStart(6, '0')}${randomBytes(2).toString('hex').slice(1)}`;
   readonly #temporary = join(TEMPORARY_PARENT, `nt-${this.#mark}`);
   readonly #formerTmpdir = process.env['TMPDIR'];
   readonly #formerMark = process.env[MARK];
@@ -49,6 +49,7 @@ export class LeakScope {
 
   constructor({ proc = '/proc', cgroup = '/sys/fs/cgroup', net = '/sys/class/net' }: LeakScopeRoots = {}) {
     this.#roots = { proc, cgroup, net };
+    removeAbandoned(proc);
     mkdirSync(this.#temporary, { mode: 0o700 });
     process.once('exit', this.#onExit);
     process.env['TMPDIR'] = this.#temporary;
@@ -113,7 +114,7 @@ export class LeakScope {
   }
 
   #removeTemporary(): void {
-    rmSync(this.#temporary, { recursive: true, force: true });
+    removeUnlessMounted(this.#temporary, this.#roots.proc);
   }
 
   #snapshot(): HostSnapshot {
@@ -157,8 +158,32 @@ export class LeakScope {
   }
 
   #mountPoints(): string[] {
-    const lines = readIfThere(join(this.#roots.proc, 'self/mountinfo')).split('\n');
-    return lines.map((line) => line.split(' ')[4] ?? '');
+    return mountPoints(this.#roots.proc);
+  }
+}
+
+function mountPoints(proc: string): string[] {
+  const lines = readIfThere(join(proc, 'self/mountinfo')).split('\n');
+  return lines.map((line) => line.split(' ')[4] ?? '');
+}
+
+/** What is mounted below may be anybody's files. */
+function removeUnlessMounted(directory: string, proc: string): void {
+  if (mountPoints(proc).some((path) => path === directory || path.startsWith(`${directory}/`))) return;
+  rmSync(directory, { recursive: true, force: true });
+}
+
+/** Younger ones may be those of a process that this one cannot see. */
+const ABANDONED_MS = 10 * 60 * 1000;
+
+/** The folders of test processes that were killed: their names begin with their process's number. */
+function removeAbandoned(proc: string): void {
+  for (const name of listNames(TEMPORARY_PARENT)) {
+    const pid = /^nt-([0-9a-f]{6})[0-9a-f]{3}$/.exec(name)?.[1];
+    if (pid === undefined || existsSync(join(proc, String(Number.parseInt(pid, 16))))) continue;
+    const directory = join(TEMPORARY_PARENT, name);
+    const changedMs = statSync(directory, { throwIfNoEntry: false })?.mtimeMs;
+    if (changedMs !== undefined && Date.now() - changedMs > ABANDONED_MS) removeUnlessMounted(directory, proc);
   }
 }
 

@@ -27,6 +27,15 @@ describe('qemu.conf', () => {
     expect(notes).toEqual([]);
   });
 
+  it('takes pairs of firmware and variables, and no wish for what happens anyway as one', () => {
+    const { config, notes } = parseSettings(
+      'nvram = [ "/a:/b", "/c:/d" ]\nsave_image_format = "raw"\ndump_image_format = "gzip"\nnamespaces = []',
+      'f',
+    );
+    expect(config).toEqual({ firmwares: { '/a': '/b', '/c': '/d' } });
+    expect(notes).toEqual([expect.stringMatching(/^f:3: dump_image_format has no effect/)]);
+  });
+
   it('says what has none, and what there is not, with the nearest name', () => {
     const { notes } = parseSettings('mac_filter = 1\nsecurity_driver = "none"\nvnc_listn = "x"\nqwertz = 1', 'f');
     expect(notes).toEqual([
@@ -43,6 +52,7 @@ describe('qemu.conf', () => {
     ['max_files = "many"', /takes a whole number/],
     ['cgroup_layout = "legacy"', /takes "inherit", "machine", "systemd", not "legacy"/],
     ['security_driver = [ "selinux", "smack" ]', /takes "selinux", "apparmor", "dac", "none", not "smack"/],
+    ['nvram = [ "/code:/vars", "/code" ]', /pairs of paths, "\/FIRMWARE:\/VARIABLES", not "\/code"/],
     ['max_core = "some"', /takes "unlimited", not "some"/],
   ])('%s is refused', (text, words) => expect(() => parseSettings(text, 'f')).toThrow(words));
 

@@ -25,7 +25,15 @@ const MIGRATION = 'guests are not migrated in this version';
 const flag = (field: keyof QemuConfig): QemuSetting => ({ kind: 'flag', field });
 const text = (field: keyof QemuConfig): QemuSetting => ({ kind: 'text', field });
 const number = (field: keyof QemuConfig): QemuSetting => ({ kind: 'number', field });
-const inert = (kind: Kind, why: string): QemuSetting => ({ kind, inert: why });
+const inert = (
+  kind: Kind,
+  why: string,
+  granted: readonly (string | number | readonly string[])[] = [],
+): QemuSetting => ({
+  kind,
+  inert: why,
+  granted: granted.map((value) => JSON.stringify(value)),
+});
 
 /** Every key of libvirt's `qemu.conf`, and ours at the end. */
 export const QEMU_SETTINGS: Readonly<Record<string, QemuSetting>> = {
@@ -91,12 +99,12 @@ export const QEMU_SETTINGS: Readonly<Record<string, QemuSetting>> = {
     choices: ['cpu', 'devices', 'memory', 'blkio', 'cpuset', 'cpuacct'],
   },
   cgroup_device_acl: { kind: 'texts', field: 'cgroupDeviceAcl' },
-  save_image_format: inert('text', 'guests are saved as they are, not compressed'),
-  dump_image_format: inert('text', 'dumps are written as they are, not compressed'),
+  save_image_format: inert('text', 'guests are saved as they are, not compressed', ['raw']),
+  dump_image_format: inert('text', 'dumps are written as they are, not compressed', ['raw']),
   snapshot_image_format: inert('text', 'there are no snapshots with memory in this version'),
   auto_dump_path: inert('text', 'a guest that crashes is not dumped by itself: use virsh dump'),
   auto_dump_bypass_cache: inert('flag', 'a guest that crashes is not dumped by itself: use virsh dump'),
-  auto_start_bypass_cache: inert('flag', "saved guests are read through the host's cache"),
+  auto_start_bypass_cache: inert('flag', "saved guests are read through the host's cache", [0]),
   auto_start_delay: number('autoStartDelayMs'),
   hugetlbfs_mount: {
     kind: 'text or texts',
@@ -117,7 +125,7 @@ export const QEMU_SETTINGS: Readonly<Record<string, QemuSetting>> = {
     choices: ['unlimited'],
   },
   dump_guest_core: flag('dumpGuestCore'),
-  mac_filter: inert('flag', 'ebtables rules are not set in this version'),
+  mac_filter: inert('flag', 'ebtables rules are not set in this version', [0]),
   relaxed_acs_check: flag('relaxedAcs'),
   lock_manager: inert('text', 'QEMU itself locks the images it writes'),
   max_queued: inert('number', 'calls wait for a domain as long as their client does'),
@@ -141,7 +149,9 @@ export const QEMU_SETTINGS: Readonly<Record<string, QemuSetting>> = {
   },
   gluster_debug_level: inert('number', 'QEMU uses its own default'),
   virtiofsd_debug: inert('flag', 'run with --log-filters 1:util.command to see how virtiofsd is called'),
-  namespaces: inert('texts', "guests stay in their caller's mount namespace, and see the device nodes that it sees"),
+  namespaces: inert('texts', "guests stay in their caller's mount namespace, and see the device nodes that it sees", [
+    [],
+  ]),
   memory_backing_dir: text('memoryBackingDir'),
   swtpm_user: text('swtpmUser'),
   swtpm_group: text('swtpmGroup'),
@@ -187,7 +197,7 @@ export function readSettings(files: readonly string[]): Settings {
 export function parseSettings(content: string, fileName: string): Omit<Settings, 'files'> {
   const { config, log, notes } = parseByTable(content, fileName, QEMU_SETTINGS);
   // Every field of the table is one of these.
-  return { config: config as Partial<QemuConfig>, log: log as LogTexts, notes };
+  return { config, log, notes };
 }
 
 /** `FIRMWARE:VARIABLES` */

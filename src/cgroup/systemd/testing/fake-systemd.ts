@@ -61,10 +61,16 @@ export class FakeSystemd {
   readonly units = new Map<string, string>();
   readonly machines = new Set<string>();
   readonly options: FakeOptions;
+  readonly #refused = new Map<string, readonly [string, string]>();
   #jobs = 0;
 
   constructor(options: FakeOptions = {}) {
     this.options = options;
+  }
+
+  /** From now on calls of this member fail. */
+  refuse(member: string, errorName: string): void {
+    this.#refused.set(member, [errorName, 'refused']);
   }
 
   /** @returns what is sent back, in this order; undefined: the connection ends */
@@ -74,7 +80,7 @@ export class FakeSystemd {
     if (this.options.hangsUpAt?.includes(member) === true) return undefined;
     if (this.options.silent?.includes(member) === true) return [];
     const base = { serial: 1, replySerial: serial, destination: sender };
-    const error = this.options.errors?.[member] ?? this.#refusal(message);
+    const error = this.#refused.get(member) ?? this.options.errors?.[member] ?? this.#refusal(message);
     if (error !== undefined) {
       const [errorName, words] = error;
       return [{ ...base, type: 'error', errorName, signature: 's', body: [words] }];

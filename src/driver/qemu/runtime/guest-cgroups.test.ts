@@ -64,6 +64,33 @@ describe('a guest with cgroup_layout = "systemd"', () => {
     });
   });
 
+  it('never stops a scope of that name that is not its own', async () => {
+    await withScene({ machined: true }, async ({ bus, ledger, cgroups }) => {
+      await cgroups.make(domainOf());
+      bus.systemd.refuse('CreateMachineWithNetwork', 'org.freedesktop.machine1.MachineExists');
+      const enter = cgroups.beforeExec(domainOf(), [], {});
+      await expect(Promise.resolve(enter?.(4711))).rejects.toThrow(/MachineExists.*still there/);
+      expect(bus.systemd.calls.map(({ member }) => member)).not.toEqual(
+        expect.arrayContaining([expect.stringMatching(/^(Terminate|Stop)/)]),
+      );
+      expect(ledger.entries).toEqual([]);
+    });
+  });
+
+  it('is found again by whoever takes the guest over, and not limited without a scope', async () => {
+    await withScene({}, async ({ bus, cgroups }) => {
+      await cgroups.takeOver(domainOf());
+      expect(cgroups.made).toBe(false);
+      const threads = { pid: 1, vcpus: new Map(), iothreads: new Map() };
+      await expect(cgroups.retune(domainOf(), 'memory', threads)).rejects.toThrow(/has no systemd scope/);
+      const unit = bus.systemd.calls.find(({ member }) => member === 'GetUnit')?.body[0];
+      bus.systemd.units.set(unit as string, 'machine.slice');
+      await cgroups.takeOver(domainOf());
+      expect(cgroups.made).toBe(true);
+      expect(cgroups.stats()).toEqual(expect.any(Object));
+    });
+  });
+
   it('has no scope when no cgroup may be touched', async () => {
     await withScene({ controllers: [] }, async ({ bus, cgroups }) => {
       const announce = (): void => undefined;

@@ -43,6 +43,11 @@ export class GuestCgroups implements AsyncDisposable {
   /** Finds those of a guest that runs already. Without them limits hold all the same; they cannot be read, and are made anew when changed. */
   async takeOver(domain: Domain): Promise<void> {
     if (!needsGroups(domain, this.#init)) return;
+    if (wantsScope(domain, this.#init)) {
+      const { ScopeCgroups } = await import('./scope-cgroups.ts');
+      this.#made = await ScopeCgroups.takeOver(this.#init, domain);
+      return;
+    }
     const { MadeCgroups } = await import('./made-cgroups.ts');
     this.#made = MadeCgroups.takeOver(this.#init, domain);
   }
@@ -87,6 +92,7 @@ export class GuestCgroups implements AsyncDisposable {
     if (this.#made !== undefined) {
       await this.#made.retune(domain, what, threads);
     } else if (what !== 'cpuset') {
+      if (wantsScope(domain, this.#init) && this.#init.controllers?.length !== 0) throw noScope(domain);
       const { MadeCgroups } = await import('./made-cgroups.ts');
       const made = await MadeCgroups.make(this.#init, domain, { force: true });
       try {
@@ -128,6 +134,16 @@ function requireSystemd({ name = '' }: Domain, { busAddress }: GuestCgroupsInit)
     directory: name,
     rule: 'cgroup_layout is "systemd", but systemd does not run this host (there is no /run/systemd/system)',
     fix: 'set cgroup_layout = "machine" in qemu.conf for libvirt\'s groups without systemd, or "inherit"',
+  });
+}
+
+/** A scope is made around a new process only, so that none is made for a guest that lost its own. */
+function noScope({ name = '' }: Domain): CgroupError {
+  return new CgroupError({
+    operation: 'limit guest',
+    directory: name,
+    rule: 'it has no systemd scope: it was started without one, or somebody has stopped it',
+    fix: 'restart the guest',
   });
 }
 

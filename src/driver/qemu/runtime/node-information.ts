@@ -12,6 +12,7 @@ import {
   readSysinfo,
   writeKsm,
 } from '../../../host/node-facts.ts';
+import { primaryModel } from '../../../security/security-settings.ts';
 import { formatXml } from '../../../xml/format.ts';
 import { parseXml } from '../../../xml/parse.ts';
 import type { TypedParameters } from '../../driver.ts';
@@ -20,6 +21,7 @@ import { fromKernelFlags } from '../capabilities/capabilities-xml-cpu-models.ts'
 import { element } from '../capabilities/capabilities-xml-tree.ts';
 import { X86_FEATURES } from '../cpu/x86-features.ts';
 import { x86Models } from '../cpu/x86-models.ts';
+import { type DriverSecurity, driverSecurity } from '../security/driver-security.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { emulatorOf } from './prepare-guest.ts';
 
@@ -27,9 +29,11 @@ import { emulatorOf } from './prepare-guest.ts';
 const MAX_VCPUS = { kvm: 255, qemu: 255 };
 
 export class NodeInformation implements NodeOperations {
+  readonly #security: DriverSecurity;
   readonly #cache: DriverParts['cache'];
 
-  constructor({ cache }: Pick<DriverParts, 'cache'>) {
+  constructor({ cache, config, root }: Pick<DriverParts, 'cache' | 'config' | 'root'>) {
+    this.#security = driverSecurity(config, root.placement);
     this.#cache = cache;
   }
 
@@ -160,9 +164,10 @@ export class NodeInformation implements NodeOperations {
     throw new VirtError('virConnectBaselineCPU', { code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.CPU });
   }
 
-  /** QEMU runs as its caller: nothing is labelled. */
+  /** The kernel's module that guests get labels of; users and groups are none. */
   async securityModel(): Promise<{ readonly model: string; readonly doi: string }> {
-    return { model: 'none', doi: '0' };
+    const { readHostSecurity } = await import('../../../security/host-security.ts');
+    return { model: primaryModel(this.#security, readHostSecurity()), doi: '0' };
   }
 }
 

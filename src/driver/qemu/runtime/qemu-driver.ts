@@ -4,8 +4,9 @@
  * keeps the domains and serialises what is done to each; planning, starting, following and tuning are in their own files. Long
  * because it has a method for each of the contract's.
  */
-import { setTimeout as pause } from 'node:timers/promises';
+
 import { existsSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';

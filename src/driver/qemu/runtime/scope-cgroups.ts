@@ -11,8 +11,16 @@ import { type CgroupHost, type CgroupPlace, v1Hierarchy } from '../../../cgroup/
 import { scopeName } from '../../../cgroup/layout.ts';
 import { placeOf } from '../../../cgroup/partition.ts';
 import { type GroupStats, readStats } from '../../../cgroup/stats.ts';
-import { createScope, type ScopeNames, setUnitProperties, stopScope } from '../../../cgroup/systemd/scope.ts';
+import {
+  createScope,
+  isLoaded,
+  readControlGroup,
+  type ScopeNames,
+  setUnitProperties,
+  stopScope,
+} from '../../../cgroup/systemd/scope.ts';
 import { Systemd, type UnitProperty } from '../../../cgroup/systemd/systemd.ts';
+import { DBUS_ERROR, SystemdError } from '../../../cgroup/systemd/systemd-error.ts';
 import { unitProperties } from '../../../cgroup/systemd/unit-properties.ts';
 import type { LedgerEntry } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
@@ -85,9 +93,27 @@ export class ScopeCgroups implements MadeGroups {
       await made.#create({ systemd, plan, processes, input: { ...input, host } }, domain, signal);
       return made;
     } catch (error) {
-      await made[Symbol.asyncDispose]();
+      // What has that name already is somebody else's: it must not be stopped for that.
+      if (isNameTaken(error)) entries.forEach((entry) => entry.done());
+      else await made[Symbol.asyncDispose]();
       throw error;
     }
+  }
+
+  /** The scope of a guest that runs already; undefined: there is none. @throws SystemdError */
+  static async takeOver(guest: GuestCgroupsInit, domain: Domain): Promise<ScopeCgroups | undefined> {
+    const input = inputOf(guest, domain);
+    const plan = planScope(input);
+    if (plan === undefined) return undefined;
+    const host = detectCgroups();
+    await using systemd = await Systemd.open({ address: guest.busAddress });
+    const unit = scopeName(plan.machine);
+    if (!(await isLoaded(systemd, unit))) return undefined;
+    const path = await readControlGroup(systemd, unit);
+    const names = { unit, machine: (await systemd.hasMachined()) ? plan.machine : undefined };
+    const found = new ScopeCgroups({ guest, host, names, entries: [] });
+    found.#groups = planScopeGroups({ ...input, host }, placeOf(path, host) ?? { path, v1: {} }, []);
+    return found;
   }
 
   /** QEMU is put in from outside. */
@@ -187,6 +213,11 @@ interface CreateRequest {
   readonly plan: ScopePlan;
   readonly processes: ScopedProcesses;
   readonly input: Parameters<typeof planScopeGroups>[0];
+}
+
+function isNameTaken(error: unknown): boolean {
+  const names: readonly string[] = [DBUS_ERROR.unitExists, DBUS_ERROR.machineExists];
+  return error instanceof SystemdError && names.includes(error.errorName);
 }
 
 function inputOf({ ledger: _ledger, onNote: _onNote, deviceNodes, ...rest }: GuestCgroupsInit, domain: Domain) {

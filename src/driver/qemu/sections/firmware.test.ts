@@ -49,6 +49,23 @@ function complete(os: string, features = '<acpi/>') {
 
 const Q35 = "<type machine='q35'>hvm</type>";
 
+describe("the setting 'nvram'", () => {
+  const template = (descriptors: FirmwareDescriptor[]): string | undefined => {
+    const os = `<os>${Q35}<loader readonly='yes' type='pflash'>/own/code.fd</loader><nvram>/vars</nvram></os>`;
+    const context = planContext(domainXml(os), {
+      host: { firmware: { descriptors, problems: [] } },
+      config: { firmwares: { '/own/code.fd': '/own/vars.fd' } },
+    });
+    fillMachineDefaults(context);
+    return context.domain.os?.nvram?.template;
+  };
+
+  it('counts where the host has no descriptors, as with libvirt', () => {
+    expect(template([])).toBe('/own/vars.fd');
+    expect(template(DESCRIPTORS)).toBeUndefined();
+  });
+});
+
 describe('choosing a firmware', () => {
   it('takes the first that fits, with the system management that it needs', () => {
     const context = complete(`<os firmware='efi'>${Q35}</os>`);
