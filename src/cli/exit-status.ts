@@ -8,5 +8,7 @@ export const EXIT_USAGE = 2;
 
 /** What is wrong with the user's words is status 2, everything else 1. */
 export function exitStatusOf({ code }: VirtError): number {
-  return code === ErrorCode.XML_ERROR || code === ErrorCode.INVALID_ARG ? EXIT_USAGE : EXIT_FAILED;
+  return USERS_WORDS.has(code) ? EXIT_USAGE : EXIT_FAILED;
 }
+
+const USERS_WORDS: ReadonlySet<ErrorCode> = new Set([ErrorCode.XML_ERROR, ErrorCode.XML_DETAIL, ErrorCode.INVALID_ARG]);
