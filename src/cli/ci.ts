@@ -22,8 +22,8 @@ What prepare does (unless some are named: all but services, as far as it applies
       --kvm                groups kvm and libvirt, /dev/kvm and /dev/net/tun with their modes
       --firewall           the iptables that the kernel has (legacy or nft), and IP forwarding
       --cgroups[=move]     controllers for child groups on cgroup v2; 'move' moves processes of other programs too
-      --services           dbus-daemon, virtlogd, virtlockd where qemu.conf has it, and libvirtd (or virtqemud), in order,
-                           for those who use real libvirt
+      --services           dbus-daemon, virtlogd, virtlockd where qemu.conf has it, and libvirtd (or virtqemud),
+                           in order, for those who use real libvirt
       --daemon WHICH       which daemon --services starts: libvirt
 
       --user USER          who will run guests: gets into the groups

@@ -102,11 +102,11 @@ describe('settings', () => {
     const root = join(folder, 'root');
     mkdirSync(join(root, 'etc/qemu'), { recursive: true });
     const path = join(folder, 'settings.log');
-    const conf = `vnc_listen = "127.0.0.2"\nmax_files = 4321\nlog_filters = "1:util.command"\nlog_outputs = "1:file:${path}"\nuser = "root"\nvnc_lisen = "x"\n`;
+    const conf = `vnc_listen = "127.0.0.2"\nmax_files = 4321\nlog_filters = "1:util.command"\nlog_outputs = "1:file:${path}"\nmac_filter = 1\nvnc_lisen = "x"\n`;
     writeFileSync(join(root, 'etc/qemu/qemu.conf'), conf);
     const { status, stderr } = run(['run', '--root', root, guest]);
     expect(status).toBe(0);
-    expect(stderr).toMatch(/qemu\.conf:5: user has no effect: /);
+    expect(stderr).toMatch(/qemu\.conf:5: mac_filter has no effect: /);
     expect(stderr).toMatch(/qemu\.conf:6: there is no setting 'vnc_lisen'; did you mean 'vnc_listen'\?/);
     expect(readFileSync(join(root, 'log/qemu/logged.log'), 'utf8')).toContain('127.0.0.2');
     expect(existsSync(path)).toBe(true);
