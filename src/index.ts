@@ -83,9 +83,10 @@ export async function connect(uri: string, options: ConnectOptions = {}): Promis
     }
     const { root } = parsed;
     const { QemuDriver } = await import('./driver/qemu/runtime/qemu-driver.ts');
+    const { openSiblings } = await import('./driver/open-siblings.ts');
     const log = await logFor(logTexts);
     try {
-      const driver = await QemuDriver.open({ ...rest, root, version: VERSION });
+      const driver = await QemuDriver.open({ ...rest, root, version: VERSION, openSiblings });
       // A configuration that asks for a log is weaker than options and environment.
       const isAsked = log === undefined && Object.keys(driver.logTexts).length > 0;
       return new Connection(driver, serveDriver, isAsked ? await logFor(driver.logTexts) : log);

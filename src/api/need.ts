@@ -11,6 +11,10 @@ export const OPERATION_GROUPS = [
   'interaction',
   'node',
   'secrets',
+  'networks',
+  'storage',
+  'nodeDevices',
+  'interfaces',
 ] as const;
 export type OperationGroup = (typeof OPERATION_GROUPS)[number];
 

@@ -44,4 +44,24 @@ describe('lazyGroup', () => {
     const group: { add(value: number): Promise<number> } = lazyGroup(async () => ({}) as Adder);
     await expect(group.add(1)).rejects.toThrow("there is no operation 'add'");
   });
+
+  it('has events from the call on, though they are iterated later', async () => {
+    const heard: string[] = [];
+    const source = {
+      speak: async (word: string): Promise<void> => void heard.push(word),
+      events: (): AsyncIterable<string> => {
+        heard.push('subscribed');
+        return (async function* () {
+          yield 'one';
+        })();
+      },
+    };
+    const group = lazyGroup(async () => source);
+    const events = group.events();
+    await group.speak('hello');
+    expect(heard).toEqual(['subscribed', 'hello']);
+    const seen: string[] = [];
+    for await (const event of events) seen.push(event);
+    expect(seen).toEqual(['one']);
+  });
 });

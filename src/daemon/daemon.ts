@@ -10,6 +10,7 @@ import { DisposalStack } from '../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
 import { LogSource } from '../core/log-source.ts';
 import type { Driver } from '../driver/driver.ts';
+import { openSiblings } from '../driver/open-siblings.ts';
 import { QemuDriver } from '../driver/qemu/runtime/qemu-driver.ts';
 import { HookScripts } from '../process/hook-scripts.ts';
 import {
@@ -87,6 +88,7 @@ export class Daemon implements AsyncDisposable {
           stateDir: options.stateDir,
           version: VERSION,
           hooks,
+          openSiblings,
           onNote: options.onNote,
         }),
       );

@@ -9,9 +9,13 @@ import type { DomainEvent } from './domain-events.ts';
 import type { DomainState } from './domain-state.ts';
 import type { InspectionOperations } from './inspection-operations.ts';
 import type { InteractionOperations, MonitorEvent } from './interaction-operations.ts';
+import type { InterfaceOperations } from './interface-operations.ts';
+import type { NetworkOperations } from './network-operations.ts';
+import type { NodeDeviceOperations } from './node-device-operations.ts';
 import type { NodeOperations } from './node-operations.ts';
 import type { SavingOperations } from './saving-operations.ts';
 import type { SecretOperations } from './secret-operations.ts';
+import type { StorageOperations } from './storage-operations.ts';
 import type { TuningOperations } from './tuning-operations.ts';
 
 /** What names a domain. `id` is -1 while it is not running. */
@@ -198,7 +202,7 @@ export interface Driver extends AsyncDisposable {
   monitorEvents?(options?: { readonly uuid?: string | undefined } & Waiting): AsyncIterable<MonitorEvent>;
   /**
    * Groups of operations; a driver without them lacks the whole group, one that lacks single operations of it throws NO_SUPPORT. Snapshots,
-   * block jobs, migration, networks and storage will be groups like these.
+   * block jobs and migration will be groups like these.
    */
   readonly devices?: DeviceOperations;
   readonly tuning?: TuningOperations;
@@ -207,6 +211,10 @@ export interface Driver extends AsyncDisposable {
   readonly interaction?: InteractionOperations;
   readonly node?: NodeOperations;
   readonly secrets?: SecretOperations;
+  readonly networks?: NetworkOperations | undefined;
+  readonly storage?: StorageOperations | undefined;
+  readonly nodeDevices?: NodeDeviceOperations | undefined;
+  readonly interfaces?: InterfaceOperations | undefined;
 }
 
 /** What a start would do, as data. */

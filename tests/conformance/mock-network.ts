@@ -1,5 +1,7 @@
 /** What the expectations assume of virtual networks, SCSI hosts and render nodes. */
-import type { Lookup, NetworkAttachment } from '../../src/driver/qemu/context.ts';
+
+import type { NetworkAttachment } from '../../src/driver/guest-sources.ts';
+import type { Lookup } from '../../src/driver/qemu/context.ts';
 import { mockVolume } from './mock-volumes.ts';
 
 /** Networks say in their names how guests are plugged in: `NAME;plug-KIND`. */

@@ -9,6 +9,7 @@ import type { StorageSource } from '../../model/domain/devices/storage-source.ts
 import type { Domain } from '../../model/domain/domain.ts';
 import type { Sysinfo } from '../../model/domain/sysinfo.ts';
 import type { FaultList } from '../../model/schema/faults.ts';
+import type { NetworkAttachment } from '../guest-sources.ts';
 import type { QemuCapabilities } from './capabilities/capabilities.ts';
 import type { QemuConfig } from './config.ts';
 import type { HostCpuModel } from './cpu/host-model.ts';
@@ -76,21 +77,6 @@ export interface VolumeFound {
   readonly path: string;
   readonly format: string;
   readonly source?: StorageSource;
-}
-
-/** How an interface of a virtual network is really attached. */
-export type NetworkAttachment =
-  | { readonly type: 'bridge'; readonly bridge: string; readonly macTableManager?: string }
-  | { readonly type: 'direct'; readonly dev: string; readonly mode: string }
-  | { readonly type: 'hostdev'; readonly address: PciSource }
-  | { readonly type: 'user' };
-
-/** A PCI device of the host. */
-export interface PciSource {
-  readonly domain: number;
-  readonly bus: number;
-  readonly slot: number;
-  readonly function: number;
 }
 
 /** One definition under work. `domain` is changed in place; faults are gathered. */

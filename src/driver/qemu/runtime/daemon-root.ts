@@ -12,8 +12,9 @@ import { Ledger } from '../../../core/ledger.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
 import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
 import { sha256Hex } from '../../../core/sha256.ts';
+import type { ObjectLedger } from '../../siblings.ts';
 import { Layout, type LayoutRoots } from '../layout.ts';
-import type { DriverRoot, GuestLedger } from './driver-root.ts';
+import type { DriverRoot } from './driver-root.ts';
 import { rootsBelow } from './embedded-root.ts';
 import { type GuestStatus, readBootId, removeStatus, writeStatus } from './guest-status.ts';
 import { GUEST_REMOVERS } from './removers.ts';
@@ -68,7 +69,7 @@ export class DaemonRoot implements DriverRoot {
     }
   }
 
-  ledgerOf(shortName: string): GuestLedger {
+  ledgerOf(shortName: string): ObjectLedger {
     const dir = this.#ledgerDir(shortName);
     const ledger = Ledger.open(dir);
     return {

@@ -1,5 +1,6 @@
 /** Where a connection keeps its things, and how its guests relate to this process. */
-import type { Ledger } from '../../../core/ledger.ts';
+import { dirname } from 'node:path';
+import type { ObjectLedger, SiblingRoot } from '../../siblings.ts';
 import type { Layout } from '../layout.ts';
 import type { GuestStatus } from './guest-status.ts';
 
@@ -15,15 +16,21 @@ export interface DriverRoot extends AsyncDisposable {
   readonly temporary: boolean;
   readonly layout: Layout;
   /** What one guest makes on the host is recorded here, before it is made. */
-  ledgerOf(shortName: string): GuestLedger;
+  ledgerOf(shortName: string): ObjectLedger;
   /** Keeps what the next daemon must know of a running guest; an embedded root keeps nothing. */
   keepStatus(status: GuestStatus): Promise<void>;
   dropStatus(shortName: string): void;
 }
 
-/** The ledger of one guest. A daemon's guests have one each, which outlives the process that wrote it. */
-export interface GuestLedger {
-  readonly ledger: Ledger;
-  /** The guest has ended and what it had is removed. */
-  done(): void;
+/** The same root as the drivers beside this one see it. */
+export function siblingRootOf(root: DriverRoot): SiblingRoot {
+  const { etc, lib, run, log } = root.layout.roots;
+  return {
+    placement: root.placement,
+    etc: dirname(etc),
+    lib: dirname(lib),
+    run: dirname(run),
+    log: dirname(log),
+    ledgerOf: (name) => root.ledgerOf(name),
+  };
 }

@@ -14,8 +14,9 @@ import { prepareRuntimeDir } from '../../../core/fs-runtime-dir.ts';
 import { Ledger } from '../../../core/ledger.ts';
 import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
 import { randomHex } from '../../../core/random.ts';
+import type { ObjectLedger } from '../../siblings.ts';
 import { Layout, type LayoutRoots } from '../layout.ts';
-import type { DriverRoot, GuestLedger } from './driver-root.ts';
+import type { DriverRoot } from './driver-root.ts';
 
 export interface EmbeddedRootOptions {
   /** Absolute path, kept afterwards. Default: a temporary one. */
@@ -75,7 +76,7 @@ export class EmbeddedRoot implements DriverRoot {
   }
 
   /** All guests share the connection's: it ends with them. */
-  ledgerOf(): GuestLedger {
+  ledgerOf(): ObjectLedger {
     return { ledger: this.ledger, done: () => {} };
   }
 

@@ -5,12 +5,12 @@ import { randomBytes } from '../../../core/random.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { readProcStat } from '../../../process/proc.ts';
 import { spawnChild } from '../../../process/spawn.ts';
+import type { ObjectLedger } from '../../siblings.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
 import { emulatorCpus, placesThreads } from '../cgroup/guest-tuning.ts';
 import type { HelperProcess } from '../plan/parts.ts';
 import { formatCommand, renderArguments } from '../plan/render.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
-import type { GuestLedger } from './driver-root.ts';
 import { GuestCgroups } from './guest-cgroups.ts';
 import { type GuestLog, startLine } from './guest-log.ts';
 import { startHelper } from './helper-process.ts';
@@ -39,7 +39,7 @@ export interface Started {
 /** @returns QEMU with its helpers, all on `undo` @throws what the first of them says */
 export async function launch(
   request: StartRequest,
-  { ledger, security }: GuestLedger & Pick<Started, 'security'>,
+  { ledger, security }: ObjectLedger & Pick<Started, 'security'>,
   log: GuestLog,
   undo: DisposalStack,
   signal: AbortSignal | undefined,

@@ -37,9 +37,14 @@ import type {
 } from '../../driver.ts';
 import type { InspectionOperations } from '../../inspection-operations.ts';
 import type { InteractionOperations, MonitorEvent } from '../../interaction-operations.ts';
+import type { InterfaceOperations } from '../../interface-operations.ts';
+import type { NetworkOperations } from '../../network-operations.ts';
+import type { NodeDeviceOperations } from '../../node-device-operations.ts';
 import type { NodeOperations } from '../../node-operations.ts';
 import type { SavingOperations } from '../../saving-operations.ts';
 import type { SecretOperations } from '../../secret-operations.ts';
+import type { OpenSiblings, Siblings } from '../../siblings.ts';
+import type { StorageOperations } from '../../storage-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
@@ -50,7 +55,7 @@ import { describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } f
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
-import type { DriverRoot } from './driver-root.ts';
+import { type DriverRoot, siblingRootOf } from './driver-root.ts';
 import { EmbeddedRoot } from './embedded-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { characterDevices, PtyConsole } from './guest-ptys.ts';
@@ -74,6 +79,8 @@ export interface QemuDriverOptions extends StartObservers {
   readonly hooks?: HookScripts | undefined;
   /** Of the configuration files. */
   readonly logTexts?: LogTexts | undefined;
+  /** The drivers beside this one; default: none. */
+  readonly openSiblings?: OpenSiblings | undefined;
 }
 
 /** Of a daemon. */
@@ -112,12 +119,17 @@ export class QemuDriver implements Driver {
     return new DomainInteraction(this.#parts);
   });
   readonly secrets: SecretOperations;
+  readonly networks: NetworkOperations | undefined;
+  readonly storage: StorageOperations | undefined;
+  readonly nodeDevices: NodeDeviceOperations | undefined;
+  readonly interfaces: InterfaceOperations | undefined;
   readonly root: DriverRoot;
   /** What the configuration files say of the log. */
   readonly logTexts: LogTexts;
   readonly #cache: CapabilitiesCache;
   readonly #store: DomainStore;
   readonly #secrets: SecretStore;
+  readonly #siblings: Siblings | undefined;
   readonly #events = new Broadcast<DomainEvent>();
   readonly #monitorEvents = new Broadcast<MonitorEvent>();
   readonly #starter: DomainStarter;
@@ -130,6 +142,15 @@ export class QemuDriver implements Driver {
     this.logTexts = options.logTexts ?? {};
     this.#secrets = new SecretStore(root.placement === 'daemon' ? root.layout.secretsDir : undefined);
     this.secrets = this.#secrets;
+    this.#siblings = options.openSiblings?.({
+      root: siblingRootOf(root),
+      secrets: this.#secrets,
+      onNote: (note) => options.onNote?.(note),
+    });
+    this.networks = this.#siblings?.networks;
+    this.storage = this.#siblings?.storage;
+    this.nodeDevices = this.#siblings?.nodeDevices;
+    this.interfaces = this.#siblings?.interfaces;
     this.#cache = new CapabilitiesCache(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
     this.#store = new DomainStore(root.layout.roots.etc);
     const shared: Omit<DriverParts, 'starter'> = {
@@ -196,6 +217,7 @@ export class QemuDriver implements Driver {
     });
     try {
       for (const problem of [...driver.#store.load(), ...driver.#secrets.load()]) options.onNote?.(problem);
+      await driver.#siblings?.takeOver();
       await driver.#reattach(root, options);
       return driver;
     } catch (error) {
@@ -207,6 +229,7 @@ export class QemuDriver implements Driver {
   /** Starts the domains that are marked for it, once in each boot; what fails is told and does not keep the others from starting. */
   async autostartAll(onNote: (note: string) => void): Promise<void> {
     if (!(this.root instanceof DaemonRoot) || !this.root.isFirstSinceBoot()) return;
+    await this.#siblings?.autostart();
     for (const [index, record] of this.#store.all().filter(isWaiting).entries()) {
       if (index > 0) await pause(this.#parts.config.autoStartDelayMs);
       try {
@@ -440,6 +463,7 @@ export class QemuDriver implements Driver {
     this.#events.end();
     this.#monitorEvents.end();
     this.#secrets[Symbol.dispose]();
+    await this.#siblings?.[Symbol.asyncDispose]();
     await this.root[Symbol.asyncDispose]();
   }
 

@@ -17,11 +17,11 @@ import type { JsonObject } from '../../../qmp/json.ts';
 import { needsLabels } from '../../../security/security-settings.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import { GuestConsole } from '../../guest-console.ts';
+import type { ObjectLedger } from '../../siblings.ts';
 import { placesThreads } from '../cgroup/guest-tuning.ts';
 import type { DeferredCommand } from '../plan/parts.ts';
 import { MONITOR_STREAM } from '../sections/monitor.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
-import type { GuestLedger } from './driver-root.ts';
 import { makeGuestFiles } from './guest-files.ts';
 import { GuestHooks } from './guest-hooks.ts';
 import { GuestLog } from './guest-log.ts';
@@ -86,7 +86,7 @@ export function startError(name: string, cause: unknown): Error {
 /** Most guests have no labels, and load nothing of this. */
 async function secure(
   request: StartRequest,
-  { ledger }: GuestLedger,
+  { ledger }: ObjectLedger,
   signal: AbortSignal | undefined,
 ): Promise<GuestSecurity | undefined> {
   const { id, domain, security: settings, root, plan, cgroups } = request;

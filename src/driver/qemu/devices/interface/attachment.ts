@@ -1,6 +1,7 @@
 /** What an interface is really connected to: a virtual network stands for a bridge, a host device or another kind. */
 import type { InterfaceType, NetworkInterface } from '../../../../model/domain/devices/interface.ts';
-import type { DomainContext, NetworkAttachment } from '../../context.ts';
+import type { NetworkAttachment } from '../../../guest-sources.ts';
+import type { DomainContext } from '../../context.ts';
 
 /** How the interface's network attaches guests; undefined for other interfaces and unknown networks. */
 export function networkOf(device: NetworkInterface, { lookup }: DomainContext): NetworkAttachment | undefined {
