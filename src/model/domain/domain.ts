@@ -14,6 +14,7 @@ import { clock } from './clock.ts';
 import { cpu } from './cpu.ts';
 import { devices } from './devices/devices.ts';
 import { features } from './features.ts';
+import { idmap } from './idmap.ts';
 import { launchSecurity } from './launch-security.ts';
 import { lifecycleFields } from './lifecycle.ts';
 import { maxMemory, memory, memoryBacking, memtune } from './memory.ts';
@@ -90,7 +91,7 @@ export const domainSchema = struct({
   bootloader: child(text),
   bootloaderArgs: child(text, 'bootloader_args'),
   os: child(os),
-  idmap: raw(),
+  idmap: child(idmap),
   features: child(features),
   cpu: child(cpu),
   clock: child(clock),

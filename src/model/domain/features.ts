@@ -47,9 +47,8 @@ const xen = struct({
   passthrough: child(struct({ state: required(attr(onOff)), mode: attr(oneOf('sync_pt', 'share_pt')) })),
 });
 
-/** Linux capabilities of a container's processes. */
-const capabilities = struct({
-  policy: attr(oneOf('default', 'allow', 'deny')),
+/** One row for each Linux capability that libvirt knows by name. */
+const CAPABILITY_FIELDS = {
   auditControl: child(state, 'audit_control'),
   auditWrite: child(state, 'audit_write'),
   blockSuspend: child(state, 'block_suspend'),
@@ -87,7 +86,19 @@ const capabilities = struct({
   sysTtyConfig: child(state, 'sys_tty_config'),
   syslog: child(state),
   wakeAlarm: child(state, 'wake_alarm'),
-});
+};
+
+/** Linux capabilities of a container's processes. */
+const capabilities = struct({ policy: attr(oneOf('default', 'allow', 'deny')), ...CAPABILITY_FIELDS });
+
+/** Names of capabilities as properties; those of the XML and the kernel by `kernelCapability`. */
+export type CapabilityName = keyof typeof CAPABILITY_FIELDS;
+export const CAPABILITY_NAMES = Object.keys(CAPABILITY_FIELDS) as readonly CapabilityName[];
+
+/** `sysModule` → `sys_module`. */
+export function kernelCapability(name: CapabilityName): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
 
 /** Size of system management memory; a bare number is MiB. In bytes. */
 const smm = struct({ state: attr(onOff), tseg: child(sizeBytes('MiB', 'MiB')) });

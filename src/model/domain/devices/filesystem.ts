@@ -1,7 +1,8 @@
 /** `<filesystem>`: a host directory, image or memory that the guest mounts. */
-import { attr, child, children, flag, type Infer, required, struct, unsetByZero } from '../../schema/schema.ts';
+import { attr, child, flag, type Infer, required, struct, unsetByZero } from '../../schema/schema.ts';
 import { sizeBytes } from '../../schema/sizes.ts';
 import { integer, oneOf, onOff, text, uint, ulong, type ValueCodec, ValueError } from '../../schema/values.ts';
+import { idmap } from '../idmap.ts';
 import { bootField, deviceInfoFields, virtioDriverFields } from './address.ts';
 
 /** A file mode in octal, with or without a leading zero; written with four digits. */
@@ -31,9 +32,6 @@ const binary = struct({
   threadPool: child(struct({ size: attr(uint) }), 'thread_pool'),
   openfiles: child(struct({ max: unsetByZero(required(attr(ulong))) })),
 });
-
-const idRange = struct({ start: required(attr(uint)), target: required(attr(uint)), count: required(attr(uint)) });
-const idmap = struct({ uids: children(idRange, 'uid'), gids: children(idRange, 'gid') });
 
 const source = struct({
   dir: attr(text),

@@ -4,6 +4,7 @@ import { attr, child, children, type ElementCodec, flag, type Infer, required, s
 import { hex, oneOf, onOff, text, uint, uint64, uuid, yesNo } from '../../schema/values.ts';
 import { bootField, deviceInfoFields } from './address.ts';
 import { storageAuth } from './encryption.ts';
+import { ip, route } from './ip-config.ts';
 
 /** Ways of handing a PCI device to the guest. */
 export const HOSTDEV_DRIVERS = ['kvm', 'vfio', 'xen'] as const;
@@ -90,6 +91,9 @@ export const hostdev = struct({
   missing: attr(yesNo),
   driver: child(hostdevDriver),
   source: required(child(source)),
+  /** mode='capabilities' type='net', of containers. */
+  ips: children(ip, 'ip'),
+  routes: children(route, 'route'),
   teaming: child(teaming),
   readonly: flag(),
   shareable: flag(),

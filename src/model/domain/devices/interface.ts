@@ -4,6 +4,7 @@ import { integer, mac, oneOf, onOff, text, uint, uuid, yesNo } from '../../schem
 import { bootField, deviceInfoFields, virtioDriverFields } from './address.ts';
 import { reconnect } from './chardev-source.ts';
 import { hostdevAddress, teaming } from './hostdev.ts';
+import { ip, route } from './ip-config.ts';
 
 /** What an interface can be connected to. */
 export const INTERFACE_TYPES = [
@@ -32,23 +33,6 @@ const macAddress = struct({
   address: required(attr(mac)),
   type: attr(oneOf('generated', 'static')),
   check: attr(yesNo),
-});
-
-const ip = struct({
-  address: required(attr(text)),
-  family: attr(oneOf('ipv4', 'ipv6')),
-  prefix: attr(integer({ max: 128 })),
-  peer: attr(text),
-});
-export interface InterfaceIp extends Infer<typeof ip> {}
-
-const route = struct({
-  family: attr(oneOf('ipv4', 'ipv6')),
-  address: attr(text),
-  netmask: attr(text),
-  prefix: attr(integer({ max: 128 })),
-  gateway: attr(text),
-  metric: attr(uint),
 });
 
 const source = struct({

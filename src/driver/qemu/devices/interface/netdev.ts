@@ -1,5 +1,6 @@
 /** The host end of an interface as `-netdev`, with the descriptors, character devices and helpers it needs. */
-import type { InterfaceIp, NetworkInterface, PortForward } from '../../../../model/domain/devices/interface.ts';
+import type { NetworkInterface, PortForward } from '../../../../model/domain/devices/interface.ts';
+import type { InterfaceIp } from '../../../../model/domain/devices/ip-config.ts';
 import { hasFeature } from '../../capabilities/capabilities.ts';
 import { type PlanContext, refuse } from '../../context.ts';
 import { isKvm } from '../../machine.ts';
