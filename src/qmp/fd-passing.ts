@@ -2,18 +2,13 @@
  * Sends file descriptors over the unix socket under a Node stream, with `sendmsg` and SCM_RIGHTS (Linux), for `getfd` and
  * `add-fd` on a running guest. Descriptors that are known at start need none of this: the child inherits them.
  */
-import { endianness } from 'node:os';
 import type { Duplex } from 'node:stream';
+import { encodeRights } from '../core/fd-rights.ts';
 import type { SendFds } from './outbox.ts';
 
-const SOL_SOCKET = 1;
-const SCM_RIGHTS = 1;
 const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const EAGAIN = 11;
-/** 64-bit Linux: `struct cmsghdr` is a size_t and two ints, and its data are aligned to 8 bytes. */
-const CMSG_HEADER_BYTES = 16;
-const CMSG_ALIGN = 8;
 /** QEMU's chardev takes 16 in one message (TCP_MAX_FDS) and drops the rest. */
 const MAX_FDS = 16;
 
@@ -69,22 +64,6 @@ export async function createFdSender(stream: Duplex): Promise<SendFds> {
     if (errno === EAGAIN) return 0;
     throw new SendFdsError(errno, fds);
   };
-}
-
-/** One control message with these descriptors, in this machine's byte order. */
-export function encodeRights(fds: readonly number[]): Buffer {
-  const length = CMSG_HEADER_BYTES + 4 * fds.length;
-  const control = Buffer.alloc(Math.ceil(length / CMSG_ALIGN) * CMSG_ALIGN);
-  const isLittle = endianness() === 'LE';
-  const writeInt = (value: number, offset: number): void => {
-    if (isLittle) control.writeInt32LE(value, offset);
-    else control.writeInt32BE(value, offset);
-  };
-  writeInt(length, isLittle ? 0 : 4);
-  writeInt(SOL_SOCKET, 8);
-  writeInt(SCM_RIGHTS, 12);
-  for (const [index, fd] of fds.entries()) writeInt(fd, CMSG_HEADER_BYTES + 4 * index);
-  return control;
 }
 
 function readSocketFd(stream: Duplex): number {

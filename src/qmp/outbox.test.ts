@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
+import { encodeRights } from '../core/fd-rights.ts';
 import { QmpClient } from './client.ts';
-import { encodeRights } from './fd-passing.ts';
 import { createFakePeer, type FakePeer, greet } from './testing/fake-peer.ts';
 
 /** A sender that records what goes with which descriptors, and takes at most `limit` bytes at a time. */

@@ -17,6 +17,7 @@ import { features } from './features.ts';
 import { idmap } from './idmap.ts';
 import { launchSecurity } from './launch-security.ts';
 import { lifecycleFields } from './lifecycle.ts';
+import { lxcNamespace } from './lxc-namespace.ts';
 import { maxMemory, memory, memoryBacking, memtune } from './memory.ts';
 import { numatune } from './numatune.ts';
 import { os } from './os.ts';
@@ -106,6 +107,7 @@ export const domainSchema = struct({
   qemuCapabilities: child(qemuCapabilities, 'qemu:capabilities'),
   qemuOverride: child(qemuOverride, 'qemu:override'),
   qemuDeprecation: child(qemuDeprecation, 'qemu:deprecation'),
+  lxcNamespace: child(lxcNamespace, 'lxc:namespace'),
 });
 
 /** A domain definition: mirrors the XML, one property per element and attribute. */

@@ -1,0 +1,207 @@
+import { describe, expect, it } from 'vitest';
+import { parseDomain } from '../../../model/domain/domain.ts';
+import type { ContainerFacts } from './container-context.ts';
+import { planContainer } from './container-plan.ts';
+
+const PLACES = {
+  root: '/run/b/rootfs',
+  mount: (index: number) => `/run/b/mount${index}`,
+  terminal: (number: number) => `/run/b/tty${number}`,
+};
+const FACTS: ContainerFacts = {
+  capabilities: (1n << 41n) - 1n,
+  idOf: (kind, name) => (kind === 'user' && name === 'mail' ? 8 : undefined),
+  deviceOf: (path) => (path === '/dev/sdb' ? { type: 'b', major: 8, minor: 16 } : undefined),
+  initOf: (name) => (name === 'other' ? 4711 : undefined),
+};
+
+function plan({ os = '', devices = '', rest = '' }: { os?: string; devices?: string; rest?: string } = {}) {
+  const { domain } = parseDomain(
+    `<domain type='lxc' xmlns:lxc='http://libvirt.org/schemas/domain/lxc/1.0'><name>box</name>
+     <uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid><os><type>exe</type>${os}</os>${rest}
+     <devices><filesystem type='mount'><source dir='/srv/box'/><target dir='/'/></filesystem>${devices}</devices></domain>`,
+  );
+  return planContainer(domain, FACTS, PLACES);
+}
+const fs = (type: string, source: string, target: string, more = '') =>
+  `<filesystem type='${type}'><source ${source}/><target dir='${target}'/>${more}</filesystem>`;
+const mountOn = (planned: ReturnType<typeof plan>, dir: string) =>
+  planned.spec.mounts.find(({ destination }) => destination === dir);
+
+describe('the program', () => {
+  it('is init with what libvirt tells it', () => {
+    const { process, hostname } = plan({ os: '<cmdline>quiet</cmdline>' }).spec;
+    expect(hostname).toBe('box');
+    expect(process).toMatchObject({ args: ['/sbin/init'], cwd: '/', user: { uid: 0, gid: 0 }, terminal: true });
+    expect(process.env).toEqual([
+      'PATH=/bin:/sbin:/usr/bin:/usr/sbin',
+      'TERM=linux',
+      'HOME=/',
+      'container=lxc-libvirt',
+      'container_uuid=c7a5fdbd-edaf-9455-926a-d65c16db1809',
+      'LIBVIRT_LXC_UUID=c7a5fdbd-edaf-9455-926a-d65c16db1809',
+      'LIBVIRT_LXC_NAME=box',
+      'LIBVIRT_LXC_CMDLINE=quiet',
+    ]);
+  });
+
+  it('is what the definition names, as whom it names', () => {
+    const { process } = plan({
+      os: "<init>/bin/sh</init><initarg>-c</initarg><initarg>true</initarg><initenv name='A'>b</initenv><initdir>/srv</initdir><inituser>mail</inituser><initgroup>+12</initgroup>",
+    }).spec;
+    expect(process).toMatchObject({ args: ['/bin/sh', '-c', 'true'], cwd: '/srv', user: { uid: 8, gid: 12 } });
+    expect(process.env.at(-1)).toBe('A=b');
+    expect(() => plan({ os: '<inituser>nobody</inituser>' })).toThrow(/no user 'nobody' in \/etc\/passwd/);
+  });
+
+  it.each([
+    ['', ['CAP_SYS_ADMIN', 'CAP_BPF'], ['CAP_MKNOD', 'CAP_SYS_MODULE', 'CAP_SYS_TIME']],
+    [
+      "<capabilities policy='default'><mknod state='on'/><chown state='off'/></capabilities>",
+      ['CAP_MKNOD'],
+      ['CAP_CHOWN'],
+    ],
+    ["<capabilities policy='allow'><kill state='off'/></capabilities>", ['CAP_SYS_MODULE', 'CAP_MKNOD'], ['CAP_KILL']],
+    ["<capabilities policy='deny'><mknod state='on'/></capabilities>", ['CAP_MKNOD'], ['CAP_KILL', 'CAP_CHOWN']],
+  ])('has capabilities: %s', (features, has, lacks) => {
+    const { bounding, effective, permitted } = plan({ rest: `<features>${features}</features>` }).spec.process
+      .capabilities;
+    expect(bounding).toEqual(expect.arrayContaining(has));
+    for (const name of lacks) expect(bounding).not.toContain(name);
+    expect([effective, permitted]).toEqual([bounding, bounding]);
+  });
+
+  it('gets no capability that there is none of to give', () => {
+    const { domain } = parseDomain("<domain type='lxc'><name>x</name></domain>");
+    const { bounding } = planContainer(domain, { ...FACTS, capabilities: 0b11n }, PLACES).spec.process.capabilities;
+    expect(bounding).toEqual(['CAP_CHOWN', 'CAP_DAC_OVERRIDE']);
+  });
+});
+
+describe('file systems', () => {
+  it("the root is a private copy of its tree, or the host's", () => {
+    expect(plan().prepared).toEqual([{ kind: 'bind', source: '/srv/box', readonly: false, at: 'root' }]);
+    const { domain } = parseDomain("<domain type='lxc'><name>x</name></domain>");
+    expect(planContainer(domain, FACTS, PLACES).prepared).toEqual([
+      { kind: 'bind', source: '/', readonly: false, at: 'root' },
+    ]);
+  });
+
+  it('directories are bound, images mounted beforehand, memory sized in bytes', () => {
+    const planned = plan({
+      devices:
+        fs('mount', "dir='/home'", '/home', '<readonly/>') +
+        fs('file', "file='/x.img'", '/x') +
+        fs('block', "dev='/dev/sdb'", '/data') +
+        fs('ram', "usage='8' units='MiB'", '/tmp'),
+    });
+    expect(mountOn(planned, '/home')).toMatchObject({ type: 'bind', source: '/home', options: ['bind', 'ro'] });
+    expect(mountOn(planned, '/x')).toMatchObject({ source: '/run/b/mount1' });
+    expect(mountOn(planned, '/data')).toMatchObject({ source: '/run/b/mount2' });
+    expect(mountOn(planned, '/tmp')).toMatchObject({ type: 'tmpfs', options: ['rw', 'size=8388608'] });
+    expect(planned.prepared.slice(1)).toEqual([
+      { kind: 'loop', source: '/x.img', readonly: false, at: 1 },
+      { kind: 'device', source: '/dev/sdb', readonly: false, at: 2 },
+    ]);
+  });
+
+  it.each([
+    [fs('template', "name='x'", '/x'), /OpenVZ/],
+    [fs('mount', "dir='/a'", 'x'), /no absolute path/],
+    [fs('mount', "dir='/a'", '/x/../../y'), /leads upwards/],
+    [fs('ram', "usage='8' units='XB'", '/x'), /no unit 'XB'/],
+    [fs('mount', "dir='/a'", '/x', "<space_hard_limit unit='MiB'>1</space_hard_limit>"), /quotas/],
+    ["<filesystem type='mount' accessmode='mapped'><source dir='/a'/><target dir='/x'/></filesystem>", /passthrough/],
+  ])('%s is refused', (devices, message) => {
+    expect(() => plan({ devices })).toThrow(message);
+  });
+
+  it("the kernel's own are guarded; network settings are writable only where they are the container's", () => {
+    const shared = plan();
+    expect(shared.spec.linux.readonlyPaths).toContain('/proc/sys');
+    expect(mountOn(shared, '/proc/sys/net')).toBeUndefined();
+    expect(mountOn(shared, '/sys')?.options).toContain('ro');
+    expect(mountOn(plan({ rest: '<features><privnet/></features>' }), '/proc/sys/net')?.options).toContain('rw');
+  });
+});
+
+describe('namespaces', () => {
+  const types = (planned: ReturnType<typeof plan>) => planned.spec.linux.namespaces.map(({ type }) => type);
+
+  it('of the network only where there is reason', () => {
+    expect(types(plan())).toEqual(['pid', 'mount', 'cgroup', 'ipc', 'uts']);
+    expect(plan().privateNetwork).toBe(false);
+    const bridge = "<interface type='bridge'><source bridge='br0'/></interface>";
+    expect(types(plan({ devices: bridge }))).toContain('network');
+    expect(plan({ devices: bridge }).privateNetwork).toBe(true);
+  });
+
+  it('are shared with a process, a container, a named one', () => {
+    const planned = plan({
+      rest: "<lxc:namespace><lxc:sharenet type='netns' value='red'/><lxc:shareipc type='pid' value='12'/><lxc:shareuts type='name' value='other'/></lxc:namespace>",
+    });
+    expect(planned.spec.linux.namespaces).toEqual([
+      { type: 'pid' },
+      { type: 'mount' },
+      { type: 'cgroup' },
+      { type: 'ipc', path: '/proc/12/ns/ipc' },
+      { type: 'uts', path: '/proc/4711/ns/uts' },
+      { type: 'network', path: '/run/netns/red' },
+    ]);
+    expect(planned.spec.hostname).toBeUndefined();
+  });
+
+  it.each([
+    ["<lxc:shareipc type='netns' value='red'/>", /is for <lxc:sharenet> alone/],
+    ["<lxc:sharenet type='name' value='gone'/>", /no running container 'gone'/],
+    ["<lxc:sharenet type='pid' value='../1'/>", /is no process/],
+  ])('%s is refused', (share, message) => {
+    expect(() => plan({ rest: `<lxc:namespace>${share}</lxc:namespace>` })).toThrow(message);
+  });
+
+  it("of users map the container's root", () => {
+    const map = "<uid start='0' target='100000' count='65536'/><gid start='0' target='200000' count='65536'/>";
+    const { linux, mounts } = plan({ rest: `<idmap>${map}</idmap>` }).spec;
+    expect(linux.uidMappings).toEqual([{ containerID: 0, hostID: 100_000, size: 65_536 }]);
+    expect(linux.gidMappings).toEqual([{ containerID: 0, hostID: 200_000, size: 65_536 }]);
+    // Without a network namespace of its own it may not mount sysfs.
+    expect(mounts.find(({ destination }) => destination === '/sys')?.type).toBe('bind');
+    expect(() => plan({ rest: "<idmap><uid start='1' target='5' count='1'/></idmap>" })).toThrow(
+      /must map the container's root/,
+    );
+  });
+});
+
+describe('devices', () => {
+  it("given ones have the host's numbers", () => {
+    const devices =
+      "<disk type='block'><source dev='/dev/sdb'/><target dev='vda'/></disk>" +
+      "<hostdev mode='capabilities' type='storage'><source><block>/dev/sdb</block></source></hostdev>";
+    expect(plan({ devices }).spec.linux.devices.map(({ path, major, minor }) => [path, major, minor])).toEqual([
+      ['/dev/sdb', 8, 16],
+      ['/dev/vda', 8, 16],
+    ]);
+  });
+
+  it('terminals beside the first are bound', () => {
+    const planned = plan({ devices: "<console type='pty'/><console type='pty'/><console type='pty'/>" });
+    expect(planned.extraTerminals).toEqual([2, 3]);
+    expect(mountOn(planned, '/dev/tty3')?.source).toBe('/run/b/tty3');
+  });
+
+  it.each([
+    [
+      "<hostdev mode='capabilities' type='misc'><source><char>/dev/nothing</char></source></hostdev>",
+      /no device \/dev\/nothing/,
+    ],
+    [
+      "<hostdev mode='subsystem' type='usb'><source><address bus='1' device='2'/></source></hostdev>",
+      /mode='capabilities'/,
+    ],
+    ["<graphics type='vnc'/>", /no <graphics>/],
+    ["<console type='tcp'><source mode='bind' host='x' service='1'/></console>", /of type 'pty'/],
+    ["<disk type='file'><source file='/x'/><target dev='vda'/></disk>", /<filesystem type='file'>/],
+  ])('%s is refused', (devices, message) => {
+    expect(() => plan({ devices })).toThrow(message);
+  });
+});

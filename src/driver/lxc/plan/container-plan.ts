@@ -1,0 +1,200 @@
+/**
+ * From a completed definition to what runs it: the OCI configuration and what the host does besides. `config.json` is to a container what the
+ * argument list is to QEMU; the planner is pure.
+ */
+import type { Domain } from '../../../model/domain/domain.ts';
+import type { Idmap, IdRange } from '../../../model/domain/idmap.ts';
+import type { SharedNamespace } from '../../../model/domain/lxc-namespace.ts';
+import { planCapabilities } from './capabilities.ts';
+import { type ContainerFacts, refuse } from './container-context.ts';
+import { hasPrivateNetwork, type PreparedMount, planMounts } from './mounts.ts';
+import type { OciDevice, OciIdMapping, OciNamespace, OciProcess, OciSpec } from './oci-spec.ts';
+
+export interface ContainerPlan {
+  readonly spec: OciSpec;
+  /** Mounted before the container is made, in the private mount namespace around it. */
+  readonly prepared: readonly PreparedMount[];
+  /** It has a network namespace of its own, which interfaces are moved into before its first program runs. */
+  readonly privateNetwork: boolean;
+  /** Its users are others of the host's. */
+  readonly mapped: boolean;
+  /** Terminals beside the first: number of each, from 2. */
+  readonly extraTerminals: readonly number[];
+}
+
+export interface ContainerPlaces {
+  /** Where the root is mounted; the configuration names it. */
+  readonly root: string;
+  /** Where the other prepared mounts are. */
+  readonly mount: (index: number) => string;
+  /** The host's ends of terminals beside the first, bound to `/dev/ttyN`. */
+  readonly terminal: (number: number) => string;
+}
+
+const NAMESPACE_FILES = { network: 'net', ipc: 'ipc', uts: 'uts' } as const;
+const NODE_MODE = 0o600;
+/** Besides what libvirt guards: files that act on the host or tell of it. */
+const MASKED = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/scsi', '/sys/firmware'];
+const READ_ONLY = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs'];
+
+/** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot have */
+export function planContainer(domain: Domain, facts: ContainerFacts, places: ContainerPlaces): ContainerPlan {
+  refuseForeign(domain);
+  const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount);
+  const consoles = domain.devices?.consoles ?? [];
+  const extraTerminals = consoles.slice(1).map((_, index) => index + 2);
+  const { idmap } = domain;
+  const spec: OciSpec = {
+    ociVersion: '1.0.2',
+    process: planProcess(domain, facts),
+    root: { path: places.root, readonly: rootReadonly },
+    ...hostname(domain),
+    mounts: [
+      ...mounts,
+      ...extraTerminals.map((number) => ({
+        destination: `/dev/tty${number}`,
+        type: 'bind',
+        source: places.terminal(number),
+        options: ['bind', 'rw'],
+      })),
+    ],
+    // Login programs look for the first console here.
+    hooks: { createContainer: [{ path: '/bin/ln', args: ['ln', '-sf', 'console', `${places.root}/dev/tty1`] }] },
+    linux: {
+      namespaces: planNamespaces(domain, facts),
+      ...(idmap === undefined ? {} : mappings(idmap)),
+      devices: planDevices(domain, facts),
+      maskedPaths: MASKED,
+      readonlyPaths: READ_ONLY,
+    },
+  };
+  return { spec, prepared, privateNetwork: hasPrivateNetwork(domain), mapped: idmap !== undefined, extraTerminals };
+}
+
+function refuseForeign({ type, os, devices }: Domain): void {
+  if (type !== 'lxc') refuse(`the definition is of type '${type ?? ''}'; containers are of type 'lxc'`);
+  if (os?.type?.value !== undefined && os.type.value !== 'exe') {
+    refuse(`<os><type> is '${os.type.value}'; containers have 'exe'`);
+  }
+  const families: [string, readonly unknown[] | undefined][] = [
+    ['graphics', devices?.graphics],
+    ['video', devices?.videos],
+    ['sound', devices?.sounds],
+    ['serial', devices?.serials],
+    ['channel', devices?.channels],
+    ['tpm', devices?.tpms],
+    ['shmem', devices?.shmems],
+  ];
+  for (const [name, found] of families) {
+    if ((found ?? []).length > 0) refuse(`containers have no <${name}> devices`);
+  }
+  const other = devices?.consoles.find((console) => (console.type ?? 'pty') !== 'pty');
+  if (other !== undefined) refuse(`consoles of containers are of type 'pty', not '${other.type}'`);
+}
+
+function planProcess(domain: Domain, facts: ContainerFacts): OciProcess {
+  const { os, uuid = '', name = '', features, seclabels } = domain;
+  const allowed = planCapabilities(features, facts.capabilities);
+  const label = (model: string): string | undefined =>
+    seclabels.find((seclabel) => seclabel.model === model && seclabel.type !== 'none')?.label;
+  const apparmorProfile = label('apparmor');
+  const selinuxLabel = label('selinux');
+  return {
+    terminal: true,
+    user: {
+      uid: idOf('user', os?.inituser, facts),
+      gid: idOf('group', os?.initgroup, facts),
+    },
+    args: [os?.init ?? '/sbin/init', ...(os?.initargs ?? [])],
+    env: [
+      'PATH=/bin:/sbin:/usr/bin:/usr/sbin',
+      'TERM=linux',
+      'HOME=/',
+      'container=lxc-libvirt',
+      `container_uuid=${uuid}`,
+      `LIBVIRT_LXC_UUID=${uuid}`,
+      `LIBVIRT_LXC_NAME=${name}`,
+      ...(os?.cmdline === undefined ? [] : [`LIBVIRT_LXC_CMDLINE=${os.cmdline}`]),
+      ...(os?.initenvs ?? []).map((variable) => `${variable.name}=${variable.value ?? ''}`),
+    ],
+    cwd: os?.initdir ?? '/',
+    capabilities: { bounding: allowed, effective: allowed, permitted: allowed },
+    ...(apparmorProfile === undefined ? {} : { apparmorProfile }),
+    ...(selinuxLabel === undefined ? {} : { selinuxLabel }),
+  };
+}
+
+/** By number (`0`, `+0`), or by name as the container knows it. */
+function idOf(kind: 'user' | 'group', given: string | undefined, facts: ContainerFacts): number {
+  if (given === undefined) return 0;
+  if (/^\+?\d+$/.test(given)) return Number(given);
+  return (
+    facts.idOf(kind, given) ??
+    refuse(`<init${kind}>: the container has no ${kind} '${given}' in /etc/${kind === 'user' ? 'passwd' : 'group'}`)
+  );
+}
+
+/** The kernel takes 64 characters. */
+function hostname({ name = '', lxcNamespace }: Domain): { hostname?: string } {
+  return lxcNamespace?.shareuts === undefined ? { hostname: name.slice(0, 64) } : {};
+}
+
+function planNamespaces(domain: Domain, facts: ContainerFacts): OciNamespace[] {
+  const { sharenet, shareipc, shareuts } = domain.lxcNamespace ?? {};
+  return [
+    { type: 'pid' },
+    { type: 'mount' },
+    { type: 'cgroup' },
+    own('ipc', shareipc, facts),
+    own('uts', shareuts, facts),
+    ...(sharenet !== undefined || hasPrivateNetwork(domain) ? [own('network', sharenet, facts)] : []),
+    ...(domain.idmap === undefined ? [] : [{ type: 'user' as const }]),
+  ];
+}
+
+function own(
+  type: keyof typeof NAMESPACE_FILES,
+  shared: SharedNamespace | undefined,
+  facts: ContainerFacts,
+): OciNamespace {
+  if (shared === undefined) return { type };
+  const file = NAMESPACE_FILES[type];
+  if (shared.type === 'netns') {
+    if (type !== 'network') refuse(`<lxc:share${file}>: type='netns' is for <lxc:sharenet> alone`);
+    return { type, path: `/run/netns/${shared.value}` };
+  }
+  const pid = shared.type === 'pid' ? shared.value : facts.initOf(shared.value);
+  if (pid === undefined) refuse(`<lxc:share${file}>: there is no running container '${shared.value}'`);
+  if (!/^[1-9]\d*$/.test(String(pid))) refuse(`<lxc:share${file}>: '${pid}' is no process`);
+  return { type, path: `/proc/${pid}/ns/${file}` };
+}
+
+function mappings({ uids, gids }: Idmap): { uidMappings: OciIdMapping[]; gidMappings: OciIdMapping[] } {
+  const one = ({ start, target, count }: IdRange): OciIdMapping => ({
+    containerID: start,
+    hostID: target,
+    size: count,
+  });
+  if (!uids.some(({ start }) => start === 0) || !gids.some(({ start }) => start === 0)) {
+    refuse("<idmap> must map the container's root: a <uid start='0' …/> and a <gid start='0' …/>");
+  }
+  return { uidMappings: uids.map(one), gidMappings: gids.map(one) };
+}
+
+/** Beside the nodes that every runtime makes: those that the definition gives. */
+function planDevices({ devices }: Domain, facts: ContainerFacts): OciDevice[] {
+  const given = (devices?.hostdevs ?? []).flatMap(({ mode, type, source }) => {
+    if (mode !== 'capabilities') refuse(`<hostdev mode='${mode ?? 'subsystem'}'>: containers have mode='capabilities'`);
+    if (type === 'net') return [];
+    const path = type === 'storage' ? source.block : source.char;
+    return [{ path: path ?? refuse(`<hostdev type='${type}'> names no device`), at: path }];
+  });
+  const disks = (devices?.disks ?? []).map(({ type, source, target }) => {
+    if (type !== 'block') refuse("containers have <disk type='block'>; an image is a <filesystem type='file'>");
+    return { path: source?.dev ?? refuse('<disk> has no <source dev=…>'), at: `/dev/${target?.dev ?? ''}` };
+  });
+  return [...given, ...disks].map(({ path, at }) => {
+    const found = facts.deviceOf(path) ?? refuse(`there is no device ${path} on this host`);
+    return { path: at ?? path, ...found, fileMode: NODE_MODE, uid: 0, gid: 0 };
+  });
+}

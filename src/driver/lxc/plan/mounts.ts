@@ -1,0 +1,145 @@
+/** File systems of a container: what libvirt gives every container, the definition's own, and what must be mounted on the host before. */
+import type { Filesystem } from '../../../model/domain/devices/filesystem.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { refuse } from './container-context.ts';
+import type { OciMount } from './oci-spec.ts';
+
+/**
+ * Something to be mounted before the container is made, in the private mount namespace that it is made in, so that the kernel takes it away
+ * with the container.
+ */
+export interface PreparedMount {
+  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes; `nbd`: an image that QEMU reads. */
+  readonly kind: 'bind' | 'device' | 'loop' | 'nbd';
+  readonly source: string;
+  /** Format of an `nbd` image. */
+  readonly format?: string | undefined;
+  readonly readonly: boolean;
+  /** Where: the container's root, or a place of its own that the configuration names as a source. */
+  readonly at: 'root' | number;
+}
+
+export interface MountsPlan {
+  readonly mounts: readonly OciMount[];
+  readonly prepared: readonly PreparedMount[];
+  readonly rootReadonly: boolean;
+}
+
+/** Group of terminals (`tty`), on every Linux. */
+const TTY_GROUP = 5;
+
+/** `placeOf`: where the prepared mount with that number is. */
+export function planMounts(domain: Domain, placeOf: (index: number) => string): MountsPlan {
+  const filesystems = domain.devices?.filesystems ?? [];
+  const root = filesystems.find(({ target }) => target?.dir === '/');
+  const prepared: PreparedMount[] = [preparedRoot(root)];
+  const mounts = basicMounts(domain);
+  for (const found of filesystems) {
+    if (found !== root) mounts.push(planFilesystem(found, prepared, placeOf));
+  }
+  return { mounts, prepared, rootReadonly: root?.readonly === true };
+}
+
+/** Without a root of its own a container has the host's. */
+function preparedRoot(root: Filesystem | undefined): PreparedMount {
+  if (root === undefined) return { kind: 'bind', source: '/', readonly: false, at: 'root' };
+  return { ...sourceOf(root), readonly: root.readonly === true, at: 'root' };
+}
+
+function planFilesystem(found: Filesystem, prepared: PreparedMount[], placeOf: (index: number) => string): OciMount {
+  const destination = targetOf(found);
+  const access = found.readonly === true ? 'ro' : 'rw';
+  if (found.type === 'ram') {
+    const { usage = 0, units = 'KiB' } = found.source ?? {};
+    return { destination, type: 'tmpfs', source: 'tmpfs', options: [access, `size=${usage * unitBytes(units)}`] };
+  }
+  const source = sourceOf(found);
+  if (source.kind === 'bind') return { destination, type: 'bind', source: source.source, options: ['bind', access] };
+  const at = prepared.length;
+  prepared.push({ ...source, readonly: found.readonly === true, at });
+  return { destination, type: 'bind', source: placeOf(at), options: ['bind', access] };
+}
+
+function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source' | 'format'> {
+  const { type = 'mount', accessmode = 'passthrough', source, driver } = found;
+  const where = `<filesystem> on ${found.target?.dir ?? '?'}`;
+  if (accessmode !== 'passthrough')
+    refuse(`${where}: accessmode='${accessmode}' is QEMU's; containers have passthrough`);
+  if (found.spaceHardLimit !== undefined || found.spaceSoftLimit !== undefined) {
+    refuse(
+      `${where}: space limits need a file system with quotas: use type='file' with an image of that size, or 'ram'`,
+    );
+  }
+  switch (type) {
+    case 'mount':
+    case 'bind':
+      return { kind: 'bind', source: source?.dir ?? refuse(`${where} has no <source dir=…>`) };
+    case 'block':
+      return { kind: 'device', source: source?.dev ?? refuse(`${where} has no <source dev=…>`) };
+    case 'file': {
+      const file = source?.file ?? refuse(`${where} has no <source file=…>`);
+      const format = driver?.format ?? 'raw';
+      if (driver?.type === 'nbd' || format !== 'raw') return { kind: 'nbd', source: file, format };
+      return { kind: 'loop', source: file };
+    }
+    case 'template':
+      return refuse(`${where}: templates are OpenVZ's: copy the template, and use type='mount'`);
+    default:
+      return refuse(`${where}: containers have no file systems of type '${type}'`);
+  }
+}
+
+function targetOf({ target }: Filesystem): string {
+  const dir = target?.dir ?? '';
+  if (!dir.startsWith('/')) refuse(`<filesystem> has the target '${dir}', which is no absolute path`);
+  if (dir.split('/').includes('..')) refuse(`<filesystem> has the target '${dir}', which leads upwards`);
+  return dir;
+}
+
+function unitBytes(units: string): number {
+  const power = ['B', 'KiB', 'MiB', 'GiB', 'TiB'].indexOf(units);
+  return power === -1 ? refuse(`<filesystem>: there is no unit '${units}'; use KiB, MiB or GiB`) : 1024 ** power;
+}
+
+function basicMounts({ idmap, features, devices }: Domain): OciMount[] {
+  const isPrivate = hasPrivateNetwork({ features, devices });
+  const hasTtyGroup = idmap === undefined || idmap.gids.some(({ start, count }) => start + count > TTY_GROUP);
+  const guarded = ['nosuid', 'noexec', 'nodev'];
+  return [
+    { destination: '/proc', type: 'proc', source: 'proc', options: guarded },
+    // Its settings are the network namespace's, so that they may be changed where that is the container's own.
+    ...(isPrivate
+      ? [{ destination: '/proc/sys/net', type: 'bind', source: '/proc/sys/net', options: ['bind', 'rw', ...guarded] }]
+      : []),
+    // The kernel lets only a network namespace's owner mount its sysfs.
+    idmap !== undefined && !isPrivate
+      ? { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'ro', ...guarded] }
+      : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['ro', ...guarded] },
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['rw', 'relatime', ...guarded] },
+    { destination: '/dev', type: 'tmpfs', source: 'devfs', options: ['nosuid', 'mode=755', 'size=64k'] },
+    {
+      destination: '/dev/pts',
+      type: 'devpts',
+      source: 'devpts',
+      options: [
+        'nosuid',
+        'noexec',
+        'newinstance',
+        'ptmxmode=0666',
+        'mode=0620',
+        ...(hasTtyGroup ? [`gid=${TTY_GROUP}`] : []),
+      ],
+    },
+    { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...guarded, 'mode=1777'] },
+    { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: guarded },
+  ];
+}
+
+/** A network namespace of its own: with interfaces, or because it was asked for. */
+export function hasPrivateNetwork({ features, devices }: Pick<Domain, 'features' | 'devices'>): boolean {
+  return (
+    features?.privnet === true ||
+    (devices?.interfaces ?? []).length > 0 ||
+    (devices?.hostdevs ?? []).some(({ mode, type }) => mode === 'capabilities' && type === 'net')
+  );
+}

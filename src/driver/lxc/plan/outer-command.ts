@@ -1,0 +1,95 @@
+/**
+ * The command that an embedded container lives in: namespaces around the runtime, which the kernel ends with the caller and whose mounts go with
+ * them. Pure: data in, a command line out.
+ */
+import type { PreparedMount } from './mounts.ts';
+
+export interface OuterCommandInput {
+  /** OCI runtime: `crun` or `runc`, as found. */
+  readonly runtime: string;
+  readonly id: string;
+  /** Folder of the runtime's own state. */
+  readonly stateDir: string;
+  readonly bundle: string;
+  readonly consoleSocket: string;
+  /** Written when the container's first program runs. */
+  readonly pidFile: string;
+  readonly prepared: readonly PreparedMount[];
+  readonly root: string;
+  /** Covered with a file system that everybody may walk through, with `root` and the places of mounts in it. */
+  readonly open?: string | undefined;
+  readonly mountPlace: (index: number) => string;
+  /** The v2 tree of a host that has v1 as well: crun refuses to see both. */
+  readonly hiddenCgroup?: string | undefined;
+  /** A network namespace of its own that the caller fills before the runtime starts. */
+  readonly privateNetwork: boolean;
+}
+
+export interface OuterCommand {
+  readonly command: string;
+  readonly args: readonly string[];
+}
+
+/** A line on descriptor 3 lets it go on, where the caller has work to do in the new network namespace. */
+export function planOuterCommand(input: OuterCommandInput): OuterCommand {
+  const { runtime, id, stateDir, bundle, consoleSocket, pidFile, hiddenCgroup, privateNetwork } = input;
+  const steps = [
+    ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
+    ...openPlace(input),
+    ...input.prepared.flatMap((mount) => prepare(mount, input)),
+    ...(privateNetwork ? ['echo ready >&3', 'read -r go <&3', 'exec 3>&-'] : []),
+    `exec ${words(
+      runtime,
+      '--cgroup-manager=disabled',
+      '--root',
+      stateDir,
+      'run',
+      '--bundle',
+      input.open ?? bundle,
+      '--console-socket',
+      consoleSocket,
+      '--pid-file',
+      pidFile,
+      id,
+    )}`,
+  ];
+  return {
+    command: 'unshare',
+    args: [
+      '--pid',
+      '--mount',
+      ...(privateNetwork ? ['--net'] : []),
+      '--fork',
+      '--kill-child',
+      '--mount-proc',
+      '--propagation',
+      'private',
+      '--',
+      'sh',
+      '-c',
+      steps.join(' && '),
+    ],
+  };
+}
+
+/** The container's root reads its bundle too: hooks start in it. */
+function openPlace({ open, bundle }: OuterCommandInput): string[] {
+  if (open === undefined) return [];
+  return [words('mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', open), words('cp', `${bundle}/config.json`, open)];
+}
+
+function prepare(mount: PreparedMount, { root, mountPlace }: OuterCommandInput): string[] {
+  const { kind, source, readonly, at } = mount;
+  const place = at === 'root' ? root : mountPlace(at);
+  const access = readonly ? 'ro' : 'rw';
+  const made = words('mkdir', '-p', place);
+  // A private copy of the tree: what is mounted in the container is not seen outside.
+  if (kind === 'bind')
+    return [made, words('mount', '--rbind', source, place), words('mount', '--make-rprivate', place)];
+  // An `nbd` image has been connected by the caller; `source` is the device then.
+  return [made, words('mount', '-o', kind === 'loop' ? `loop,${access}` : access, source, place)];
+}
+
+function words(...all: readonly string[]): string {
+  return all.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');
+}

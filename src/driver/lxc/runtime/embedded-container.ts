@@ -1,0 +1,216 @@
+/**
+ * A running container that is a child of this process and ends with it, even when this process is killed: the OCI runtime stays in the
+ * foreground inside an outer PID namespace. It starts, signals and reaps; what the container is, was planned.
+ */
+
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { Duplex } from 'node:stream';
+import { setTimeout as pause } from 'node:timers/promises';
+import { ReadStream } from 'node:tty';
+import { raceSignal } from '../../../core/abort.ts';
+import { DisposalStack } from '../../../core/dispose.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
+import type { ChildHandle } from '../../../process/child-handle.ts';
+import { listDescendants } from '../../../process/proc.ts';
+import { errnoOf } from '../../../process/process-error.ts';
+import { listenForFd } from '../../../process/receive-fd.ts';
+import { spawnChild } from '../../../process/spawn.ts';
+import type { ContainerPlan } from '../plan/container-plan.ts';
+import { planOuterCommand } from '../plan/outer-command.ts';
+
+/** On every Linux, an empty directory for everybody that nothing of a container's lies in; of the new /proc. */
+const OPEN_PLACE = '/proc/sys/fs/binfmt_misc';
+/** How long the last output may take to arrive. */
+const DRAIN_MS = 500;
+/** How long a runtime that has failed may take to say why. */
+const RUNTIME_END_MS = 1000;
+
+const log = new LogSource('lxc.lxc_process');
+
+export interface EmbeddedContainerOptions {
+  readonly runtime: string;
+  readonly id: string;
+  /** An empty, private folder on a short path: bundle, sockets and the runtime's state. */
+  readonly dir: string;
+  readonly hiddenCgroup?: string | undefined;
+  /** `cgroup.procs` files that the outer process joins first. */
+  readonly cgroupProcs?: readonly string[] | undefined;
+  /** Fills the network namespace of that process before the container's first program runs. */
+  readonly setUpNetwork?: ((pid: number) => Promise<void>) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/**
+ * Names below a container's folder. Where the container's root is another user of the host (`mapped`), that user must be able to walk to its root
+ * file system, whatever the folder's modes: it is on a file system of the private mount namespace then.
+ */
+export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
+  const bundle = join(dir, 'bundle');
+  const open = mapped ? OPEN_PLACE : undefined;
+  return {
+    bundle,
+    open,
+    root: join(open ?? bundle, 'rootfs'),
+    mount: (index: number): string => join(open ?? dir, `mount${index}`),
+    terminal: (number: number): string => join(dir, `tty${number}`),
+    stateDir: join(dir, 'state'),
+    consoleSocket: join(dir, 'console'),
+    pidFile: join(dir, 'pid'),
+  };
+}
+
+/** How a container ended. */
+export interface ContainerEnd {
+  /** Of its first program. */
+  readonly exitCode: number | undefined;
+  readonly signal: NodeJS.Signals | undefined;
+  /** What the runtime said last, where it said something. */
+  readonly lastWords: string;
+}
+
+export class EmbeddedContainer implements AsyncDisposable {
+  /** First program of the container, as this process's PID namespace numbers it; undefined where it ended before anybody could look. */
+  readonly initPid: number | undefined;
+  readonly console: Duplex;
+  readonly ended: Promise<ContainerEnd>;
+  readonly #child: ChildHandle;
+
+  private constructor(child: ChildHandle, initPid: number | undefined, terminal: Duplex) {
+    this.#child = child;
+    this.initPid = initPid;
+    this.console = terminal;
+    const drained = new Promise((resolve) => terminal.once('close', resolve));
+    this.ended = child.exited.then(async ({ exitCode, signal, stderrTail }) => {
+      // The kernel closes the terminal with the last program; what is still in it is the container's last output.
+      await Promise.race([drained, pause(DRAIN_MS, undefined, { ref: false })]);
+      terminal.destroy();
+      return { exitCode, signal, lastWords: stderrTail.trim() };
+    });
+  }
+
+  /** Resolves when the first program runs. @throws VirtError with the runtime's own words */
+  static async start(plan: ContainerPlan, options: EmbeddedContainerOptions): Promise<EmbeddedContainer> {
+    const { dir, runtime, id, signal } = options;
+    const places = containerPlaces(dir, { mapped: plan.mapped });
+    for (const path of [places.bundle, places.stateDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
+    await using undo = new DisposalStack();
+    const receiver = await listenForFd(places.consoleSocket);
+    undo.defer(() => receiver[Symbol.dispose]());
+    const waitsForNetwork = plan.privateNetwork && options.setUpNetwork !== undefined;
+    const outer = planOuterCommand({
+      ...places,
+      runtime,
+      id,
+      prepared: plan.prepared,
+      mountPlace: places.mount,
+      hiddenCgroup: options.hiddenCgroup,
+      privateNetwork: waitsForNetwork,
+    });
+    const child = await spawnChild(
+      {
+        ...outer,
+        args: [...outer.args],
+        stdio: ['ignore', 'ignore', 'tail', waitsForNetwork ? 'pipe' : 'ignore'],
+        dieWithParent: true,
+        newSession: true,
+        ...(options.cgroupProcs === undefined ? {} : { cgroupProcs: options.cgroupProcs }),
+      },
+      { signal },
+    );
+    undo.use(child);
+    const failed = child.exited.then(({ stderrTail, exitCode }) => {
+      throw new VirtError(
+        `cannot start the container: ${stderrTail.trim() || `${runtime} ended with status ${exitCode}`}`,
+        {
+          code: ErrorCode.INTERNAL_ERROR,
+          domain: ErrorDomain.LXC,
+        },
+      );
+    });
+    failed.catch(() => {});
+    if (waitsForNetwork) await Promise.race([letIn(child, options), failed]);
+    // A runtime that fails closes its connection first.
+    const fd = await Promise.race([
+      receiver.receive(signal).catch(async (error: unknown) => await lastOf(failed, error)),
+      failed,
+    ]);
+    const terminal = new ReadStream(fd);
+    // When the last program has let go of a terminal, reading from it fails with EIO: that is its end.
+    terminal.on('error', () => {});
+    undo.defer(() => void terminal.destroy());
+    await Promise.race([raceSignal(untilWritten(places.pidFile), signal), child.exited]);
+    // Short programs have ended by now, which is no failure.
+    if (!isWritten(places.pidFile)) await failed;
+    const initPid = innerPid(child.pid, readFileSync(places.pidFile, 'utf8'));
+    log.debug('start', () => `container ${id} runs as ${initPid ?? 'nobody any more'}`);
+    receiver[Symbol.dispose]();
+    undo.move();
+    return new EmbeddedContainer(child, initPid, terminal);
+  }
+
+  /** Sends a signal to the first program. */
+  kill(signal: NodeJS.Signals): void {
+    if (this.initPid !== undefined && this.#child.result === undefined) process.kill(this.initPid, signal);
+  }
+
+  /** Ends all of it at once. Idempotent. */
+  async destroy(): Promise<ContainerEnd> {
+    await this.#child.terminate({ graceMs: 0 });
+    return await this.ended;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.destroy();
+  }
+}
+
+/** What the runtime says weighs more than what was noticed of its end. */
+async function lastOf(failed: Promise<never>, error: unknown): Promise<never> {
+  await Promise.race([failed, pause(RUNTIME_END_MS)]);
+  throw error;
+}
+
+/** The outer command has made its namespaces: fills the network, and lets it go on. */
+async function letIn(child: ChildHandle, { setUpNetwork, signal }: EmbeddedContainerOptions): Promise<void> {
+  const gate = child.duplex(3);
+  await once(gate, 'data', { signal });
+  await setUpNetwork?.(child.pid);
+  gate.end('go\n');
+}
+
+/** Resolves when the file has content. */
+async function untilWritten(path: string): Promise<void> {
+  const watcher = watch(dirname(path));
+  try {
+    while (!isWritten(path)) await once(watcher, 'change');
+  } finally {
+    watcher.close();
+  }
+}
+
+function isWritten(path: string): boolean {
+  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
+}
+
+/** The process that the outer PID namespace knows by `pid`, by our number. */
+function innerPid(outer: number, pid: string): number | undefined {
+  return listDescendants(outer).find((candidate) => {
+    const numbers = namespacePids(candidate.pid);
+    // Ours, the outer namespace's, the container's.
+    return numbers.at(-2) === pid.trim() && numbers.at(-1) === '1';
+  })?.pid;
+}
+
+/** A process's numbers, from our PID namespace to its own. */
+function namespacePids(pid: number): string[] {
+  try {
+    return /^NSpid:\s+(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]?.split(/\s+/) ?? [];
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return [];
+    throw error;
+  }
+}

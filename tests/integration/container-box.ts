@@ -1,0 +1,72 @@
+/** A container of a shell line, for tests: definition, plan, runtime. */
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
+import {
+  type ContainerEnd,
+  containerPlaces,
+  EmbeddedContainer,
+} from '../../src/driver/lxc/runtime/embedded-container.ts';
+import { parseDomain } from '../../src/model/domain/domain.ts';
+
+export interface Box extends AsyncDisposable {
+  readonly initPid: number | undefined;
+  readonly ended: Promise<ContainerEnd>;
+  output(): string;
+  destroy(): Promise<ContainerEnd>;
+}
+
+export async function startBox(init: {
+  folder: string;
+  rootfs: string;
+  line: string;
+  devices?: string;
+  rest?: string;
+}): Promise<Box> {
+  const { folder, rootfs, line, devices = '', rest = '' } = init;
+  const { domain } = parseDomain(
+    `<domain type='lxc'><name>box</name><uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid>
+     <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg></os>${rest}
+     <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>${devices}</devices></domain>`,
+  );
+  domain.os?.initargs.push(line);
+  const dir = mkdtempSync(join(folder, 'c'));
+  try {
+    const mapped = domain.idmap !== undefined;
+    const own = BigInt(`0x${/CapBnd:\s*(\w+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
+    const plan = planContainer(
+      domain,
+      {
+        capabilities: mapped ? (1n << 38n) - 1n : own,
+        idOf: () => undefined,
+        deviceOf: () => undefined,
+        initOf: () => undefined,
+      },
+      containerPlaces(dir, { mapped }),
+    );
+    const unified = '/sys/fs/cgroup/unified';
+    const box = await EmbeddedContainer.start(plan, {
+      runtime: 'crun',
+      id: 'box',
+      dir,
+      hiddenCgroup: existsSync(unified) ? unified : undefined,
+    });
+    let output = '';
+    box.console.on('data', (data) => {
+      output += String(data);
+    });
+    return {
+      initPid: box.initPid,
+      ended: box.ended,
+      output: () => output,
+      destroy: () => box.destroy(),
+      [Symbol.asyncDispose]: async () => {
+        await box[Symbol.asyncDispose]();
+        rmSync(dir, { recursive: true, force: true });
+      },
+    };
+  } catch (error) {
+    rmSync(dir, { recursive: true, force: true });
+    throw error;
+  }
+}
