@@ -8,7 +8,7 @@ import type { SharedNamespace } from '../../../model/domain/lxc-namespace.ts';
 import { planCapabilities } from './capabilities.ts';
 import { type ContainerFacts, refuse } from './container-context.ts';
 import { hasPrivateNetwork, type PreparedMount, planMounts } from './mounts.ts';
-import type { OciDevice, OciIdMapping, OciNamespace, OciProcess, OciSpec } from './oci-spec.ts';
+import type { OciDevice, OciHook, OciIdMapping, OciNamespace, OciProcess, OciSpec } from './oci-spec.ts';
 
 export interface ContainerPlan {
   readonly spec: OciSpec;
@@ -58,8 +58,7 @@ export function planContainer(domain: Domain, facts: ContainerFacts, places: Con
         options: ['bind', 'rw'],
       })),
     ],
-    // Login programs look for the first console here.
-    hooks: { createContainer: [{ path: '/bin/ln', args: ['ln', '-sf', 'console', `${places.root}/dev/tty1`] }] },
+    hooks: { createContainer: [firstTerminal(places.root)] },
     linux: {
       namespaces: planNamespaces(domain, facts),
       ...(idmap === undefined ? {} : mappings(idmap)),
@@ -69,6 +68,14 @@ export function planContainer(domain: Domain, facts: ContainerFacts, places: Con
     },
   };
   return { spec, prepared, privateNetwork: hasPrivateNetwork(domain), mapped: idmap !== undefined, extraTerminals };
+}
+
+/**
+ * Login programs look for the first console in `/dev/tty1`. The runtime writes the container's state into a hook and takes it amiss when that ends
+ * without having read it.
+ */
+function firstTerminal(root: string): OciHook {
+  return { path: '/bin/sh', args: ['sh', '-c', 'read -r state; exec ln -sf console "$0"', `${root}/dev/tty1`] };
 }
 
 function refuseForeign({ type, os, devices }: Domain): void {
