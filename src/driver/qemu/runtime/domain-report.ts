@@ -13,7 +13,7 @@ const TICK_NS = 10_000_000n;
 export function matchesFilter(record: DomainRecord, filter: DomainFilter): boolean {
   return (
     (filter.active === undefined || filter.active === (record.guest !== undefined)) &&
-    (filter.persistent === undefined || filter.persistent === (record.definition !== undefined)) &&
+    (filter.persistent === undefined || filter.persistent === record.isDefined) &&
     (filter.autostart === undefined || filter.autostart === record.autostart) &&
     (filter.states === undefined || filter.states.includes(stateOf(record).state))
   );

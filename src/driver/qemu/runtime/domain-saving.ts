@@ -85,7 +85,7 @@ export class DomainSaving implements SavingOperations {
   async managedSave(uuid: string, options: Omit<SaveOptions, 'xml'> = {}): Promise<void> {
     const record = this.#parts.store.byUuid(uuid);
     using _job = await record.job.acquire(options.signal);
-    if (record.definition === undefined) {
+    if (!record.isDefined) {
       throw new VirtError('cannot do managed save for transient domain', {
         code: ErrorCode.OPERATION_INVALID,
         domain: ErrorDomain.QEMU,

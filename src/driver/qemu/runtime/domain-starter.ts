@@ -124,7 +124,7 @@ export class DomainStarter {
           paused: options.paused === true,
           autodestroy: options.autodestroy === true,
           incomingFd: options.incomingFd,
-          transient: record.definition === undefined,
+          transient: !record.isDefined,
           limits: limitsOf(config),
           security: driverSecurity(config, root.placement),
           logLimits: { maxSize: config.guestLogMaxSize, maxBackups: config.guestLogMaxBackups },
@@ -166,7 +166,7 @@ export class DomainStarter {
   }
 
   /** Writes down what a running guest of a daemon is now: to be called whenever its live definition or state has changed. */
-  async persist({ guest, definition }: DomainRecord): Promise<void> {
+  async persist({ guest, isDefined }: DomainRecord): Promise<void> {
     const { root } = this.#init;
     if (guest === undefined || root.placement === 'embedded' || guest.hasEnded) return;
     const name = guest.domain.name ?? '';
@@ -176,7 +176,7 @@ export class DomainStarter {
       process: guest.process,
       monitor: monitorPath(root.layout, guest.id, name),
       domain: guest.domain,
-      transient: definition === undefined,
+      transient: !isDefined,
       autodestroy: this.#autodestroy.get(guest) === true,
       state: { state: guest.state, reason: guest.reason },
     });

@@ -35,13 +35,14 @@ describe('DomainStore', () => {
     store.setAutostart(b, true);
     await expect(store.rename(b, 'a')).rejects.toThrow(/already exists/);
     await store.rename(b, 'c');
+    await store[Symbol.asyncDispose]();
     expect(readdirSync(dir).toSorted()).toEqual(['a.xml', 'autostart', 'c.xml']);
     expect(readFileSync(join(dir, 'autostart/c.xml'), 'utf8')).toContain('<name>c</name>');
 
     const again = new DomainStore(dir);
     expect(again.load()).toEqual([]);
     expect(again.byName('c')).toMatchObject({ uuid: B, autostart: true });
-    again.remove(again.byName('c'));
+    await again.remove(again.byName('c'));
     expect(readdirSync(join(dir, 'autostart'))).toEqual([]);
   });
 
@@ -78,10 +79,47 @@ describe('DomainStore', () => {
     await store.save(store.claim('a', A), definition('a', A));
     writeFileSync(join(dir, 'b.xml'), readFileSync(join(dir, 'a.xml'), 'utf8').replace('<name>a', '<name>b'));
     writeFileSync(join(dir, '.nestling-0011.tmp'), '<dom');
+    await store[Symbol.asyncDispose]();
     const again = new DomainStore(dir);
     expect(again.load()).toEqual([expect.stringContaining("domain 'a' has the same name or UUID")]);
     expect(again.all().map(({ name }) => name)).toEqual(['a']);
     expect(readdirSync(dir).toSorted()).toEqual(['a.xml', 'b.xml']);
+  });
+
+  it('reads no more than names until it is asked, and then finds what is wrong', async () => {
+    await store.save(store.claim('a', A), definition('a', A));
+    await store.save(store.claim('b', B), definition('b', B));
+    await store[Symbol.asyncDispose]();
+    writeFileSync(
+      join(dir, 'b.xml'),
+      readFileSync(join(dir, 'b.xml'), 'utf8').replace('</uuid>', '</uuid>\n  <vcpu>x</vcpu>'),
+    );
+    const again = new DomainStore(dir);
+    expect(again.load()).toEqual([]);
+    expect(again.byName('b')).toMatchObject({ uuid: B, isDefined: true });
+    expect(() => again.byName('b').definition).toThrow(/b\.xml/);
+    expect(again.byName('a').definition).toEqual(definition('a', A));
+    expect(await again.readAll()).toEqual([expect.stringMatching(/b\.xml is left out: .*vcpu/s)]);
+    expect(again.all().map(({ name }) => name)).toEqual(['a']);
+  });
+
+  it('has what was answered, whatever the power cut left of the files', async () => {
+    const a = store.claim('a', A);
+    await store.save(a, definition('a', A));
+    await store.save(store.claim('b', B), definition('b', B));
+    await store.rename(a, 'c');
+    await store.remove(store.byName('b'));
+    // As if nothing but the journal had reached the disk.
+    rmSync(join(dir, 'c.xml'));
+    writeFileSync(join(dir, 'b.xml'), 'old');
+    const again = new DomainStore(dir);
+    expect(again.load()).toEqual([
+      expect.stringContaining('b.xml was completed'),
+      expect.stringContaining('c.xml was completed'),
+    ]);
+    expect(again.all().map(({ name, uuid }) => [name, uuid])).toEqual([['c', A]]);
+    await again[Symbol.asyncDispose]();
+    expect(readdirSync(dir)).toEqual(['c.xml']);
   });
 
   it('leaves a damaged definition out, says so, and touches nothing', () => {

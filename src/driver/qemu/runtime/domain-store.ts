@@ -2,67 +2,77 @@
  * The domains of one connection: definitions, running guests, autostart marks, and their files below the root
  * (`etc/qemu/NAME.xml`, `etc/qemu/autostart/NAME.xml`). Guards names and UUIDs as libvirt does.
  */
-import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { DurableFolder } from '../../../core/durable-folder.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { writeFileAtomic } from '../../../core/fs.ts';
-import { Mutex } from '../../../core/mutex.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
-import { DomainState, StateReason } from '../../domain-state.ts';
+import { DomainState } from '../../domain-state.ts';
 import type { DomainIdentity, DomainStop } from '../../driver.ts';
-import type { RunningGuest } from './running-guest.ts';
+import { DomainRecord } from './domain-record.ts';
+import { peekIdentity } from './peek-identity.ts';
 
-/** One domain. A transient domain has no `definition` and goes with its guest. */
-export interface DomainRecord {
-  readonly uuid: string;
-  name: string;
-  /** What the next start uses; completed with defaults. */
-  definition: Domain | undefined;
-  guest: RunningGuest | undefined;
-  /** A start is under way: the name is taken, there is no guest yet. */
-  starting: boolean;
-  shutoffReason: number;
-  autostart: boolean;
-  readonly job: Mutex;
-}
+export type { DomainRecord };
 
 /** Ends of transient guests that are remembered. */
 const STOPS_KEPT = 1024;
 
-export class DomainStore {
+export class DomainStore implements AsyncDisposable {
   readonly #records = new Map<string, DomainRecord>();
   readonly #names = new Map<string, DomainRecord>();
   /** Being written: not to be forgotten should their guests end meanwhile. */
   readonly #saving = new Set<DomainRecord>();
   readonly #stops = new Map<string, DomainStop>();
   readonly #dir: string;
+  readonly #files: DurableFolder;
 
-  /** `dir`: folder of the definitions. */
-  constructor(dir: string) {
+  /** `dir`: folder of the definitions; `sync`: false where they need not outlive a power cut. */
+  constructor(dir: string, { sync = true }: { readonly sync?: boolean } = {}) {
     this.#dir = dir;
+    this.#files = new DurableFolder(dir, { sync });
   }
 
-  /** Reads what an earlier process defined below a kept root. @returns one line for each file that could not be read */
+  /**
+   * Reads what an earlier process defined below a kept root: names and UUIDs now, the rest when it is first asked for.
+   * @returns one line for each file that could not be read, or was not what that process had answered
+   */
   load(): string[] {
-    const problems: string[] = [];
+    const notes = this.#files.recover();
+    const marked = new Set(listFiles(join(this.#dir, 'autostart'), '.xml'));
     for (const file of listFiles(this.#dir, '.xml')) {
       try {
-        const { domain } = parseDomain(readFileSync(join(this.#dir, file), 'utf8'), { fileName: file });
-        if (domain.uuid === undefined || domain.name === undefined) throw new Error('it has no name or UUID');
-        const known = this.#records.get(domain.uuid) ?? this.#names.get(domain.name);
-        if (known !== undefined) throw new Error(`domain '${known.name}' has the same name or UUID`);
-        const record = this.#add(domain.uuid, domain.name);
-        record.definition = domain;
-        record.autostart = exists(this.#autostartPath(domain.name));
+        const record = this.#loadFile(file);
+        record.autostart = marked.has(`${record.name}.xml`);
       } catch (error) {
-        problems.push(
-          `${join(this.#dir, file)} is left out: ${error instanceof Error ? error.message : String(error)}`,
-        );
+        notes.push(this.#leftOut(file, error));
       }
     }
-    // Half-written by a process that was killed.
-    for (const file of listFiles(this.#dir, '.tmp')) rmSync(join(this.#dir, file), { force: true });
-    return problems;
+    return notes;
+  }
+
+  /**
+   * Reads the definitions that nobody has asked for yet, one in each turn of the event loop; damaged ones are left out.
+   * @returns one line for each of these
+   */
+  async readAll(signal?: AbortSignal): Promise<string[]> {
+    const notes: string[] = [];
+    for (const record of this.all()) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (signal?.aborted === true) break;
+      try {
+        void record.definition;
+      } catch (error) {
+        notes.push(this.#leftOut(`${record.name}.xml`, error));
+        record.definition = undefined;
+        this.releaseIfGone(record);
+      }
+    }
+    return notes;
+  }
+
+  /** Brings everything to its place on disk. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#files[Symbol.asyncDispose]();
   }
 
   all(): DomainRecord[] {
@@ -127,7 +137,7 @@ export class DomainStore {
   /** Forgets a domain that is neither defined nor running. */
   releaseIfGone(record: DomainRecord): void {
     const isUsed = record.starting || this.#saving.has(record);
-    if (record.definition === undefined && record.guest === undefined && !isUsed) {
+    if (!record.isDefined && record.guest === undefined && !isUsed) {
       this.#records.delete(record.uuid);
       this.#names.delete(record.name);
     }
@@ -139,8 +149,7 @@ export class DomainStore {
     if (this.claim(record.name, record.uuid) !== record) this.#register(record);
     this.#saving.add(record);
     try {
-      mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-      await writeFileAtomic(this.#path(record.name), formatDomain(definition), { mode: 0o600 });
+      await this.#files.commit([{ name: `${record.name}.xml`, text: formatDomain(definition) }]);
       record.definition = definition;
     } finally {
       this.#saving.delete(record);
@@ -148,32 +157,38 @@ export class DomainStore {
     }
   }
 
-  remove(record: DomainRecord): void {
+  /** Removes the definition; it is gone from the disk when this returns. @throws the system's error; then nothing has changed */
+  async remove(record: DomainRecord): Promise<void> {
+    await this.#files.commit([{ name: `${record.name}.xml`, text: undefined }]);
     rmSync(this.#autostartPath(record.name), { force: true });
-    rmSync(this.#path(record.name), { force: true });
     record.definition = undefined;
     record.autostart = false;
     this.releaseIfGone(record);
   }
 
+  /** @throws VirtError, or the system's error; then nothing has changed */
   async rename(record: DomainRecord, name: string): Promise<void> {
     const namesake = this.#names.get(name);
     if (namesake !== undefined && namesake !== record) throw inUse(`domain '${name}' already exists`);
     const old = record.name;
     const { definition } = record;
     if (definition === undefined) throw noDomain(`domain '${old}' is not defined`);
-    this.#names.delete(old);
-    record.name = name;
-    this.#register(record);
+    if (name === old) return;
+    const renamed = { ...definition, name };
+    // Both names are taken until it is known which one stays.
+    this.#names.set(name, record);
     try {
-      await this.save(record, { ...definition, name });
+      await this.#files.commit([
+        { name: `${name}.xml`, text: formatDomain(renamed) },
+        { name: `${old}.xml`, text: undefined },
+      ]);
     } catch (error) {
       this.#names.delete(name);
-      record.name = old;
-      this.#register(record);
       throw error;
     }
-    rmSync(this.#path(old), { force: true });
+    this.#names.delete(old);
+    record.name = name;
+    record.definition = renamed;
     if (record.autostart) {
       rmSync(this.#autostartPath(old), { force: true });
       this.#linkAutostart(record);
@@ -191,17 +206,28 @@ export class DomainStore {
     symlinkSync(this.#path(record.name), this.#autostartPath(record.name));
   }
 
+  /** @throws XmlSyntaxError, DefinitionError, or an error for a name or UUID that is taken */
+  #loadFile(file: string): DomainRecord {
+    const text = readFileSync(join(this.#dir, file), 'utf8');
+    const read = (): Domain => parseDomain(text, { fileName: file }).domain;
+    const peeked = peekIdentity(text);
+    const domain = peeked === undefined ? read() : undefined;
+    const { name, uuid } = peeked ?? domain ?? {};
+    if (uuid === undefined || name === undefined) throw new Error('it has no name or UUID');
+    const known = this.#records.get(uuid) ?? this.#names.get(name);
+    if (known !== undefined) throw new Error(`domain '${known.name}' has the same name or UUID`);
+    const record = this.#add(uuid, name);
+    if (domain === undefined) record.defineLater(read);
+    else record.definition = domain;
+    return record;
+  }
+
+  #leftOut(file: string, error: unknown): string {
+    return `${join(this.#dir, file)} is left out: ${error instanceof Error ? error.message : String(error)}`;
+  }
+
   #add(uuid: string, name: string): DomainRecord {
-    const record: DomainRecord = {
-      uuid,
-      name,
-      definition: undefined,
-      guest: undefined,
-      starting: false,
-      shutoffReason: StateReason.shutoff.UNKNOWN,
-      autostart: false,
-      job: new Mutex(),
-    };
+    const record = new DomainRecord(uuid, name);
     this.#register(record);
     return record;
   }
@@ -247,8 +273,4 @@ function listFiles(dir: string, suffix: string): string[] {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
     throw error;
   }
-}
-
-function exists(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }

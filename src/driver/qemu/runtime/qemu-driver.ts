@@ -135,6 +135,8 @@ export class QemuDriver implements Driver {
   readonly #starter: DomainStarter;
   readonly #ptys = new Map<string, PtyConsole>();
   readonly #parts: DriverParts;
+  readonly #stop = new AbortController();
+  #readOn: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
   private constructor(root: DriverRoot, options: QemuDriverOptions & { readonly uri: string }) {
@@ -152,7 +154,7 @@ export class QemuDriver implements Driver {
     this.nodeDevices = this.#siblings?.nodeDevices;
     this.interfaces = this.#siblings?.interfaces;
     this.#cache = new CapabilitiesCache(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
-    this.#store = new DomainStore(root.layout.roots.etc);
+    this.#store = new DomainStore(root.layout.roots.etc, { sync: !root.temporary });
     const shared: Omit<DriverParts, 'starter'> = {
       root,
       cache: this.#cache,
@@ -219,6 +221,7 @@ export class QemuDriver implements Driver {
       for (const problem of [...driver.#store.load(), ...driver.#secrets.load()]) options.onNote?.(problem);
       await driver.#siblings?.takeOver();
       await driver.#reattach(root, options);
+      driver.#readOn = driver.#readDefinitions(options);
       return driver;
     } catch (error) {
       await root[Symbol.asyncDispose]();
@@ -270,7 +273,7 @@ export class QemuDriver implements Driver {
     const { domain } = context;
     const record = this.#store.claim(domain.name ?? '', domain.uuid ?? '');
     using _job = await record.job.acquire(signal);
-    const isNew = record.definition === undefined;
+    const isNew = !record.isDefined;
     await this.#store.save(record, domain);
     this.#emit(record, { event: 'lifecycle', type: 'defined', detail: isNew ? 'added' : 'updated' });
     return identityOf(record);
@@ -332,7 +335,7 @@ export class QemuDriver implements Driver {
     requireLegal('undefine', record);
     const definition = requireDefined(record, 'undefine');
     removeKept(this.root.layout, definition, options);
-    this.#store.remove(record);
+    await this.#store.remove(record);
     this.#emit(record, { event: 'lifecycle', type: 'undefined', detail: 'removed' });
   }
 
@@ -363,7 +366,7 @@ export class QemuDriver implements Driver {
   }
 
   async isPersistent(uuid: string): Promise<boolean> {
-    return this.#store.byUuid(uuid).definition !== undefined;
+    return this.#store.byUuid(uuid).isDefined;
   }
 
   async xmlDesc(uuid: string, options: XmlOptions & Waiting = {}): Promise<string> {
@@ -457,6 +460,8 @@ export class QemuDriver implements Driver {
   async #close(): Promise<void> {
     const guests = this.#store.all().flatMap(({ guest }) => (guest === undefined ? [] : [guest]));
     const isEmbedded = this.root.placement === 'embedded';
+    this.#stop.abort();
+    await this.#readOn;
     await Promise.all(
       guests.map((guest) => (isEmbedded ? guest.destroy('the connection was closed') : guest.detach())),
     );
@@ -464,7 +469,13 @@ export class QemuDriver implements Driver {
     this.#monitorEvents.end();
     this.#secrets[Symbol.dispose]();
     await this.#siblings?.[Symbol.asyncDispose]();
+    await this.#store[Symbol.asyncDispose]();
     await this.root[Symbol.asyncDispose]();
+  }
+
+  /** Those that nobody has asked for: what is wrong with them is told now, not when they are needed. */
+  async #readDefinitions({ onNote }: DaemonDriverOptions): Promise<void> {
+    for (const note of await this.#store.readAll(this.#stop.signal)) onNote?.(note);
   }
 
   async #reattach(root: DaemonRoot, options: DaemonDriverOptions): Promise<void> {
