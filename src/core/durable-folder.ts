@@ -63,6 +63,8 @@ export class DurableFolder implements AsyncDisposable {
   #nextNumber = 1;
   #draining: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  readonly #token = randomHex(6);
+  #nextTemporary = 1;
   #isMade = false;
   #isClosed = false;
 
@@ -233,7 +235,7 @@ export class DurableFolder implements AsyncDisposable {
 
   #stage({ name, text }: FileChange): Staged {
     if (text === undefined) return { name, text, temporary: undefined };
-    const temporary = join(this.#dir, `.nestling-${randomHex(6)}.tmp`);
+    const temporary = join(this.#dir, `.nestling-${this.#token}-${this.#nextTemporary++}.tmp`);
     try {
       writeFileSync(temporary, text, { flag: 'wx', mode: 0o600 });
     } catch (error) {

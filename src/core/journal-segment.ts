@@ -4,7 +4,17 @@
  */
 
 // Through node:fs, which loads its promises at their first use: none is needed before QEMU is started.
-import { closeSync, fdatasync, fsync, ftruncateSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasync,
+  fdatasyncSync,
+  fsync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { promisify } from 'node:util';
 
 /** A file of the folder as it is from now on; undefined: it is gone. */
@@ -13,6 +23,8 @@ export interface FileChange {
   readonly text: string | undefined;
 }
 
+/** For so long the disk may keep everybody waiting, once. */
+const QUICK_FLUSH_MS = 5;
 const syncData = promisify(fdatasync);
 const syncAll = promisify(fsync);
 
@@ -23,6 +35,7 @@ export class JournalSegment {
   readonly #fd: number;
   readonly #size: number;
   #end = 0;
+  #isQuick = false;
 
   private constructor(path: string, fd: number, size: number) {
     this.path = path;
@@ -55,7 +68,7 @@ export class JournalSegment {
     try {
       for (let done = 0; done < records.length; )
         done += writeSync(this.#fd, records, done, records.length - done, begin + done);
-      await syncData(this.#fd);
+      await this.#flush();
       this.#end += records.length;
     } catch (error) {
       try {
@@ -65,6 +78,14 @@ export class JournalSegment {
       }
       throw error;
     }
+  }
+
+  /** A flush takes less time than handing it to another thread, or much more: the last one tells. */
+  async #flush(): Promise<void> {
+    const startedMs = performance.now();
+    if (this.#isQuick) fdatasyncSync(this.#fd);
+    else await syncData(this.#fd);
+    this.#isQuick = performance.now() - startedMs < QUICK_FLUSH_MS;
   }
 
   /** Its changes are all on disk where they belong. */

@@ -62,7 +62,10 @@ function searchFolders(path: string | undefined): string[] {
 
 function whyNotExecutable(path: string, explicit: boolean): 'ENOENT' | 'EACCES' | undefined {
   try {
-    if (!statSync(path).isFile()) return 'EACCES';
+    // Without an exception for what is simply not there: most folders of PATH do not have it.
+    const stats = statSync(path, { throwIfNoEntry: false });
+    if (stats === undefined) return 'ENOENT';
+    if (!stats.isFile()) return 'EACCES';
   } catch (error) {
     // A folder of PATH that we may not search (another user's) says nothing about the program. Every other errno
     // (ENOTDIR, ELOOP, ENAMETOOLONG) means that there is no such program here.

@@ -14,6 +14,8 @@ export interface CapabilitiesCacheOptions {
   /** Directory of the files; null: memory only. Default: `defaultCacheDir()`. */
   readonly dir?: string | null;
   readonly roots?: CacheKeyRoots;
+  /** Milliseconds for which a binary that was found unchanged is not looked at again; default 0. */
+  readonly freshMs?: number;
   /** How a binary is asked; tests put something else here. */
   readonly prober?: CapabilitiesProber;
 }
@@ -49,7 +51,10 @@ export class CapabilitiesCache {
   readonly #dir: string | null;
   readonly #roots: CacheKeyRoots;
   readonly #prober: CapabilitiesProber;
+  readonly #freshMs: number;
   readonly #memory = new Map<string, Entry>();
+  /** By what callers ask for. */
+  readonly #fresh = new Map<string, { readonly untilMs: number; readonly result: CapabilitiesResult }>();
   readonly #flights = new Map<string, Flight>();
   /** No directory was given, and there is none by default. */
   readonly #homeless: boolean;
@@ -59,6 +64,7 @@ export class CapabilitiesCache {
     this.#dir = (options.dir === undefined ? defaultCacheDir() : options.dir) ?? null;
     this.#homeless = options.dir === undefined && this.#dir === null;
     this.#roots = options.roots ?? {};
+    this.#freshMs = options.freshMs ?? 0;
     this.#prober = options.prober ?? { probeCapabilities, probeAccelerator };
   }
 
@@ -71,6 +77,22 @@ export class CapabilitiesCache {
     qemu: string,
     accelerator: AcceleratorName,
     { signal }: { signal?: AbortSignal | undefined } = {},
+  ): Promise<CapabilitiesResult> {
+    if (this.#freshMs === 0) return await this.#find(qemu, accelerator, signal);
+    signal?.throwIfAborted();
+    const question = `${accelerator} ${qemu}`;
+    const fresh = this.#fresh.get(question);
+    if (fresh !== undefined && performance.now() < fresh.untilMs) return fresh.result;
+    const result = await this.#find(qemu, accelerator, signal);
+    const untilMs = performance.now() + this.#freshMs;
+    this.#fresh.set(question, { untilMs, result: { ...result, source: 'memory', notes: [] } });
+    return result;
+  }
+
+  async #find(
+    qemu: string,
+    accelerator: AcceleratorName,
+    signal: AbortSignal | undefined,
   ): Promise<CapabilitiesResult> {
     const binary = findProgram(qemu);
     for (;;) {

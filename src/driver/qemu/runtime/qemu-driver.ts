@@ -87,6 +87,8 @@ export interface QemuDriverOptions extends StartObservers {
 export type DaemonDriverOptions = Omit<QemuDriverOptions, 'root'> & DaemonRootOptions;
 
 const events = new LogSource('util.event');
+/** A QEMU that was upgraded counts as such after so many milliseconds. */
+const CAPABILITIES_FRESH_MS = 1000;
 
 type Waiting = { readonly signal?: AbortSignal | undefined };
 
@@ -153,7 +155,11 @@ export class QemuDriver implements Driver {
     this.storage = this.#siblings?.storage;
     this.nodeDevices = this.#siblings?.nodeDevices;
     this.interfaces = this.#siblings?.interfaces;
-    this.#cache = new CapabilitiesCache(options.cacheDir === undefined ? {} : { dir: options.cacheDir });
+    this.#cache = new CapabilitiesCache({
+      ...(options.cacheDir === undefined ? {} : { dir: options.cacheDir }),
+      // A daemon is asked again and again; an embedding program once.
+      freshMs: root.placement === 'daemon' ? CAPABILITIES_FRESH_MS : 0,
+    });
     this.#store = new DomainStore(root.layout.roots.etc, { sync: !root.temporary });
     const shared: Omit<DriverParts, 'starter'> = {
       root,
