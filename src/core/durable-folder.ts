@@ -124,6 +124,7 @@ export class DurableFolder implements AsyncDisposable {
   /** Brings all that was answered to its place on disk, and ends the journal. @throws the system's error; the journal stays then */
   async settle(): Promise<void> {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     while (this.#draining !== undefined) await this.#draining;
     this.#retire();
     await this.#settleWaiting();
@@ -136,7 +137,6 @@ export class DurableFolder implements AsyncDisposable {
   }
 
   async #drain(): Promise<void> {
-    clearTimeout(this.#timer);
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0);
       try {
@@ -197,8 +197,11 @@ export class DurableFolder implements AsyncDisposable {
   }
 
   #settleLater(): void {
-    clearTimeout(this.#timer);
     if (this.#isClosed || (this.#segment === undefined && this.#waiting.length === 0)) return;
+    if (this.#timer !== undefined) {
+      this.#timer.refresh();
+      return;
+    }
     this.#timer = setTimeout(() => {
       this.settle().catch((error: unknown) => {
         log.warn('settle', () => `${this.#dir} keeps its journal: ${String(error)}`);

@@ -5,7 +5,7 @@
 import { basename, join } from 'node:path';
 import { raceSignal } from '../../../core/abort.ts';
 import { defaultCacheDir, readCacheFile, writeCacheFile } from '../../../host/cache-file.ts';
-import { findProgram } from '../../../process/find-program.ts';
+import { findProgram, lookUpProgram } from '../../../process/find-program.ts';
 import { type CacheKey, type CacheKeyRoots, readCacheKey } from './cache-key.ts';
 import { type AcceleratorName, CAPABILITIES_FORMAT, type QemuCapabilities } from './capabilities.ts';
 import { type ProbeOptions, probeAccelerator, probeCapabilities } from './probe.ts';
@@ -55,6 +55,7 @@ export class CapabilitiesCache {
   readonly #memory = new Map<string, Entry>();
   /** By what callers ask for. */
   readonly #fresh = new Map<string, { readonly untilMs: number; readonly result: CapabilitiesResult }>();
+  readonly #located = new Map<string, { readonly untilMs: number; readonly path: string }>();
   readonly #flights = new Map<string, Flight>();
   /** No directory was given, and there is none by default. */
   readonly #homeless: boolean;
@@ -87,6 +88,17 @@ export class CapabilitiesCache {
     const untilMs = performance.now() + this.#freshMs;
     this.#fresh.set(question, { untilMs, result: { ...result, source: 'memory', notes: [] } });
     return result;
+  }
+
+  /** Path of a binary by its name, if it is there. */
+  locate(name: string): string | undefined {
+    const known = this.#located.get(name);
+    if (known !== undefined && performance.now() < known.untilMs) return known.path;
+    const path = lookUpProgram(name);
+    if (path !== undefined && this.#freshMs > 0) {
+      this.#located.set(name, { untilMs: performance.now() + this.#freshMs, path });
+    }
+    return path;
   }
 
   async #find(

@@ -52,7 +52,7 @@ export async function prepareGuest(source: string | Domain, options: PrepareOpti
   if (options.name !== undefined) domain.name = options.name;
   options.onMark?.('xml-parsed');
   domain.uuid ??= randomUuid();
-  const emulator = findEmulator(domain.devices?.emulator, domain.os?.type?.arch ?? hostArch());
+  const emulator = findEmulator(domain.devices?.emulator, domain.os?.type?.arch ?? hostArch(), options.cache);
   const wantsKvm =
     options.accel === 'kvm' || options.accel === 'auto' || (options.accel === undefined && domain.type === 'kvm');
   const slow = await readSlowFacts({ kvm: wantsKvm, helpers: needsHelpers(domain), qemu: emulator }, options.signal);
@@ -117,9 +117,9 @@ export function emulatorOf(arch: string): string {
 }
 
 /** The emulator named by a definition, else the one for its architecture. */
-function findEmulator(given: string | undefined, arch: string): string {
+function findEmulator(given: string | undefined, arch: string, cache?: CapabilitiesCache): string {
   const name = given ?? `qemu-system-${qemuArch(arch)}`;
-  const path = lookUpProgram(name);
+  const path = cache === undefined ? lookUpProgram(name) : cache.locate(name);
   if (path !== undefined) return path;
   const hint = given === undefined ? `install ${debianPackage(name)}` : 'correct <emulator>, or leave it out';
   throw new VirtError(`there is no emulator ${name}: ${hint}`, { code: ErrorCode.CONFIG_UNSUPPORTED });
