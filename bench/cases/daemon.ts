@@ -37,7 +37,7 @@ export const DAEMON: Bench = {
   summary: 'nestling daemon beside libvirtd: calls, lists, definitions, starts',
   measure: async (place, { rounds }) => {
     if (!hasLibvirtd()) return [{ what: 'the daemon', skipped: 'libvirtd is not installed' }];
-    await using daemon = await startDaemon([], NESTLING);
+    await using daemon = await startDaemon([], { cli: NESTLING });
     await using libvirtd = await startLibvirtd();
     await using ours = await openSide(daemon.uri, daemon.socket, () => daemon.pid);
     await using theirs = await openSide(libvirtd.uri, libvirtd.socket, () => libvirtd.pid);

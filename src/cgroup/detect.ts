@@ -50,6 +50,8 @@ export interface CgroupFiles {
 }
 
 export interface DetectRoots {
+  /** Whose groups count as the caller's, as /proc/self/cgroup names them; default: this process's. */
+  readonly selfCgroup?: string | undefined;
   /** Default `/proc`. */
   readonly proc?: string;
   /** Where systemd says that it is PID 1; default `/run/systemd/system`. */
@@ -62,11 +64,12 @@ export function detectCgroups({
   proc = '/proc',
   systemdRuntime = '/run/systemd/system',
   files = REAL_FILES,
+  selfCgroup,
 }: DetectRoots = {}): CgroupHost {
   const texts = {
     mounts: readFileSync(`${proc}/self/mountinfo`, 'utf8'),
     // A kernel without cgroups has neither file.
-    selfCgroup: files.read(`${proc}/self/cgroup`) ?? '',
+    selfCgroup: selfCgroup ?? files.read(`${proc}/self/cgroup`) ?? '',
     cgroups: files.read(`${proc}/cgroups`) ?? '',
   };
   const host = readCgroupHost(texts, files);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
+  aboveGroup,
   escapeGroupName,
   escapeUnitName,
   machineGroupName,
@@ -31,6 +32,15 @@ describe('guests', () => {
   it('whose names are cut do not end with a dash or a dot', () => {
     const name = `${'x'.repeat(56)}-${'y'.repeat(20)}`;
     expect(machineName({ driver: 'qemu', id: 1, name })).toBe(`qemu-1-${'x'.repeat(56)}`);
+  });
+
+  it('tell where their starter was', () => {
+    const group = 'qemu-1-web.libvirt-qemu';
+    const seen = `5:cpu,cpuacct:/job:7/${group}/emulator\n4:memory:/${group}\n3:pids:/job:7\n0::/job:7/${group}\n`;
+    expect(aboveGroup(seen, group)).toBe('5:cpu,cpuacct:/job:7\n4:memory:/\n3:pids:/job:7\n0::/job:7\n');
+    // A guest in a guest's group, as in a test of ours: the inner one counts.
+    expect(aboveGroup(`0::/${group}/x/${group}/emulator`, group)).toBe(`0::/${group}/x`);
+    expect(aboveGroup('', group)).toBe('');
   });
 
   it('of embedded drivers are told apart by their roots', () => {

@@ -125,6 +125,22 @@ function unescapeGroupName(name: string): string {
   return name.startsWith('_') ? name.slice(1) : name;
 }
 
+/**
+ * Where a guest's starter was when it made the guest's group below its own: /proc/PID/cgroup of a process in that group, without the group
+ * and what is in it. Hierarchies in which the guest has no group of its own are as they are.
+ */
+export function aboveGroup(ownGroups: string, group: string): string {
+  return ownGroups
+    .split('\n')
+    .map((line) => {
+      const [, head = '', path = ''] = /^(\d+:[^:]*:)(.*)$/s.exec(line) ?? [];
+      const names = path.split('/');
+      const at = names.lastIndexOf(group);
+      return at < 1 ? line : `${head}${names.slice(0, at).join('/') || '/'}`;
+    })
+    .join('\n');
+}
+
 /** `machine-qemu\x2d1\x2dweb.scope`. */
 export function scopeName(machine: string): string {
   return `machine-${escapeUnitName(machine)}.scope`;

@@ -1,6 +1,7 @@
 /** How the ledger's collector removes groups of guests that died with their owner. */
-import { existsSync, readdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import type { Removers } from '../core/ledger-removers.ts';
+import { applyActions } from './apply.ts';
 
 export const CGROUP_REMOVERS = {
   /** `{directory}`: with the groups in it. One that still has processes stays, and is an error: they are somebody's. */
@@ -11,7 +12,7 @@ export const CGROUP_REMOVERS = {
     if (!existsSync(`${directory}/cgroup.procs`)) throw new TypeError('it is not a cgroup');
     const pids = processesBelow(directory);
     if (pids.length > 0) throw new Error(`it still has processes in it (pid ${pids.slice(0, 5).join(', ')})`);
-    removeBelow(directory);
+    applyActions([{ kind: 'rmdir', directory }]);
   },
 } as const satisfies Removers;
 
@@ -21,15 +22,16 @@ export function processesBelow(directory: string): string[] {
   return [...own, ...childrenOf(directory).flatMap(processesBelow)];
 }
 
-function removeBelow(directory: string): void {
-  for (const child of childrenOf(directory)) removeBelow(child);
-  rmdirSync(directory);
-}
-
+/** None where it has gone meanwhile: systemd and dying guests remove groups too. */
 function childrenOf(directory: string): string[] {
-  return readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => `${directory}/${name}`);
+  try {
+    return readdirSync(directory, { withFileTypes: true })
+      .filter((entry) => entry.isDirectory())
+      .map(({ name }) => `${directory}/${name}`);
+  } catch (error) {
+    if (!existsSync(directory)) return [];
+    throw error;
+  }
 }
 
 /** A threaded group cannot be asked for its processes: those of the group above are theirs. */

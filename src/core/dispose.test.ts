@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { DisposalError, DisposalStack } from './dispose.ts';
+import { abandon, DisposalError, DisposalStack } from './dispose.ts';
 
 test('steps run backwards, one after the other, and only once', async () => {
   const log: string[] = [];
@@ -51,4 +51,23 @@ test('a disposed stack takes nothing more', async () => {
   expect(() => stack.defer(() => {})).toThrow(ReferenceError);
   expect(() => stack.use({ [Symbol.dispose]: () => {} })).toThrow(ReferenceError);
   expect(() => stack.move()).toThrow(ReferenceError);
+});
+
+test('what is abandoned because of a failure does not put its own in the place of that', async () => {
+  const problems: string[] = [];
+  const stack = new DisposalStack();
+  stack.defer(() => {
+    throw new Error('tap is busy');
+  });
+  const start = async (): Promise<void> => {
+    try {
+      throw new Error('no such disk');
+    } catch (error) {
+      await abandon(stack, (problem) => problems.push(problem));
+      throw error;
+    }
+  };
+  await expect(start()).rejects.toThrow('no such disk');
+  expect(problems).toEqual(['cannot undo everything: tap is busy']);
+  await abandon(undefined);
 });

@@ -77,3 +77,18 @@ export class DisposalStack implements AsyncDisposable {
     if (this.disposed) throw new ReferenceError('cannot add to a disposal stack that is already disposed');
   }
 }
+
+/**
+ * Disposes of what was made before something failed. That failure is the one that counts: what cannot be undone is told to `onProblem`, and
+ * not thrown in its place.
+ */
+export async function abandon(
+  resource: AsyncDisposable | undefined,
+  onProblem: (problem: string) => void = () => undefined,
+): Promise<void> {
+  try {
+    await resource?.[Symbol.asyncDispose]();
+  } catch (error) {
+    onProblem(error instanceof Error ? error.message : String(error));
+  }
+}

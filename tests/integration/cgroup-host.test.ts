@@ -34,6 +34,7 @@ import {
 } from '../../src/cgroup/index.ts';
 import { CGROUP_REMOVERS } from '../../src/cgroup/ledger-remover.ts';
 import { connect } from '../../src/index.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
 
@@ -64,6 +65,8 @@ const groupOf = (directory: string, guest: string): string => {
   const found = readdirSync(directory).find((name) => name.endsWith(`-1-${guest}.libvirt-qemu`));
   return found === undefined ? '' : `${directory}/${found}`;
 };
+const isGuest = (name: string): boolean => name.endsWith('.libvirt-qemu');
+const isKept = (name: string): boolean => name.endsWith('-kept.libvirt-qemu');
 const own = (controller: string): string => v1Hierarchy(host, controller)?.ownDirectory ?? '';
 const read = (path: string): string => readFileSync(path, 'utf8').trim();
 
@@ -104,6 +107,60 @@ describe.skipIf(!canTest)('a guest with limits', () => {
     // What the guest had before it moved in stays counted where it was: that is the kernel's rule.
     expect(stats['cgroup.memory.usage']).toBeGreaterThan(0);
     expect(stats['vcpu.0.time']).toBeGreaterThan(0n);
+  });
+
+  it('has virtual CPUs that are plugged in later where their limits and pins are', async () => {
+    await using connection = await connect('qemu:///embed');
+    const pins = "<vcpupin vcpu='1' cpuset='0'/></cputune>";
+    const xml = guestXml('plugged', LIMITS.replace('</cputune>', pins)).replace('<vcpu>', "<vcpu current='1'>");
+    await using guest = await connection.createDomain(xml);
+    const group = groupOf(own('cpu'), 'plugged');
+    expect(read(`${group}/vcpu1/tasks`)).toBe('');
+    await guest.setVcpus(2, { live: true });
+    const cpus = (await guest.qemuMonitorCommand('query-cpus-fast')) as { 'thread-id': number; 'cpu-index': number }[];
+    const tid = cpus.find((cpu) => cpu['cpu-index'] === 1)?.['thread-id'];
+    expect(read(`${group}/vcpu1/tasks`)).toBe(String(tid));
+    expect(read(`/proc/${tid}/status`)).toMatch(/^Cpus_allowed_list:\t0$/m);
+  });
+
+  it('of a daemon that starts anew somewhere else is found where it is, limits and all', async () => {
+    const places = ['one', 'other'].map((name) => ['memory', 'cpu'].map((of) => `${own(of)}/nestling-test-${name}`));
+    const [first = [], second = []] = places;
+    for (const directory of places.flat()) mkdirSync(directory);
+    const enter = (directories: string[]): string[] => [
+      'sh',
+      '-c',
+      `${directories.map((directory) => `echo $$ > ${directory}/cgroup.procs; `).join('')}exec "$@"`,
+      'sh',
+    ];
+    try {
+      await using daemon = await startDaemon([], { prefix: enter(first) });
+      const connection = await connect(daemon.uri);
+      const limited = await connection.createDomain(guestXml('kept'));
+      await connection.createDomain(guestXml('plain', ''));
+      await connection.close();
+      await daemon.crash({ prefix: enter(second) });
+      await using again = await connect(daemon.uri);
+      const [memory = '', cpu = ''] = first.map((directory) => `${directory}/${readdirSync(directory).find(isKept)}`);
+      const found = await again.lookupDomainByUUID(limited.uuid);
+      expect(await found.schedulerParameters()).toMatchObject({ cpu_shares: 2048n, vcpu_quota: 50_000n });
+      expect((await found.stats())['cgroup.memory.usage']).toBeGreaterThan(10 * 1024);
+      await found.setMemoryParameters({ hard_limit: 400 * 1024 });
+      await found.setSchedulerParameters({ vcpu_quota: 40_000 });
+      expect(read(`${memory}/memory.limit_in_bytes`)).toBe(String(400 * 1024 * 1024));
+      expect(read(`${cpu}/vcpu1/cpu.cfs_quota_us`)).toBe('40000');
+      // One that had none gets it where it is, not where the daemon is now.
+      const plain = await again.lookupDomainByName('plain');
+      await plain.setMemoryParameters({ hard_limit: 500 * 1024 });
+      expect(second.flatMap((directory) => readdirSync(directory).filter(isGuest))).toEqual([]);
+      expect(readdirSync(first[0] ?? '').filter(isGuest)).toHaveLength(2);
+      await found.destroy();
+      await plain.destroy();
+      expect(first.flatMap((directory) => readdirSync(directory).filter(isGuest))).toEqual([]);
+    } finally {
+      // Guests of a daemon outlive it, and so do their groups where the test has failed.
+      for (const directory of places.flat()) CGROUP_REMOVERS.cgroup({ directory }, LEDGER);
+    }
   });
 
   it('is refused a limit that makes no sense, before anything is changed', async () => {

@@ -16,19 +16,29 @@ export interface TestDaemon extends AsyncDisposable {
   /** What it has said so far. */
   words(): string;
   /** SIGKILL, and a new one on the same state. */
-  crash(): Promise<void>;
+  crash(options?: DaemonOptions): Promise<void>;
   /** Ends it; guests stay. */
   stop(signal?: NodeJS.Signals): Promise<number | null>;
-  start(): Promise<void>;
+  start(options?: DaemonOptions): Promise<void>;
 }
 
-/** `cli`: the command, where it is not the one of this checkout. */
-export async function startDaemon(args: readonly string[] = [], cli = CLI): Promise<TestDaemon> {
+export interface DaemonOptions {
+  /** The command, where it is not the one of this checkout. */
+  readonly cli?: string;
+  /** A command that executes what is behind it: `['taskset', '1']`. */
+  readonly prefix?: readonly string[];
+}
+
+export async function startDaemon(
+  args: readonly string[] = [],
+  { cli = CLI, prefix: first }: DaemonOptions = {},
+): Promise<TestDaemon> {
   const stateDir = mkdtempSync(join(tmpdir(), 'nd-'));
   let child: ChildProcess | undefined;
   let words = '';
-  const start = async (): Promise<void> => {
-    const started = spawn(cli, ['daemon', '--state-dir', stateDir, ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const start = async ({ prefix = [] }: DaemonOptions = {}): Promise<void> => {
+    const [command = cli, ...rest] = [...prefix, cli, 'daemon', '--state-dir', stateDir, ...args];
+    const started = spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
     child = started;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`the daemon does not start: ${words}`)), PATIENCE_MS);
@@ -55,7 +65,7 @@ export async function startDaemon(args: readonly string[] = [], cli = CLI): Prom
       running.kill(signal);
     });
   };
-  await start();
+  await start({ prefix: first ?? [] });
   const socket = join(stateDir, 'run', 'libvirt-sock');
   return {
     stateDir,
@@ -67,9 +77,9 @@ export async function startDaemon(args: readonly string[] = [], cli = CLI): Prom
     words: () => words,
     start,
     stop,
-    crash: async () => {
+    crash: async (options) => {
       await stop('SIGKILL');
-      await start();
+      await start(options);
     },
     [Symbol.asyncDispose]: async () => {
       await stop('SIGKILL');

@@ -60,6 +60,8 @@ export class FakeSystemd {
   /** Loaded units, with their slice. */
   readonly units = new Map<string, string>();
   readonly machines = new Set<string>();
+  /** Units that have ended badly: loaded still, without a group. */
+  readonly failed = new Set<string>();
   readonly options: FakeOptions;
   readonly #refused = new Map<string, readonly [string, string]>();
   #jobs = 0;
@@ -178,7 +180,8 @@ export class FakeSystemd {
 
   #property(path: string, property: string): string {
     const unit = Buffer.from(path.slice(UNIT_PATH.length), 'hex').toString();
-    if (property === 'ActiveState') return 'active';
+    if (property === 'ActiveState') return this.failed.has(unit) ? 'failed' : 'active';
+    if (property === 'ControlGroup' && this.failed.has(unit)) return '';
     if (property === 'ControlGroup')
       return unit.endsWith('.slice') ? `/${unit}` : `/${this.units.get(unit) ?? ''}/${unit}`;
     // The machine's unit: the last that was made.

@@ -75,8 +75,10 @@ export class DaemonRoot implements DriverRoot {
     return {
       ledger,
       done: () => {
+        // What could not be removed is the next daemon's to try; processes are gone by now, and never said to be done with.
+        const isKept = ledger.entries.some(({ kind }) => kind !== 'process');
         ledger[Symbol.dispose]();
-        rmSync(dir, { recursive: true, force: true });
+        if (!isKept) rmSync(dir, { recursive: true, force: true });
       },
     };
   }

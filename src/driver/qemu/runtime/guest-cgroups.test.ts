@@ -79,13 +79,13 @@ describe('a guest with cgroup_layout = "systemd"', () => {
 
   it('is found again by whoever takes the guest over, and not limited without a scope', async () => {
     await withScene({}, async ({ bus, cgroups }) => {
-      await cgroups.takeOver(domainOf());
+      await cgroups.takeOver(domainOf(), process.pid);
       expect(cgroups.made).toBe(false);
       const threads = { pid: 1, vcpus: new Map(), iothreads: new Map() };
       await expect(cgroups.retune(domainOf(), 'memory', threads)).rejects.toThrow(/has no systemd scope/);
       const unit = bus.systemd.calls.find(({ member }) => member === 'GetUnit')?.body[0];
       bus.systemd.units.set(unit as string, 'machine.slice');
-      await cgroups.takeOver(domainOf());
+      await cgroups.takeOver(domainOf(), process.pid);
       expect(cgroups.made).toBe(true);
       expect(cgroups.stats()).toEqual(expect.any(Object));
     });
@@ -121,6 +121,11 @@ describe('the collector', () => {
     bus.systemd.machines.add(names.machine);
     await GUEST_REMOVERS.scope(identity, context);
     expect(bus.systemd.units.size + bus.systemd.machines.size).toBe(0);
+    // One that has failed is kept without a group.
+    bus.systemd.units.set(names.unit, 'machine.slice');
+    bus.systemd.failed.add(names.unit);
+    await GUEST_REMOVERS.scope(identity, context);
+    expect(bus.systemd.units.size).toBe(0);
     // After a restart of the host there is nothing, and nobody is asked.
     bus.systemd.calls.length = 0;
     await GUEST_REMOVERS.scope(identity, { ...context, sameBoot: false });

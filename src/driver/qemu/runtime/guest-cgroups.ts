@@ -5,6 +5,7 @@
 import { CgroupError } from '../../../cgroup/action.ts';
 import type { GroupStats } from '../../../cgroup/stats.ts';
 import { isSystemdHere } from '../../../cgroup/systemd/is-here.ts';
+import { abandon } from '../../../core/dispose.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { TypedParameters } from '../../driver.ts';
 import type { GuestCgroupsInit } from './made-cgroups.ts';
@@ -14,7 +15,7 @@ import type { GuestThreads } from './thread-placement.ts';
 export type { GuestCgroupsInit } from './made-cgroups.ts';
 
 export class GuestCgroups implements AsyncDisposable {
-  readonly #init: GuestCgroupsInit;
+  #init: GuestCgroupsInit;
   #made: MadeGroups | undefined;
   /** Whose scope is made when QEMU's process is there. */
   #scoped = false;
@@ -40,8 +41,12 @@ export class GuestCgroups implements AsyncDisposable {
     return this.#made?.joins ?? [];
   }
 
-  /** Finds those of a guest that runs already. Without them limits hold all the same; they cannot be read, and are made anew when changed. */
-  async takeOver(domain: Domain): Promise<void> {
+  /**
+   * Finds those of a guest that runs already. Without them limits hold all the same; they cannot be read, and are made anew when changed.
+   * @param pid QEMU's: the group is where its starter was, not where this process is
+   */
+  async takeOver(domain: Domain, pid: number): Promise<void> {
+    this.#init = { ...this.#init, pid };
     if (!needsGroups(domain, this.#init)) return;
     if (wantsScope(domain, this.#init)) {
       const { ScopeCgroups } = await import('./scope-cgroups.ts');
@@ -98,7 +103,7 @@ export class GuestCgroups implements AsyncDisposable {
       try {
         made?.adopt(threads);
       } catch (error) {
-        await made?.[Symbol.asyncDispose]();
+        await abandon(made, this.#init.onNote);
         throw error;
       }
       this.#made = made;

@@ -1,7 +1,9 @@
 /** Virtual CPUs of a running guest, in and out. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import { placesThreads } from '../cgroup/guest-tuning.ts';
 import type { RunningGuest } from './running-guest.ts';
+import { placeThreads, readThreads } from './thread-placement.ts';
 
 interface Slot {
   readonly type: string;
@@ -20,6 +22,15 @@ export async function plugVcpus(guest: RunningGuest, count: number, signal?: Abo
     if (!guest.hasEnded) await recount(guest);
     throw error;
   }
+  await placeThem(guest, signal);
+}
+
+/** The thread of a new one begins among the emulator's: it gets the group and the host CPUs that the definition gives to virtual CPUs. */
+async function placeThem({ cgroups, domain, qmp, pid }: RunningGuest, signal: AbortSignal | undefined): Promise<void> {
+  if (!cgroups.hasThreadGroups && !placesThreads(domain)) return;
+  const threads = await readThreads(qmp, pid, signal);
+  cgroups.placeThreads(threads);
+  await placeThreads(domain, threads, signal);
 }
 
 /** Writes down how many there are. */

@@ -2,13 +2,16 @@
  * The cgroups of one guest while it lives: made as planned, recorded in the ledger before, changed on request, read, and removed with the
  * guest. Loaded only for guests that have any; see `guest-cgroups.ts`.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { applyActions, removeGroups } from '../../../cgroup/apply.ts';
 import { hasController, planTuning, readTuning } from '../../../cgroup/controllers.ts';
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import { loadDevicePrograms } from '../../../cgroup/device-program.ts';
 import { deviceRules } from '../../../cgroup/device-rules.ts';
+import type { CgroupHost } from '../../../cgroup/host.ts';
+import { aboveGroup, machineGroupName } from '../../../cgroup/layout.ts';
 import { type GroupStats, readStats } from '../../../cgroup/stats.ts';
+import { abandon } from '../../../core/dispose.ts';
 import type { Ledger, LedgerEntry } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -34,6 +37,10 @@ export type GuestCgroupsInit = Omit<GuestGroupsInput, 'host' | 'domain' | 'force
   readonly deviceNodes?: readonly string[] | undefined;
   /** Of the bus on which systemd is; undefined: the usual one. */
   readonly busAddress?: string | undefined;
+  /** QEMU's, where an earlier process has started it: what that one's own groups were shows in QEMU's, and this one's do not count. */
+  readonly pid?: number | undefined;
+  /** Looks at the host; default: as it is. */
+  readonly detect?: typeof detectCgroups | undefined;
   readonly ledger: Ledger;
   readonly onNote?: ((note: string) => void) | undefined;
 };
@@ -67,7 +74,7 @@ export class MadeCgroups implements MadeGroups {
       await carryOut(groups, init);
       return made;
     } catch (error) {
-      await made[Symbol.asyncDispose]();
+      await abandon(made, init.onNote);
       throw error;
     }
   }
@@ -142,9 +149,25 @@ export class MadeCgroups implements MadeGroups {
 }
 
 function plan(init: GuestCgroupsInit, domain: Domain, options: { force?: boolean }): GuestGroups | undefined {
-  const { ledger: _ledger, onNote: _onNote, busAddress: _busAddress, deviceNodes, ...rest } = init;
+  const { ledger: _ledger, onNote: _onNote, busAddress: _bus, pid: _pid, detect: _detect, deviceNodes, ...rest } = init;
   const devices = deviceNodes === undefined ? undefined : deviceRules(deviceNodes);
-  return planGuestGroups({ ...rest, ...options, devices, domain, host: detectCgroups() });
+  return planGuestGroups({ ...rest, ...options, devices, domain, host: hostOf(init, domain) });
+}
+
+/** The host as the program that started the guest saw it. */
+function hostOf({ pid, id, root, detect = detectCgroups }: GuestCgroupsInit, { name = '' }: Domain): CgroupHost {
+  if (pid === undefined) return detect();
+  const group = machineGroupName({ driver: 'qemu', id, name, root });
+  return detect({ selfCgroup: aboveGroup(readOwnGroups(pid), group) });
+}
+
+/** Empty when it has just ended. */
+function readOwnGroups(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cgroup`, 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 async function carryOut({ actions, notes }: GuestGroups, { onNote }: GuestCgroupsInit): Promise<void> {

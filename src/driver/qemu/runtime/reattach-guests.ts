@@ -169,11 +169,11 @@ function learnLate(answer: Promise<string>, guest: RunningGuest, before: DomainS
 /** A guest whose groups cannot be told is a guest all the same. */
 async function findGroups(
   groups: GuestCgroups,
-  { domain }: GuestStatus,
+  { domain, process }: GuestStatus,
   onNote: (note: string) => void,
 ): Promise<void> {
   try {
-    await groups.takeOver(domain);
+    await groups.takeOver(domain, process.pid);
   } catch (error) {
     if (!(error instanceof CgroupError)) throw error;
     onNote(`the cgroups of guest '${domain.name ?? ''}' cannot be told: ${error.message}`);

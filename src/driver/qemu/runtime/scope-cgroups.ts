@@ -22,6 +22,7 @@ import {
 import { Systemd, type UnitProperty } from '../../../cgroup/systemd/systemd.ts';
 import { DBUS_ERROR, SystemdError } from '../../../cgroup/systemd/systemd-error.ts';
 import { unitProperties } from '../../../cgroup/systemd/unit-properties.ts';
+import { abandon } from '../../../core/dispose.ts';
 import type { LedgerEntry } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -81,7 +82,7 @@ export class ScopeCgroups implements MadeGroups {
     const input = inputOf(guest, domain);
     const plan = planScope(input);
     if (plan === undefined) return undefined;
-    const host = detectCgroups();
+    const host = (guest.detect ?? detectCgroups)();
     await using systemd = await Systemd.open({ address: guest.busAddress, signal });
     const names: ScopeNames = {
       unit: scopeName(plan.machine),
@@ -95,7 +96,7 @@ export class ScopeCgroups implements MadeGroups {
     } catch (error) {
       // What has that name already is somebody else's: it must not be stopped for that.
       if (isNameTaken(error)) entries.forEach((entry) => entry.done());
-      else await made[Symbol.asyncDispose]();
+      else await abandon(made, guest.onNote);
       throw error;
     }
   }
@@ -105,7 +106,7 @@ export class ScopeCgroups implements MadeGroups {
     const input = inputOf(guest, domain);
     const plan = planScope(input);
     if (plan === undefined) return undefined;
-    const host = detectCgroups();
+    const host = (guest.detect ?? detectCgroups)();
     await using systemd = await Systemd.open({ address: guest.busAddress });
     const unit = scopeName(plan.machine);
     if (!(await isLoaded(systemd, unit))) return undefined;

@@ -7,7 +7,7 @@ import { rmSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
-import { DisposalStack } from '../../../core/dispose.ts';
+import { abandon, DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { DefinitionError } from '../../../model/schema/faults.ts';
@@ -64,7 +64,7 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
   } catch (cause) {
     logger.error('startGuest', () => `vm=${name}: ${cause instanceof Error ? cause.message : String(cause)}`);
     log?.stamp('shutting down, reason=failed');
-    await undo[Symbol.asyncDispose]();
+    await abandon(undo, request.cgroups.onNote);
     signal?.throwIfAborted();
     throw startError(name, cause);
   }
