@@ -70,6 +70,8 @@ export class RunningGuest implements AsyncDisposable {
   #stop: { detail: DomainStop['detail']; reason: string } | undefined;
   #balloonKiB: number | undefined;
   #isDetached = false;
+  /** An event has changed the state. */
+  #isTold = false;
   #domain: Domain;
   readonly #unplugs = new Map<string, (isGone: boolean) => void>();
 
@@ -102,9 +104,9 @@ export class RunningGuest implements AsyncDisposable {
     this.#domain = domain;
   }
 
-  /** What QEMU says it is, to a daemon that did not know. */
+  /** What QEMU says it is, to a daemon that did not know. Events that came meanwhile are newer than the answer. */
   learn({ state, reason }: DomainStateAndReason): void {
-    if (this.hasEnded) return;
+    if (this.hasEnded || this.#isTold) return;
     this.#state = state;
     this.#reason = reason;
   }
@@ -239,6 +241,7 @@ export class RunningGuest implements AsyncDisposable {
       ending: this.#stop !== undefined,
     });
     if (meaning.state !== undefined) {
+      this.#isTold = true;
       this.#state = meaning.state.state;
       this.#reason = meaning.state.reason;
       if (event.name === 'STOP') this.#pauseReason = undefined;
