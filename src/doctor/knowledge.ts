@@ -374,6 +374,17 @@ export const SYMPTOMS: readonly Symptom[] = [
     fix: 'chown -R tss:tss /var/lib/libvirt/swtpm/UUID   # removing it gives the guest a new, empty TPM',
   },
   {
+    id: 'swtpm-authority',
+    patterns: [
+      /Authoring the TPM state failed/i,
+      /swtpm-localca exit with status/i,
+      /Need (read|read\/write) rights on (statedir|signing key|.*swtpm-localca)/i,
+    ],
+    cause:
+      'swtpm_setup could not sign the certificates of a new TPM: the keys in /var/lib/swtpm-localca belong to whoever ran it first, often root, and it runs as another user now (swtpm_user in qemu.conf)',
+    fix: 'chown -R tss /var/lib/swtpm-localca   # the user of swtpm_user',
+  },
+  {
     id: 'firmware-missing',
     patterns: [
       /Unable to find (any firmware|'efi' firmware)/i,

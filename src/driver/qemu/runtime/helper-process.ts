@@ -4,6 +4,7 @@
  */
 import { existsSync, readFileSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import type { Duplex } from 'node:stream';
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
@@ -33,6 +34,8 @@ export interface HelperOptions {
 
 export interface HelperIdentity extends Required<Pick<ChildSetup, 'user' | 'group' | 'supplementaryGroups'>> {
   readonly temporary: string;
+  /** What keeps this user from doing it, when it has failed. */
+  readonly explain: () => string | undefined;
 }
 
 /**
@@ -44,7 +47,8 @@ export async function startHelper(helper: HelperProcess, options: HelperOptions)
   using deadline = withTimeout(options.signal, READY_TIMEOUT_MS);
   const { identity } = options;
   const isContained = helper.oneShot === true;
-  const { command, args } = isContained ? contained(helper, identity) : helper;
+  const guardFd = isContained && mayContain() ? 3 + fds.stdio.length : undefined;
+  const { command, args } = isContained ? contained(helper, identity, guardFd) : helper;
   const child = await spawnChild(
     {
       command,
@@ -55,13 +59,20 @@ export async function startHelper(helper: HelperProcess, options: HelperOptions)
       ...(isContained || identity === undefined ? {} : credentialsOf(identity)),
       // As its guest: signals of the caller's terminal are for the caller alone.
       newSession: true,
-      stdio: ['ignore', { fd: options.logFd }, 'tail', ...fds.stdio],
+      stdio: [
+        'ignore',
+        { fd: options.logFd },
+        'tail',
+        ...fds.stdio,
+        ...(guardFd === undefined ? [] : ['pipe' as const]),
+      ],
     },
     { signal: deadline, beforeExec: options.onPid },
   );
+  if (guardFd !== undefined) answerGuard(child.duplex(guardFd));
   fds.publish();
   try {
-    if (helper.oneShot === true) await untilDone(helper, child, deadline);
+    if (helper.oneShot === true) await untilDone(helper, child, identity, deadline);
     else if (helper.readySocket !== undefined) await untilReady(helper, child, helper.readySocket, deadline);
     return child;
   } catch (error) {
@@ -77,12 +88,37 @@ export async function startHelper(helper: HelperProcess, options: HelperOptions)
 function contained(
   helper: HelperProcess,
   identity: HelperIdentity | undefined,
+  guardFd: number | undefined,
 ): { command: string; args: readonly string[] } {
-  const isRoot = process.geteuid?.() === 0;
-  const { command, args } = identity === undefined ? helper : asUser(helper, identity);
-  if (!isRoot && !mayUnshareUsers()) return { command, args };
-  const mapping = isRoot ? [] : ['--user', '--map-current-user'];
+  const guard = guardFd === undefined ? [] : ['sh', '-c', guardScript(guardFd), 'nestling-guard'];
+  const whole = [...guard, helper.command, ...helper.args];
+  const [command = '', ...args] = identity === undefined ? whole : asUser(whole, identity);
+  if (guardFd === undefined) return { command, args };
+  const mapping = isRoot() ? [] : ['--user', '--map-current-user'];
   return { command: 'unshare', args: [...mapping, '--pid', '--fork', '--kill-child', '--', command, ...args] };
+}
+
+/** Whether this process may make PID namespaces. */
+function mayContain(): boolean {
+  return isRoot() || mayUnshareUsers();
+}
+
+function isRoot(): boolean {
+  return process.geteuid?.() === 0;
+}
+
+/**
+ * Runs when the signal for unshare's death is armed. Had we, and with us unshare, died before that, it would never come; but then nobody
+ * answers, and the program is not executed. A parent cannot be looked at instead: it is outside of the namespace.
+ */
+function guardScript(fd: number): string {
+  return `echo armed >&${fd} && read -r go <&${fd} && exec "$@" ${fd}>&-`;
+}
+
+function answerGuard(guard: Duplex): void {
+  // How the program ends is in its exit status.
+  guard.on('error', () => undefined);
+  guard.once('data', () => guard.end('go\n'));
 }
 
 function credentialsOf({ user, group, supplementaryGroups }: HelperIdentity): Partial<ChildSetup> {
@@ -90,13 +126,9 @@ function credentialsOf({ user, group, supplementaryGroups }: HelperIdentity): Pa
 }
 
 /** Inside of the namespace, as only root makes one; the change of users clears the signal that unshare has set. */
-function asUser(
-  { command, args }: HelperProcess,
-  { user, group, supplementaryGroups }: HelperIdentity,
-): { command: string; args: readonly string[] } {
-  const groups = supplementaryGroups.join(',');
-  const identity = ['--reuid', String(user), '--regid', String(group), '--groups', groups];
-  return { command: 'setpriv', args: [...identity, '--pdeathsig', 'KILL', '--', command, ...args] };
+function asUser(command: readonly string[], { user, group, supplementaryGroups }: HelperIdentity): string[] {
+  const identity = ['--reuid', String(user), '--regid', String(group), '--groups', supplementaryGroups.join(',')];
+  return ['setpriv', ...identity, '--pdeathsig', 'KILL', '--', ...command];
 }
 
 /** What the kernel, Debian's patch and AppArmor each have to say on unprivileged user namespaces. */
@@ -116,10 +148,16 @@ function mayUnshareUsers(): boolean {
   );
 }
 
-async function untilDone(helper: HelperProcess, child: ChildHandle, signal: AbortSignal): Promise<void> {
+async function untilDone(
+  helper: HelperProcess,
+  child: ChildHandle,
+  identity: HelperIdentity | undefined,
+  signal: AbortSignal,
+): Promise<void> {
   const result = await raceSignal(child.exited, signal);
-  if (result.exitCode !== 0)
-    throw failure(helper, `ended with ${result.signal ?? `status ${result.exitCode}`}`, result.stderrTail);
+  if (result.exitCode === 0) return;
+  const why = identity?.explain();
+  throw failure(helper, `ended with ${result.signal ?? `status ${result.exitCode}`}`, why ?? result.stderrTail);
 }
 
 async function untilReady(

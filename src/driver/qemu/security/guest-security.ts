@@ -5,7 +5,7 @@
  */
 import { chownSync, mkdirSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { DisposalStack } from '../../../core/dispose.ts';
+import { abandon, DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { prepareRuntimeDir } from '../../../core/fs-runtime-dir.ts';
 import type { Ledger } from '../../../core/ledger.ts';
@@ -34,6 +34,7 @@ import type { HelperIdentity } from '../runtime/helper-process.ts';
 import { fillBackingChains } from '../runtime/plan-start.ts';
 import type { DriverSecurity } from './driver-security.ts';
 import { definedResources, ownResources, tpmResources } from './guest-resources.ts';
+import { explainTpmAuthority } from './tpm-authority.ts';
 
 export interface GuestSecurityRequest {
   readonly id: number;
@@ -60,7 +61,7 @@ export async function secureGuest(request: GuestSecurityRequest): Promise<GuestS
   try {
     return await secure(request, undo);
   } catch (cause) {
-    await undo[Symbol.asyncDispose]();
+    await abandon(undo, request.onNote);
     request.signal?.throwIfAborted();
     throw toVirtError(cause);
   }
@@ -133,12 +134,11 @@ export class GuestSecurity implements AsyncDisposable {
     mkdirSync(temporary, { recursive: true, mode: 0o700 });
     chownSync(temporary, owner.uid, owner.gid);
     openFolders([temporary], [dirname(dirname(run))]);
-    return {
-      user: owner.uid,
-      group: owner.gid,
-      supplementaryGroups: supplementaryGroups(owner, this.#planner.names),
-      temporary,
-    };
+    const { names } = this.#planner;
+    const gids = supplementaryGroups(owner, names);
+    const name = names.user(owner.uid)?.name ?? String(owner.uid);
+    const explain = (): string | undefined => explainTpmAuthority({ uid: owner.uid, gids, name });
+    return { user: owner.uid, group: owner.gid, supplementaryGroups: gids, temporary, explain };
   }
 
   /** A helper listens here: QEMU is to connect. */
