@@ -30,6 +30,25 @@ describe('messages that troubleshooting texts teach', () => {
   ])('%s', (text, id) => expect(explain(text)[0]?.symptom.id).toBe(id));
 });
 
+/** Word for word as the troubleshooting list has them, dots and all. */
+describe('cases', () => {
+  it.each([
+    ["unable to open '/sys/fs/cgroup/machine/…': No such file or directory", 'cgroup-v2-populated-root'],
+    ['Failed to create symlink /sys/fs/cgroup/net_cls: Operation not permitted', 'lxc-join-controllers'],
+    ['Could not find capabilities for domaintype=kvm', 'kvm-no-capabilities'],
+    ["Failed to connect socket to '/run/libvirt/virtlogd-sock'", 'virtlogd-socket'],
+    ['Could not access KVM kernel module', 'kvm-module'],
+    ['failed to set MSR', 'kvm-msr'],
+    ['QEMU dropping root and /dev/kvm permissions', 'kvm-dev-permission'],
+    ['device cgroup denials', 'device-cgroup-denied'],
+    ['bridge missing', 'bridge-missing'],
+    ["network 'default' is not active", 'network-not-active'],
+    ['OOM-killed guests', 'oom-killed'],
+    ['nothing on the serial console', 'silent-console'],
+    ['An error occurred. Authoring the TPM state failed.', 'swtpm-authority'],
+  ])('%s', (text, id) => expect(explain(text).map(({ symptom }) => symptom.id)).toEqual([id]));
+});
+
 describe('the table', () => {
   it('has a cause and a fix for everything, and ids once', () => {
     expect(new Set(SYMPTOMS.map(({ id }) => id)).size).toBe(SYMPTOMS.length);

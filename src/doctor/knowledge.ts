@@ -101,7 +101,7 @@ export const SYMPTOMS: readonly Symptom[] = [
   },
   {
     id: 'kvm-msr',
-    patterns: [/error: failed to set MSR/i, /failed to set MSR 0x[0-9a-f]+/i, /kvm_buf_set_msrs: Assertion/i],
+    patterns: [/failed to set MSR/i, /kvm_buf_set_msrs: Assertion/i],
     cause:
       'this KVM refuses a processor register that QEMU sets: it runs inside another hypervisor (kvm_pvm, old hosts) that does not pass it on',
     fix: "<domain type='qemu'>, or nestling run --accel tcg; where KVM itself works, a named CPU model in place of host-passthrough",
@@ -114,14 +114,19 @@ export const SYMPTOMS: readonly Symptom[] = [
   },
   {
     id: 'kvm-dev-permission',
-    patterns: [/\/dev\/kvm'?.*Permission denied/i, /Permission denied.*\/dev\/kvm/i],
+    patterns: [
+      /\/dev\/kvm'?.*Permission denied/i,
+      /Permission denied.*\/dev\/kvm/i,
+      /QEMU.*(drops|dropping|dropped) root/i,
+      /\/dev\/kvm permissions/i,
+    ],
     cause:
       "QEMU does not run as root but as libvirt-qemu (or you), and /dev/kvm is not for that user; in containers it is often root's alone",
     fix: 'chown root:kvm /dev/kvm && chmod 0660 /dev/kvm && usermod -aG kvm libvirt-qemu   # nestling ci prepare --kvm does it',
   },
   {
     id: 'device-cgroup-denied',
-    patterns: [/\/dev\/\S+'?: Operation not permitted/i, /Could not open '?\/dev\/\S+'?: Operation not permitted/i],
+    patterns: [/\/dev\/\S+'?: Operation not permitted/i, /devices? cgroup.*\bden(ial|ied|ies|y)/i],
     cause: "a cgroup's list of devices denies it: the guest's, made by libvirt, or the container's",
     fix: 'add it to cgroup_device_acl in qemu.conf, or start the container with --device',
   },
@@ -131,6 +136,7 @@ export const SYMPTOMS: readonly Symptom[] = [
       /Cannot get interface MTU on '[^']+': No such device/i,
       /failed to get mtu of bridge/i,
       /bridge '?\S+'? does not exist/i,
+      /bridge (\S+ )?(is )?missing/i,
       /Unable to add bridge \S+ port \S+: No such device/i,
     ],
     cause: 'the bridge that the definition names does not exist on this host',
@@ -153,6 +159,7 @@ export const SYMPTOMS: readonly Symptom[] = [
     patterns: [
       /Out of memory: Killed process \d+ \((qemu|kvm)/i,
       /oom-kill:.*task=qemu/i,
+      /\bOOM[- ]killed/i,
       /Memory cgroup out of memory: Killed process/i,
       /ended by SIGKILL|ended unexpectedly with signal SIGKILL|terminated on signal 9/i,
     ],

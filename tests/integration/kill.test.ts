@@ -13,6 +13,7 @@ import { collectGarbage } from '../../src/core/ledger-gc.ts';
 import { listProcesses } from '../../src/process/proc.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { domainXml } from '../support/domain-xml.ts';
+import { ForeignThings } from '../support/foreign-things.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
 
 const KILLS = 200;
@@ -72,22 +73,6 @@ async function lastingStrays(before: readonly string[]): Promise<string[]> {
     fresh = fresh.filter((name) => now.includes(name));
   }
   return fresh;
-}
-
-/** Of the folders of this host's connections those that no living program's ledger names: others may be at work beside the test. */
-function withoutOwner(runtimeDir: string, names: readonly string[]): string[] {
-  const dir = join(runtimeDir, 'ledger');
-  const ledgers = readdirSync(dir).map((name) => readOrEmpty(join(dir, name)));
-  // One whose owner has just ended is gone before its ledger.
-  return names.filter((name) => !ledgers.some((text) => text.includes(name)) && existsSync(join(runtimeDir, name)));
-}
-
-function readOrEmpty(path: string): string {
-  try {
-    return readFileSync(path, 'utf8');
-  } catch {
-    return '';
-  }
 }
 
 interface Moment {
@@ -159,9 +144,16 @@ describe('SIGKILL of the embedding process', () => {
     const report = await collectGarbage({ dir: join(runtimeDir, 'ledger') });
     expect(report.failed).toEqual([]);
     const fresh = readdirSync(runtimeDir).filter((name) => !before.has(name) && name !== 'ledger');
-    expect(withoutOwner(runtimeDir, fresh)).toEqual([]);
+    const foreign = new ForeignThings({ proc: '/proc', ledgerDirs: [join(runtimeDir, 'ledger')], isOurs: () => false });
+    // Theirs whose owner has just ended is gone before its ledger.
+    const left = fresh.filter(
+      (name) => !foreign.includes(join(runtimeDir, name)) && existsSync(join(runtimeDir, name)),
+    );
+    expect(left).toEqual([]);
     expect(await lastingStrays(strays)).toEqual([]);
-    const left = readdirSync(scratch).flatMap((dir) => readdirSync(join(scratch, dir)).map((file) => `${dir}/${file}`));
-    expect(left.filter((file) => !file.endsWith('/guest.xml'))).toEqual([]);
+    const files = readdirSync(scratch).flatMap((dir) =>
+      readdirSync(join(scratch, dir)).map((file) => `${dir}/${file}`),
+    );
+    expect(files.filter((file) => !file.endsWith('/guest.xml'))).toEqual([]);
   });
 });

@@ -10,7 +10,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { formatHeader, formatRecord } from '../../src/core/ledger-format.ts';
 import { bundleScript } from '../support/bundle.ts';
+import { ForeignThings } from '../support/foreign-things.ts';
 import {
   BOOT_SECTORS,
   type BootSector,
@@ -228,6 +230,38 @@ describe('the leak check', () => {
     } finally {
       scope.close();
     }
+  });
+
+  it('minds nothing of other programs that run beside the tests, until they are gone', async () => {
+    const root = await mkdtemp(join(tmpdir(), 'foreign-'));
+    const options = {
+      proc: join(root, 'proc'),
+      ledgerDirs: [join(root, 'ledger')],
+      isOurs: (pid: string) => pid === '7',
+    };
+    for (const folder of ['proc/8', 'proc/7', 'ledger', 'groups/theirs/vcpu0', 'groups/ours', 'groups/empty'])
+      mkdirSync(join(root, folder), { recursive: true });
+    const ledgerOf = async (pid: number, path: string): Promise<void> => {
+      const owner = { pid, startTime: '1', bootId: 'b', pidNamespace: 'n' };
+      const record = { id: 1, kind: 'tree', identity: { path, link: 'vnet0' } };
+      await writeFile(join(root, 'ledger', String(pid)), formatHeader(owner) + formatRecord(record));
+    };
+    await ledgerOf(8, '/run/x/theirs');
+    await ledgerOf(7, '/run/x/ours');
+    await writeFile(join(root, 'groups/theirs/vcpu0/cgroup.procs'), '8\n9\n');
+    await writeFile(join(root, 'groups/ours/cgroup.procs'), '8\n7\n');
+    const found = (): boolean[] => {
+      const foreign = new ForeignThings(options);
+      const groups = ['theirs', 'ours', 'empty'].map((name) => foreign.includesGroup(join(root, 'groups', name)));
+      return [
+        ...['/run/x/theirs/a/b', '/run/x/ours/a', '/run/x', 'vnet0', 'vnet1'].map((one) => foreign.includes(one)),
+        ...groups,
+      ];
+    };
+    expect(found()).toEqual([true, false, false, true, false, true, false, false]);
+    await rm(join(root, 'proc/8'), { recursive: true });
+    expect(found()).toEqual([false, false, false, false, false, true, false, false]);
+    await rm(root, { recursive: true });
   });
 
   it('leaves no folder behind when its process ends without it: a test file that throws while it is read', async () => {

@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { ForeignThings } from './foreign-things.ts';
 
 const MARK = 'NESTLING_TEST_RUN';
 /** `/tmp` and a short name, whatever TMPDIR was: sockets below it must keep below 108 bytes. */
@@ -65,14 +66,24 @@ export class LeakScope {
   /** One line for each thing that is there now and was not at the beginning. */
   findLeaks(): string[] {
     const now = this.#snapshot();
-    const fresh = (kind: string, before: ReadonlySet<string>, after: ReadonlySet<string>): string[] =>
-      [...after].filter((name) => !before.has(name)).map((name) => `${kind} ${name}`);
+    const fresh = (
+      kind: string,
+      before: ReadonlySet<string>,
+      after: ReadonlySet<string>,
+      isForeign: (name: string) => boolean = () => false,
+    ): string[] => [...after].filter((name) => !before.has(name) && !isForeign(name)).map((name) => `${kind} ${name}`);
     const processes = [...now.processes].filter(([id]) => !this.#before.processes.has(id));
+    const pids = new Set([String(process.pid), ...[...now.processes.keys()].map((id) => id.split(' ')[0] ?? '')]);
+    const foreign = new ForeignThings({
+      proc: this.#roots.proc,
+      ledgerDirs: runtimeDirectories().map((directory) => join(directory, 'ledger')),
+      isOurs: (pid) => pids.has(pid),
+    });
     return [
       ...processes.map(([, description]) => `process ${description}`),
-      ...fresh('file', this.#before.files, now.files),
-      ...fresh('cgroup', this.#before.cgroups, now.cgroups),
-      ...fresh('network interface', this.#before.links, now.links),
+      ...fresh('file', this.#before.files, now.files, (path) => foreign.includes(path)),
+      ...fresh('cgroup', this.#before.cgroups, now.cgroups, (path) => foreign.includesGroup(path)),
+      ...fresh('network interface', this.#before.links, now.links, (name) => foreign.includes(name)),
       ...fresh('mount', this.#before.mounts, now.mounts),
     ];
   }
