@@ -5,9 +5,11 @@
 import { detectCgroups } from '../cgroup/detect.ts';
 import type { QemuDriver } from '../driver/qemu/runtime/qemu-driver.ts';
 import { type Domain, parseDomain } from '../model/domain/domain.ts';
-import { findDenial, type Person } from '../security/path-access.ts';
+import type { Person } from '../security/path-access.ts';
 import { checkContainerGuest } from './container-checks.ts';
 import { type DoctorHost, type Finding, fail, pass, readText, warn } from './finding.ts';
+import { checkChains, checkFiles } from './guest-files.ts';
+import { checkPorts } from './guest-ports.ts';
 import { explain } from './knowledge.ts';
 
 export interface GuestOptions {
@@ -38,7 +40,10 @@ export async function checkGuest(host: DoctorHost, options: GuestOptions): Promi
     const findings = [
       ...warnings,
       ...checkFiles(domain, options.person),
+      ...(await checkChains(domain, options.person, host.signal)),
       ...checkConsole(domain),
+      ...checkPower(domain),
+      ...checkPorts(host, domain),
       ...checkSize(host, domain),
     ];
     return [
@@ -69,35 +74,22 @@ const CONTAINER_NOT_STARTED = pass(
   'not tried: the definition is for libvirt (virsh -c lxc:///system), this version starts no containers',
 );
 
-/** Every file that QEMU opens, as the user that it runs as. */
-function checkFiles({ devices, os }: Domain, person: Person): Finding[] {
-  const files: { path: string; write: boolean; what: string }[] = [];
-  const add = (path: string | undefined, write: boolean, what: string): void => {
-    if (path?.startsWith('/') === true) files.push({ path, write, what });
-  };
-  for (const disk of devices?.disks ?? []) {
-    const what = `disk ${disk.target?.dev ?? ''}`.trim();
-    const isReadOnly = disk.readonly === true || disk.device === 'cdrom';
-    add(disk.source?.file ?? disk.source?.dev, !isReadOnly, what);
-    for (let below = disk.backingStore; below !== undefined; below = below.backingStore) {
-      add(below.source?.file ?? below.source?.dev, false, `backing image of ${what}`);
-    }
-  }
-  add(os?.kernel, false, 'kernel');
-  add(os?.initrd, false, 'initrd');
-  add(os?.dtb, false, 'device tree');
-  const findings = files.flatMap(({ path, write, what }): Finding[] => {
-    const denial = findDenial(path, person, { write });
-    if (denial === undefined) return [];
-    const why =
-      denial.reason === 'missing' ? `QEMU cannot open the ${what}` : `${person.name} cannot reach the ${what}: ${path}`;
-    const fact =
-      denial.reason === 'missing' ? `${denial.path} does not exist` : `${denial.path} denies (${denial.mode})`;
-    return [fail('guest-files', what, fact, why, denial.fix)];
-  });
-  return findings.length > 0
-    ? findings
-    : [pass('guest-files', 'files', `${files.length} can be used by ${person.name}`)];
+/** Without ACPI a PC has no power button that software hears, and no way to switch itself off. */
+function checkPower({ type, os, features, devices }: Domain): Finding[] {
+  const isPc = /^(x86_64|i[3-6]86)$/.test(os?.type?.arch ?? 'x86_64') && os?.type?.machine !== 'microvm';
+  if (type === 'lxc' || !isPc || features?.acpi === true) return [];
+  const hasAgent = devices?.channels.some(({ target }) => target?.name === 'org.qemu.guest_agent.0') === true;
+  return [
+    warn(
+      'guest-acpi',
+      'power',
+      `the definition has no <acpi/>${hasAgent ? ', but a channel for the guest agent' : ''}`,
+      hasAgent
+        ? 'only the agent can shut the guest down (virsh shutdown --mode agent), and QEMU does not end when it has halted'
+        : 'nobody can shut the guest down: virsh shutdown is not heard, and poweroff inside only halts it; what is left is virsh destroy',
+      '<features><acpi/></features> in the definition',
+    ),
+  ];
 }
 
 function checkConsole({ devices, os }: Domain): Finding[] {
@@ -190,7 +182,14 @@ function checkSize({ proc }: DoctorHost, { memory, memtune, memoryBacking, vcpu 
 async function replay(host: DoctorHost, options: GuestOptions, isHopeless: boolean): Promise<Finding[]> {
   const { xml, fileName, start, openDriver, accel } = options;
   const { signal } = host;
-  await using driver = await openDriver();
+  let opened: QemuDriver;
+  try {
+    opened = await openDriver();
+  } catch (error) {
+    signal?.throwIfAborted();
+    return [failed('guest-plan', 'plan', error, 'nestling doctor   # checks this host')];
+  }
+  await using driver = opened;
   try {
     await driver.planDomain(xml, { fileName, accel, signal });
   } catch (error) {

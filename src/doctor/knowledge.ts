@@ -206,6 +206,7 @@ export const SYMPTOMS: readonly Symptom[] = [
     id: 'backing-missing',
     patterns: [
       /Could not open backing file/i,
+      /cannot open it \(it is the backing image of/i,
       /Could not open '[^']+': No such file or directory/i,
       /Cannot access (backing file|storage file) '[^']+'.*No such file/i,
     ],
@@ -243,7 +244,11 @@ export const SYMPTOMS: readonly Symptom[] = [
   },
   {
     id: 'machine-unknown',
-    patterns: [/unsupported machine type/i, /Emulator '[^']+' does not support machine type '[^']+'/i],
+    patterns: [
+      /unsupported machine type/i,
+      /has no machine type '[^']+'/i,
+      /Emulator '[^']+' does not support machine type '[^']+'/i,
+    ],
     cause: 'the machine type belongs to another version of QEMU or another distribution (rhel, ubuntu names)',
     fix: "qemu-system-x86_64 -machine help; write the alias: machine='q35' or 'pc'",
   },

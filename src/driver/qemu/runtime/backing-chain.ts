@@ -192,7 +192,7 @@ function isStorageFormat(name: string): name is StorageFormat {
 
 /** Kind of a file and the format that it looks like. `user` is the image that refers to it. */
 async function look(path: string, user: string): Promise<{ type: 'file' | 'block'; probed: StorageFormat }> {
-  await using file = await openImage(path, `, the backing image of ${user},`);
+  await using file = await openImage(path, ` (it is the backing image of ${user})`);
   const type = (await file.stat()).isBlockDevice() ? 'block' : 'file';
   const probed = probeFormat(await readStart(file, path, FIRST_READ_BYTES));
   return { type, probed: isStorageFormat(probed) && probed !== 'luks' ? probed : 'raw' };
