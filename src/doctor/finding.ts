@@ -1,6 +1,7 @@
 /** What a check of the doctor finds, and what it may look at. Types, and the access to the host that checks share. */
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { release } from 'node:os';
+import { lookUpProgram } from '../process/find-program.ts';
 import { type CommandOutput, runCommand } from '../process/run-command.ts';
 
 export type Verdict = 'pass' | 'warn' | 'fail';
@@ -37,6 +38,8 @@ export interface DoctorHost {
   readonly modules: string;
   readonly env: NodeJS.ProcessEnv;
   readonly uid: number;
+  /** Finds a program; default: in PATH and where the system keeps its own. */
+  readonly find?: ((program: string) => string | undefined) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -58,6 +61,11 @@ export function realHost(signal?: AbortSignal): DoctorHost {
     uid,
     signal,
   };
+}
+
+/** A program's path, where it is installed. */
+export function lookUp({ find = lookUpProgram }: Pick<DoctorHost, 'find'>, program: string): string | undefined {
+  return find(program);
 }
 
 /** A small file's text without its end of line; undefined when it is not there or not for us. */

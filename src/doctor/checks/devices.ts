@@ -3,8 +3,18 @@ import { accessSync, constants } from 'node:fs';
 import { hostArch } from '../../host/cpu.ts';
 import { firmwareDirs, readFirmwareDescriptors } from '../../host/firmware.ts';
 import { readHelperPrograms } from '../../host/helper-programs.ts';
-import { lookUpProgram } from '../../process/find-program.ts';
-import { type DoctorHost, type Finding, fail, isThere, moduleFix, pass, readText, rootFix, warn } from '../finding.ts';
+import {
+  type DoctorHost,
+  type Finding,
+  fail,
+  isThere,
+  lookUp,
+  moduleFix,
+  pass,
+  readText,
+  rootFix,
+  warn,
+} from '../finding.ts';
 
 export function checkDeviceNodes(host: DoctorHost): Finding[] {
   const misc = readText(`${host.proc}/misc`) ?? '';
@@ -59,25 +69,25 @@ function checkFuse(dev: string): Finding[] {
   ];
 }
 
-export async function checkPrograms({ signal }: DoctorHost): Promise<Finding[]> {
-  const helpers = await readHelperPrograms({ signal });
+export async function checkPrograms(host: DoctorHost): Promise<Finding[]> {
+  const helpers = await readHelperPrograms({ signal: host.signal });
   const describe = (name: 'swtpm' | 'virtiofsd' | 'passt', what: string, fix: string): Finding => {
     const found = helpers[name];
     if (found === undefined) return pass(name, name, `not installed; only ${what} need it (${fix})`);
     return pass(name, name, `${found.version ?? 'of unknown version'} at ${found.path}`);
   };
   return [
-    ...checkEmulator(),
+    ...checkEmulator(host),
     describe('swtpm', 'guests with a TPM', 'apt-get install swtpm swtpm-tools'),
     describe('virtiofsd', 'shared folders', 'apt-get install virtiofsd, or qemu-system-common'),
     ...checkPasst(helpers.passt),
-    ...checkQemuImg(),
+    ...checkQemuImg(host),
   ];
 }
 
-function checkEmulator(): Finding[] {
+function checkEmulator(host: DoctorHost): Finding[] {
   const name = `qemu-system-${hostArch()}`;
-  const path = lookUpProgram(name);
+  const path = lookUp(host, name);
   if (path !== undefined) return [pass('emulator', 'QEMU', path)];
   return [
     fail(
@@ -107,8 +117,8 @@ function checkPasst(found: { version?: string; path: string } | undefined): Find
   ];
 }
 
-function checkQemuImg(): Finding[] {
-  const path = lookUpProgram('qemu-img');
+function checkQemuImg(host: DoctorHost): Finding[] {
+  const path = lookUp(host, 'qemu-img');
   if (path !== undefined) return [pass('qemu-img', 'qemu-img', path)];
   return [
     warn(

@@ -2,13 +2,13 @@
 import { statfsSync } from 'node:fs';
 import { readKvmVerdict } from '../../host/accelerator-cache.ts';
 import { hostArch, readHostCpu, readMemoryKiB } from '../../host/cpu.ts';
-import { lookUpProgram } from '../../process/find-program.ts';
 import {
   type DoctorHost,
   type Finding,
   type Fix,
   fail,
   isThere,
+  lookUp,
   modeOf,
   moduleFix,
   pass,
@@ -23,7 +23,7 @@ const GUESTS_RUN_SLOWLY = 'guests run under emulation (TCG), 5 to 50 times slowe
 export async function checkAccelerator(host: DoctorHost): Promise<Finding[]> {
   const { dev, proc, signal } = host;
   const arch = hostArch();
-  const qemu = lookUpProgram(`qemu-system-${arch}`);
+  const qemu = lookUp(host, `qemu-system-${arch}`);
   if (qemu === undefined) {
     return [
       warn(

@@ -1,14 +1,13 @@
 /** What virtual networks need: a firewall that the kernel has, forwarding, dnsmasq, bridges that are not filtered. */
 import { readlinkSync } from 'node:fs';
-import { lookUpProgram } from '../../process/find-program.ts';
-import { ask, type DoctorHost, type Finding, isThere, pass, readText, warn } from '../finding.ts';
+import { ask, type DoctorHost, type Finding, isThere, lookUp, pass, readText, warn } from '../finding.ts';
 
 const NETWORKS = 'NAT and port forwards of virtual networks do not work; user-mode networking does';
 
 /** The two families of rules do not see each other: rules made with one tool are undone by packets that the other's drop. */
 export async function checkFirewall(host: DoctorHost): Promise<Finding[]> {
-  const iptables = lookUpProgram('iptables');
-  const nft = lookUpProgram('nft');
+  const iptables = lookUp(host, 'iptables');
+  const nft = lookUp(host, 'nft');
   if (iptables === undefined && nft === undefined) {
     return [
       warn(
@@ -103,8 +102,8 @@ export function checkForwarding({ proc }: DoctorHost): Finding[] {
   return findings;
 }
 
-export function checkDnsmasq(_host: DoctorHost): Finding[] {
-  const path = lookUpProgram('dnsmasq');
+export function checkDnsmasq(host: DoctorHost): Finding[] {
+  const path = lookUp(host, 'dnsmasq');
   if (path !== undefined) return [pass('dnsmasq', 'dnsmasq', path)];
   return [
     warn(

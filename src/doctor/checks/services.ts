@@ -3,8 +3,18 @@ import { readdirSync } from 'node:fs';
 import { release, tmpdir } from 'node:os';
 import { runtimeDirCandidates } from '../../core/fs-runtime-dir.ts';
 import { socketAnswers } from '../../host/socket-answers.ts';
-import { lookUpProgram } from '../../process/find-program.ts';
-import { type DoctorHost, type Finding, fail, isThere, pass, quoted, readText, rootFix, warn } from '../finding.ts';
+import {
+  type DoctorHost,
+  type Finding,
+  fail,
+  isThere,
+  lookUp,
+  pass,
+  quoted,
+  readText,
+  rootFix,
+  warn,
+} from '../finding.ts';
 
 interface Service {
   readonly id: string;
@@ -70,7 +80,7 @@ async function checkService(host: DoctorHost, service: Service, names: ReadonlyS
       rootFix(host, `rm -f ${left.map(quoted).join(' ')}   # to start it: nestling ci prepare --services`),
     );
   }
-  if (lookUpProgram(program) === undefined) return pass(id, id, 'not installed; Nestling does not need it');
+  if (lookUp(host, program) === undefined) return pass(id, id, 'not installed; Nestling does not need it');
   return pass(id, id, `installed, does not run; for real libvirt: ${start}`);
 }
 
