@@ -7,7 +7,8 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { AffectOptions } from '../../driver.ts';
 import { requireDefined } from './domain-report.ts';
-import type { DomainRecord, DomainStore } from './domain-store.ts';
+import type { DomainRecord } from './domain-store.ts';
+import type { DriverParts } from './driver-parts.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 export interface Affected {
@@ -50,9 +51,9 @@ export interface DomainChange {
   readonly carryOut: (guest: RunningGuest, domain: Domain) => Promise<void>;
 }
 
-/** All that can be refused is refused before anything is changed; the definition is on disk when this returns. */
+/** All that can be refused is refused before anything is changed; both definitions are on disk when this returns. */
 export async function changeAffected(
-  store: DomainStore,
+  { store, starter }: Pick<DriverParts, 'store' | 'starter'>,
   uuid: string,
   options: AffectOptions,
   { change, carryOut }: DomainChange,
@@ -64,6 +65,7 @@ export async function changeAffected(
   if (live !== undefined) {
     await carryOut(live, changed(live.domain, change));
     change(live.domain);
+    await starter.persist(record);
   }
   if (next !== undefined) await store.save(record, next);
 }

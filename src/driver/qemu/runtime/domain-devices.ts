@@ -19,6 +19,7 @@ import {
   removeDevice,
   type SingleDevice,
 } from '../live/single-device.ts';
+import { setVcpuCount, switchVcpus } from '../live/vcpu-list.ts';
 import { iothreadIdsOf } from '../sections/iothreads.ts';
 import { affectedBy, changeAffected, invalid, notRunning, readAffected } from './affected-domain.ts';
 import type { DomainRecord } from './domain-store.ts';
@@ -27,7 +28,7 @@ import { executeAgentCommand } from './guest-agent.ts';
 import { findDisk } from './guest-disks.ts';
 import { attachLive, detachLive } from './live-plug.ts';
 import { updateLiveDevice } from './live-update.ts';
-import { plugVcpus } from './live-vcpus.ts';
+import { plugVcpus, switchLiveVcpus } from './live-vcpus.ts';
 import { readMetadata, writeMetadata } from './metadata.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, readThreads } from './thread-placement.ts';
@@ -126,26 +127,30 @@ export class DomainDevices implements DeviceOperations {
         const { current } = domain.vcpu ?? {};
         domain.vcpu = { placement: 'static', ...domain.vcpu, value: count };
         if (current !== undefined && current >= count) delete domain.vcpu.current;
+        // Single ones are chosen anew.
+        delete domain.vcpus;
         // A topology says how many there are.
         if (domain.cpu?.topology !== undefined) delete domain.cpu.topology;
       });
     }
-    await changeAffected(this.#parts.store, uuid, options, {
-      change: (domain) => {
-        const maximum = domain.vcpu?.value ?? 1;
-        if (count > maximum) {
-          throw invalid(`requested vcpus is greater than max allowable vcpus for the domain: ${count} > ${maximum}`);
-        }
-        domain.vcpu = { placement: 'static', ...domain.vcpu, current: count };
-        if (count === maximum) delete domain.vcpu.current;
-      },
+    await changeAffected(this.#parts, uuid, options, {
+      change: (domain) => setVcpuCount(domain, count, options),
       carryOut: async (guest) => await plugVcpus(guest, count, options.signal),
     });
-    await this.#parts.starter.persist(record);
   }
 
-  async setVcpu(): Promise<void> {
-    throw unsupported('single virtual CPUs cannot be switched: set their number (setvcpus)');
+  async setVcpu(uuid: string, vcpus: readonly number[], enabled: boolean, options: AffectOptions = {}): Promise<void> {
+    if (vcpus.length === 0) throw invalid('no virtual CPU was chosen');
+    const record = this.#parts.store.byUuid(uuid);
+    using _job = await record.job.acquire(options.signal);
+    const { live, config } = affectedBy(record, options);
+    const next = config === undefined ? undefined : cloneDefinition(config);
+    if (next !== undefined) switchVcpus(next, vcpus, enabled);
+    if (live !== undefined) {
+      await switchLiveVcpus(live, vcpus, enabled, options.signal);
+      await this.#parts.starter.persist(record);
+    }
+    if (next !== undefined) await this.#parts.store.save(record, next);
   }
 
   async setMemory(
@@ -166,7 +171,7 @@ export class DomainDevices implements DeviceOperations {
         if ((domain.currentMemory ?? 0) > memoryKiB) domain.currentMemory = memoryKiB;
       });
     }
-    await changeAffected(this.#parts.store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => {
         if (memoryKiB > (domain.memory?.value ?? 0)) throw invalid('cannot set memory higher than max memory');
         domain.currentMemory = memoryKiB;
@@ -184,7 +189,7 @@ export class DomainDevices implements DeviceOperations {
   }
 
   async setMemoryStatsPeriod(uuid: string, seconds: number, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#parts.store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: ({ devices }) => {
         if (devices?.memballoon === undefined || devices.memballoon.model === 'none') {
           throw new VirtError('Requested operation is not valid: the domain has no memory balloon', {
@@ -213,7 +218,7 @@ export class DomainDevices implements DeviceOperations {
   }
 
   async addIothread(uuid: string, id: number, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#parts.store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => {
         const ids = iothreadIdsOf(domain);
         if (ids.includes(id)) throw invalid(`an IOThread is already using iothread_id '${id}'`);
@@ -226,7 +231,7 @@ export class DomainDevices implements DeviceOperations {
   }
 
   async removeIothread(uuid: string, id: number, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#parts.store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => {
         const ids = iothreadIdsOf(domain);
         if (!ids.includes(id)) throw invalid(`cannot find IOThread '${id}' in iothreadids list`);
@@ -254,7 +259,7 @@ export class DomainDevices implements DeviceOperations {
       throw invalid(`lifecycle action '${action}' is for crashes only`);
     }
     const field = ({ poweroff: 'onPoweroff', reboot: 'onReboot', crash: 'onCrash' } as const)[trigger];
-    await changeAffected(this.#parts.store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => Object.assign(domain, { [field]: action }),
       // What else happens then is decided here, by the live definition.
       carryOut: async (guest) => {
@@ -280,13 +285,12 @@ export class DomainDevices implements DeviceOperations {
     options: AffectOptions = {},
   ): Promise<void> {
     const record = this.#parts.store.byUuid(uuid);
-    await changeAffected(this.#parts.store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => writeMetadata(domain, change),
       carryOut: async () => {},
     });
     const { kind, namespaceUri } = change;
     this.#parts.emit(record, { event: 'metadata-change', kind, namespaceUri });
-    await this.#parts.starter.persist(record);
   }
 
   async blockResize(uuid: string, disk: string, sizeBytes: bigint, { signal }: Waiting = {}): Promise<void> {
@@ -377,8 +381,4 @@ function isOnline(cpu: unknown): boolean {
 
 function memberOf(value: unknown, name: string): unknown {
   return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function unsupported(message: string): VirtError {
-  return new VirtError(message, { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.QEMU });
 }

@@ -20,7 +20,7 @@ import { HostReservations } from './host-lookup.ts';
 import { monitorPath } from './monitor-socket.ts';
 import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
-import type { RunningGuest } from './running-guest.ts';
+import type { OwnChange, RunningGuest } from './running-guest.ts';
 import type { SecretStore } from './secret-store.ts';
 import { startError, startGuest } from './start-guest.ts';
 import type { StartMark, StartRequest } from './start-request.ts';
@@ -46,6 +46,7 @@ export interface DomainStarterInit {
   readonly observers: StartObservers;
   readonly emit: (record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number) => void;
   readonly onMonitorEvent: (record: DomainRecord, event: QmpEvent, id: number) => void;
+  readonly onOwnChange: (record: DomainRecord, change: OwnChange) => void;
 }
 
 /** What a start may be told: `incomingFd` stands at the stream of a saved guest. */
@@ -140,6 +141,7 @@ export class DomainStarter {
           ...(observers.trace === undefined ? {} : { trace: observers.trace }),
           emit: (event, timestampMs) => emit(record, event, id, timestampMs),
           onMonitorEvent: (event) => this.#init.onMonitorEvent(record, event, id),
+          onOwnChange: (change) => this.#init.onOwnChange(record, change),
           onMark: (mark) => observers.onMark?.(mark, record.name),
         },
         options.signal,

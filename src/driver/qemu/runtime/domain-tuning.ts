@@ -28,25 +28,24 @@ import {
   setNumaParameters,
   throttleCommand,
 } from './device-parameters.ts';
-import type { DomainStore } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { findDisk, qdevOf } from './guest-disks.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, pinThread, readThreads } from './thread-placement.ts';
 
 export class DomainTuning implements TuningOperations {
-  readonly #store: DomainStore;
+  readonly #parts: Pick<DriverParts, 'store' | 'starter' | 'emit'>;
 
-  constructor({ store }: Pick<DriverParts, 'store'>) {
-    this.#store = store;
+  constructor(parts: Pick<DriverParts, 'store' | 'starter' | 'emit'>) {
+    this.#parts = parts;
   }
 
   async memoryParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    return memoryParametersOf(readAffected(this.#store.byUuid(uuid), options).domain);
+    return memoryParametersOf(readAffected(this.#parts.store.byUuid(uuid), options).domain);
   }
 
   async setMemoryParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setMemoryParameters(domain, parameters),
       carryOut: (guest, domain) => retune(guest, domain, 'memory', options.signal),
     });
@@ -54,35 +53,35 @@ export class DomainTuning implements TuningOperations {
 
   /** A running guest's values are the kernel's. */
   async schedulerParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    const { domain, guest } = readAffected(this.#store.byUuid(uuid), options);
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
     return { ...schedulerParametersOf(domain), ...guest?.cgroups.schedulerParameters() };
   }
 
   async setSchedulerParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setSchedulerParameters(domain, parameters),
       carryOut: (guest, domain) => retune(guest, domain, 'cpu', options.signal),
     });
   }
 
   async blkioParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    return blkioParametersOf(readAffected(this.#store.byUuid(uuid), options).domain);
+    return blkioParametersOf(readAffected(this.#parts.store.byUuid(uuid), options).domain);
   }
 
   async setBlkioParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setBlkioParameters(domain, parameters),
       carryOut: (guest, domain) => retune(guest, domain, 'blkio', options.signal),
     });
   }
 
   async numaParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    return numaParametersOf(readAffected(this.#store.byUuid(uuid), options).domain);
+    return numaParametersOf(readAffected(this.#parts.store.byUuid(uuid), options).domain);
   }
 
   /** Memory that a guest has already stays where it is, so that only the next start can be told. */
   async setNumaParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setNumaParameters(domain, parameters),
       carryOut: async (guest) => {
         throw new VirtError(
@@ -94,7 +93,7 @@ export class DomainTuning implements TuningOperations {
   }
 
   async blockIoTune(uuid: string, disk: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    const { domain } = readAffected(this.#store.byUuid(uuid), options);
+    const { domain } = readAffected(this.#parts.store.byUuid(uuid), options);
     return blockIoTuneOf(findDisk(domain, disk));
   }
 
@@ -104,7 +103,7 @@ export class DomainTuning implements TuningOperations {
     parameters: TypedParameters,
     options: AffectOptions = {},
   ): Promise<void> {
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setBlockIoTune(findDisk(domain, disk), parameters),
       carryOut: async (guest, domain) => {
         const found = findDisk(domain, disk);
@@ -115,7 +114,7 @@ export class DomainTuning implements TuningOperations {
   }
 
   async interfaceParameters(uuid: string, device: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    const { domain } = readAffected(this.#store.byUuid(uuid), options);
+    const { domain } = readAffected(this.#parts.store.byUuid(uuid), options);
     return interfaceParametersOf(findInterface(domain, device));
   }
 
@@ -126,7 +125,7 @@ export class DomainTuning implements TuningOperations {
     parameters: TypedParameters,
     options: AffectOptions = {},
   ): Promise<void> {
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setInterfaceParameters(findInterface(domain, device), parameters),
       carryOut: async () => {
         throw new VirtError(
@@ -142,7 +141,7 @@ export class DomainTuning implements TuningOperations {
 
   /** Of a running guest what the kernel says; otherwise what the definition says, all host CPUs where it says nothing. */
   async vcpuPins(uuid: string, options: AffectOptions = {}): Promise<readonly (readonly number[])[]> {
-    const { domain, guest } = readAffected(this.#store.byUuid(uuid), options);
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
     const threads = guest === undefined ? undefined : await readThreads(guest.qmp, guest.pid, options.signal);
     return Array.from({ length: domain.vcpu?.value ?? 1 }, (_, id) => {
       const tid = threads?.vcpus.get(id);
@@ -152,7 +151,7 @@ export class DomainTuning implements TuningOperations {
 
   async pinVcpu(uuid: string, vcpu: number, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
     requireCpus(cpus);
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => {
         if (vcpu >= (domain.vcpu?.value ?? 1)) throw invalid(`the guest has no virtual CPU ${vcpu}`);
         domain.cputune ??= emptyCputune();
@@ -171,13 +170,13 @@ export class DomainTuning implements TuningOperations {
   }
 
   async emulatorPin(uuid: string, options: AffectOptions = {}): Promise<readonly number[]> {
-    const { domain, guest } = readAffected(this.#store.byUuid(uuid), options);
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
     return guest === undefined ? (emulatorCpus(domain) ?? hostCpus()) : affinityOf(guest.pid);
   }
 
   async pinEmulator(uuid: string, cpus: readonly number[], options: AffectOptions = {}): Promise<void> {
     requireCpus(cpus);
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => {
         domain.cputune ??= emptyCputune();
         domain.cputune.emulatorpin = { cpuset: [...cpus] };
@@ -190,7 +189,7 @@ export class DomainTuning implements TuningOperations {
   }
 
   async iothreadPins(uuid: string, options: AffectOptions = {}): Promise<readonly IothreadPin[]> {
-    const { domain, guest } = readAffected(this.#store.byUuid(uuid), options);
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
     const threads = guest === undefined ? undefined : await readThreads(guest.qmp, guest.pid, options.signal);
     return iothreadIdsOf(domain).map((id) => {
       const tid = threads?.iothreads.get(id);
@@ -205,7 +204,7 @@ export class DomainTuning implements TuningOperations {
     options: AffectOptions = {},
   ): Promise<void> {
     requireCpus(cpus);
-    await changeAffected(this.#store, uuid, options, {
+    await changeAffected(this.#parts, uuid, options, {
       change: (domain) => {
         if (!iothreadIdsOf(domain).includes(iothread)) throw invalid(`the guest has no I/O thread ${iothread}`);
         domain.cputune ??= emptyCputune();

@@ -9,6 +9,7 @@ import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { fillPtyPaths } from './guest-ptys.ts';
 import { addParts, planLiveChange, removeParts } from './live-change.ts';
+import { isVcpu, recountVcpus } from './live-vcpus.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 /** A guest that has not let go of a device by then may still do so: the event tells. As libvirt. */
@@ -93,6 +94,32 @@ export async function detachLive(
   using patience = withTimeout(signal, UNPLUG_PATIENCE_MS);
   await Promise.race([finish, untilAborted(patience)]);
   signal?.throwIfAborted();
+}
+
+/**
+ * A device that the guest has let go of by itself, or for a daemon that is gone: what was behind it is removed, and the live definition
+ * follows. One that is not in the definition any more is nobody's.
+ */
+export async function forgetUnplugged({ starter }: DriverParts, record: DomainRecord, alias: string): Promise<void> {
+  using _job = await record.job.acquire();
+  const { guest } = record;
+  if (guest === undefined || guest.hasEnded) return;
+  if (isVcpu(alias)) {
+    await recountVcpus(guest);
+    return await starter.persist(record);
+  }
+  if (!aliasesOf(guest.domain).includes(alias)) return;
+  const changed = cloneDefinition(guest.domain);
+  const { list, device } = findByAlias(changed, alias);
+  removeDevice(changed, list, device);
+  const { domain, removed } = await planLiveChange(guest, changed, starter);
+  await removeParts(
+    guest.qmp,
+    removed.filter(({ part }) => part.kind !== 'device'),
+  );
+  guest.redefine(domain);
+  await guest.security?.dismiss(guest.domain);
+  await starter.persist(record);
 }
 
 /** A disk's target and an alias are names: nobody has them twice. */

@@ -63,7 +63,7 @@ import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
 import { GUEST_REMOVERS } from './removers.ts';
-import type { RunningGuest } from './running-guest.ts';
+import type { OwnChange, RunningGuest } from './running-guest.ts';
 import { SecretStore } from './secret-store.ts';
 import { removeKept } from './undefine-domain.ts';
 
@@ -175,6 +175,7 @@ export class QemuDriver implements Driver {
       version: options.version,
       observers: options,
       onMonitorEvent: (record, event, id) => this.#sendMonitorEvent(record, event, id),
+      onOwnChange: (record, change) => this.#followGuest(record, change),
     });
     this.#parts = { ...shared, starter: this.#starter };
     this.uri = options.uri;
@@ -506,6 +507,7 @@ export class QemuDriver implements Driver {
         return {
           emit: (event, timestampMs) => this.#emit(record, event, status.id, timestampMs),
           onMonitorEvent: (event) => this.#sendMonitorEvent(record, event, status.id),
+          onOwnChange: (change) => this.#followGuest(record, change),
         };
       },
     });
@@ -548,6 +550,14 @@ export class QemuDriver implements Driver {
     this.#starter.persist(record).catch((error: unknown) => {
       events.warn('persist', () => `${record.name}: ${String(error)}`);
     });
+  }
+
+  /** Nobody asked for it, so that nobody waits for it: what goes wrong is only told. */
+  #followGuest(record: DomainRecord, change: OwnChange): void {
+    if (change.kind === 'tray') return this.#persist(record);
+    import('./live-plug.ts')
+      .then(({ forgetUnplugged }) => forgetUnplugged(this.#parts, record, change.alias))
+      .catch((error: unknown) => events.warn('followGuest', () => `${record.name}: ${String(error)}`));
   }
 
   /** Whether the domain was saved, and is restored now. */

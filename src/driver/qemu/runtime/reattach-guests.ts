@@ -41,7 +41,7 @@ export interface ReattachRequest {
   readonly security: DriverSecurity;
   readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'root' | 'ledger'>;
   readonly onNote: (note: string) => void;
-  readonly observe: (status: GuestStatus) => Pick<RunningGuestInit, 'emit' | 'onMonitorEvent'>;
+  readonly observe: (status: GuestStatus) => Pick<RunningGuestInit, 'emit' | 'onMonitorEvent' | 'onOwnChange'>;
 }
 
 /** What has become of a guest. */

@@ -23,6 +23,9 @@ import type { GuestLog } from './guest-log.ts';
 /** QEMU's process: our child, or one that an earlier daemon has started. */
 export type GuestProcess = Pick<ChildHandle, 'pid' | 'identity' | 'exited' | 'result' | 'terminate' | 'release'>;
 
+/** What a guest does to its hardware by itself: a device that it lets go of (by alias), a tray that it opens or closes. */
+export type OwnChange = { readonly kind: 'unplugged'; readonly alias: string } | { readonly kind: 'tray' };
+
 export interface RunningGuestInit {
   readonly id: number;
   /** The live definition: with aliases and addresses. */
@@ -45,6 +48,8 @@ export interface RunningGuestInit {
   /** What the user should know. */
   readonly onNote?: ((note: string) => void) | undefined;
   readonly emit: (event: BareEvent, timestampMs: number) => void;
+  /** The guest has changed its own hardware: nobody here asked for it. */
+  readonly onOwnChange?: ((change: OwnChange) => void) | undefined;
   /** Everything that QEMU tells, as it comes. */
   readonly onMonitorEvent?: ((event: QmpEvent) => void) | undefined;
 }
@@ -250,12 +255,27 @@ export class RunningGuest implements AsyncDisposable {
     for (const bare of meaning.events ?? []) {
       if (bare.event === 'balloon-change') this.#balloonKiB = bare.actualKiB;
       if (bare.event === 'device-removed' || bare.event === 'device-removal-failed') {
-        this.#unplugs.get(bare.device)?.(bare.event === 'device-removed');
-        this.#unplugs.delete(bare.device);
+        this.#hearOfUnplug(bare.device, bare.event === 'device-removed');
       }
+      if (bare.event === 'tray-change') this.#moveTray(bare.device, bare.reason);
       this.#init.emit(bare, timestampMs);
     }
     if (meaning.followUp !== undefined) this.#carryOut(meaning.followUp);
+  }
+
+  #hearOfUnplug(alias: string, isGone: boolean): void {
+    const waiting = this.#unplugs.get(alias);
+    this.#unplugs.delete(alias);
+    if (waiting !== undefined) waiting(isGone);
+    else if (isGone) this.#init.onOwnChange?.({ kind: 'unplugged', alias });
+  }
+
+  #moveTray(alias: string, tray: 'open' | 'close'): void {
+    const target = (this.domain.devices?.disks ?? []).find((disk) => disk.alias?.name === alias)?.target;
+    if (target === undefined) return;
+    if (tray === 'open') target.tray = 'open';
+    else delete target.tray;
+    this.#init.onOwnChange?.({ kind: 'tray' });
   }
 
   #carryOut(followUp: FollowUp): void {

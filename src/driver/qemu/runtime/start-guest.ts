@@ -140,7 +140,7 @@ async function introduce(
   request.emit({ event: 'lifecycle', type: 'started', detail }, Date.now());
   if (request.paused) request.emit({ event: 'lifecycle', type: 'suspended', detail: 'paused' }, Date.now());
   if (request.root.placement === 'daemon') await fillPtyPaths(request.domain, qmp, signal);
-  const { id, domain, paused, emit, onMonitorEvent } = request;
+  const { id, domain, paused, emit, onMonitorEvent, onOwnChange } = request;
   return new RunningGuest({
     id,
     domain,
@@ -154,6 +154,7 @@ async function introduce(
     ...(isRestored && !paused ? { initial: RESTORED } : {}),
     emit,
     onMonitorEvent,
+    onOwnChange,
     onNote: request.cgroups.onNote,
     cleanup: undo.move(),
   });

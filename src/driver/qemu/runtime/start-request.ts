@@ -12,6 +12,7 @@ import type { GuestCgroupsInit } from './guest-cgroups.ts';
 import type { BareEvent } from './guest-events.ts';
 import type { GuestLogLimits } from './guest-log.ts';
 import type { FdSources } from './inherited-fds.ts';
+import type { OwnChange } from './running-guest.ts';
 
 /** Moments of a start that a program may want to time. */
 export type StartMark = 'qemu-spawned' | 'monitor-ready' | 'running' | 'first-guest-byte';
@@ -44,5 +45,6 @@ export interface StartRequest {
   readonly trace?: QmpClientOptions['trace'];
   readonly emit: (event: BareEvent, timestampMs: number) => void;
   readonly onMonitorEvent?: ((event: QmpEvent) => void) | undefined;
+  readonly onOwnChange?: ((change: OwnChange) => void) | undefined;
   readonly onMark?: ((mark: StartMark) => void) | undefined;
 }
