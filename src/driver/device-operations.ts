@@ -23,6 +23,15 @@ export interface IothreadInfo {
   readonly cpus: readonly number[];
 }
 
+/** How long an I/O thread polls, and how many workers it has (VIR_DOMAIN_IOTHREAD_…). What is undefined stays. */
+export interface IothreadSettings {
+  readonly pollMaxNs?: bigint | undefined;
+  readonly pollGrow?: number | undefined;
+  readonly pollShrink?: number | undefined;
+  readonly threadPoolMin?: number | undefined;
+  readonly threadPoolMax?: number | undefined;
+}
+
 export interface DeviceOperations {
   attachDevice(uuid: string, xml: string, options?: AffectOptions): Promise<void>;
   /** Returns when the guest has let go of it, or after a few seconds in which it has not: then the event `device-removed` tells. */
@@ -49,6 +58,7 @@ export interface DeviceOperations {
   iothreads(uuid: string, options?: AffectOptions): Promise<readonly IothreadInfo[]>;
   addIothread(uuid: string, id: number, options?: AffectOptions): Promise<void>;
   removeIothread(uuid: string, id: number, options?: AffectOptions): Promise<void>;
+  setIothread(uuid: string, id: number, settings: IothreadSettings, options?: AffectOptions): Promise<void>;
   setLifecycleAction(
     uuid: string,
     trigger: LifecycleTrigger,

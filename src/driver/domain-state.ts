@@ -94,7 +94,12 @@ export type DomainOperation =
   | 'injectNmi'
   | 'sendKey'
   | 'screenshot'
-  | 'pmWakeup';
+  | 'pmWakeup'
+  | 'save'
+  | 'coreDump'
+  | 'changeDevices'
+  | 'measure'
+  | 'abortJob';
 
 const ACTIVE = [
   DomainState.RUNNING,
@@ -127,6 +132,12 @@ export const LEGAL_STATES = {
   sendKey: ACTIVE,
   screenshot: ACTIVE,
   pmWakeup: [DomainState.PMSUSPENDED],
+  save: ACTIVE,
+  coreDump: ACTIVE,
+  // Of the running guest's hardware; the next start's definition can always be changed.
+  changeDevices: ACTIVE,
+  measure: ACTIVE,
+  abortJob: ACTIVE,
 } as const satisfies Record<DomainOperation, readonly DomainState[]>;
 
 /** True where the table allows it. */

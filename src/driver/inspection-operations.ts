@@ -76,12 +76,23 @@ export type StatsGroup =
   | 'dirtyrate'
   | 'vm';
 
+/** How pages that were written to are found (virDomainDirtyRateCalcFlags). */
+export interface DirtyRateOptions extends Waiting {
+  readonly mode?: 'page-sampling' | 'dirty-bitmap' | 'dirty-ring';
+}
+
+export interface StatsOptions extends Waiting {
+  /** Undefined: all. */
+  readonly groups?: readonly StatsGroup[] | undefined;
+  /** What QEMU does not tell at once is left out. */
+  readonly noWait?: boolean;
+  /** Of all images that a disk stands on, not of the topmost only. */
+  readonly backing?: boolean;
+}
+
 export interface InspectionOperations {
   /** Statistics by libvirt's names (`cpu.time` in ns, `balloon.rss` in KiB, `vcpu.0.time`, …), and of the guest's cgroup. */
-  stats(
-    uuid: string,
-    options?: { readonly groups?: readonly StatsGroup[] | undefined; readonly noWait?: boolean } & Waiting,
-  ): Promise<TypedParameters>;
+  stats(uuid: string, options?: StatsOptions): Promise<TypedParameters>;
   vcpus(uuid: string, options?: Waiting): Promise<readonly VcpuInfo[]>;
   memoryStats(uuid: string, options?: Waiting): Promise<MemoryStats>;
   /** `disk`: target name or source path; empty: the sum of all. `rd_bytes`, `wr_operations`, `flush_total_times`, `errs`, …. */
@@ -120,6 +131,12 @@ export interface InspectionOperations {
     uuid: string,
     options?: Waiting,
   ): Promise<readonly { readonly model: string; readonly label: string; readonly enforcing: boolean }[]>;
+  /** What the firmware measured of a guest with encrypted memory; nothing for others. */
+  launchSecurity(uuid: string, options?: Waiting): Promise<TypedParameters>;
+  /** Starts to measure how fast the guest writes to its memory: `stats` tells the result (`dirtyrate`). */
+  measureDirtyRate(uuid: string, seconds: number, options?: DirtyRateOptions): Promise<void>;
+  /** The event `block-threshold` tells once when the guest writes behind that byte of a disk's image; 0: never. */
+  setBlockThreshold(uuid: string, disk: string, bytes: bigint, options?: Waiting): Promise<void>;
   /** Bytes of a disk as the guest sees them. */
   blockPeek(uuid: string, disk: string, offset: bigint, length: number, options?: Waiting): Promise<Uint8Array>;
   memoryPeek(

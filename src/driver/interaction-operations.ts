@@ -34,6 +34,16 @@ export interface MonitorEvent {
 /** Groups of what the agent tells (virDomainGuestInfoTypes). */
 export type GuestInfoGroup = 'users' | 'os' | 'timezone' | 'hostname' | 'filesystem' | 'disks' | 'interfaces' | 'load';
 
+/** A mounted file system (virDomainFSInfo). */
+export interface GuestFilesystem {
+  readonly mountPoint: string;
+  /** Of its device in the guest. */
+  readonly name: string;
+  readonly type: string;
+  /** Target names of the disks that it lies on. */
+  readonly disks: readonly string[];
+}
+
 export interface InteractionOperations {
   sendKey(
     uuid: string,
@@ -51,6 +61,8 @@ export interface InteractionOperations {
   hostname(uuid: string, options?: Waiting): Promise<string>;
   /** @returns libvirt's parameters: `os.id`, `fs.0.mountpoint`, … */
   guestInfo(uuid: string, groups: readonly GuestInfoGroup[], options?: Waiting): Promise<TypedParameters>;
+  /** What the guest has mounted, as its agent tells. */
+  filesystems(uuid: string, options?: Waiting): Promise<readonly GuestFilesystem[]>;
   guestVcpus(uuid: string, options?: Waiting): Promise<TypedParameters>;
   setGuestVcpus(uuid: string, cpus: readonly number[], enabled: boolean, options?: Waiting): Promise<void>;
   time(uuid: string, options?: Waiting): Promise<{ readonly seconds: bigint; readonly nanoseconds: number }>;

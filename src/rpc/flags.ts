@@ -99,3 +99,15 @@ export function bitsOf<T extends string>(names: readonly T[], chosen: readonly T
 export function namesOf<T extends string>(names: readonly T[], bits: number): T[] {
   return names.filter((_, index) => (bits & (1 << index)) !== 0);
 }
+
+/** virDomainDirtyRateCalcFlags by bit, with the one that no bit stands for first. */
+export const DIRTY_RATE_MODES = ['page-sampling', 'dirty-bitmap', 'dirty-ring'] as const;
+
+/** Typed parameters of virDomainSetIOThreadParams. */
+export const IOTHREAD_PARAMETERS = {
+  poll_max_ns: 'pollMaxNs',
+  poll_grow: 'pollGrow',
+  poll_shrink: 'pollShrink',
+  thread_pool_min: 'threadPoolMin',
+  thread_pool_max: 'threadPoolMax',
+} as const;

@@ -2,16 +2,18 @@
 import type {
   DeviceOperations,
   IothreadInfo,
+  IothreadSettings,
   LifecycleAction,
   LifecycleTrigger,
   MetadataKind,
 } from '../../driver/device-operations.ts';
-import type { AffectOptions, Waiting } from '../../driver/driver.ts';
-import { REMOTE_PROCEDURES as P } from '../../protocol/index.ts';
+import type { AffectOptions, TypedParameters, Waiting } from '../../driver/driver.ts';
+import { REMOTE_PROCEDURES as P, toTypedParams } from '../../protocol/index.ts';
 import { affectToFlags, cpusFromWire, numbersToText } from '../convert.ts';
 import {
   DeviceFlag,
   flagsOf,
+  IOTHREAD_PARAMETERS,
   LIFECYCLE_ACTIONS,
   LIFECYCLE_TRIGGERS,
   METADATA_KINDS,
@@ -110,6 +112,16 @@ export class RemoteDevices implements DeviceOperations {
     await this.#calls.call(P.domainDelIothread, { dom, iothreadId: id, flags: affectToFlags(options) }, options);
   }
 
+  async setIothread(uuid: string, id: number, settings: IothreadSettings, options: AffectOptions = {}): Promise<void> {
+    const dom = await this.#calls.domain(uuid, options);
+    const params = toTypedParams(parametersOf(settings));
+    await this.#calls.call(
+      P.domainSetIothreadParams,
+      { dom, iothreadId: id, params, flags: affectToFlags(options) },
+      options,
+    );
+  }
+
   async setLifecycleAction(
     uuid: string,
     trigger: LifecycleTrigger,
@@ -169,4 +181,12 @@ function vcpuFlags(options: VcpuOptions): number {
       [VcpuFlag.HOTPLUGGABLE, options.hotpluggable],
     )
   );
+}
+
+function parametersOf(settings: IothreadSettings): TypedParameters {
+  const named = Object.entries(IOTHREAD_PARAMETERS).flatMap(([name, field]) => {
+    const value = settings[field];
+    return value === undefined ? [] : [[name, value] as const];
+  });
+  return Object.fromEntries(named);
 }

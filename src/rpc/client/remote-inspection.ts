@@ -3,13 +3,14 @@ import { ErrorCode, VirtError } from '../../core/errors.ts';
 import type { TypedParameters, Waiting } from '../../driver/driver.ts';
 import {
   type BlockInfo,
+  type DirtyRateOptions,
   type GuestInterface,
   type InspectionOperations,
   type InterfaceStats,
   type JobStats,
   MEMORY_STATS,
   type MemoryStats,
-  type StatsGroup,
+  type StatsOptions,
   type VcpuInfo,
 } from '../../driver/inspection-operations.ts';
 import { fromTypedParams, Max, REMOTE_PROCEDURES as P, type TypedParam } from '../../protocol/index.ts';
@@ -18,6 +19,7 @@ import {
   ADDRESS_TYPES,
   bitsOf,
   CONTROL_STATES,
+  DIRTY_RATE_MODES,
   DISK_ERRORS,
   flagsOf,
   JOB_TYPES,
@@ -39,15 +41,12 @@ export class RemoteInspection implements InspectionOperations {
     this.#calls = calls;
   }
 
-  async stats(
-    uuid: string,
-    options: { readonly groups?: readonly StatsGroup[] | undefined; readonly noWait?: boolean } & Waiting = {},
-  ): Promise<TypedParameters> {
+  async stats(uuid: string, options: StatsOptions = {}): Promise<TypedParameters> {
     const dom = await this.#calls.domain(uuid, options);
     const args = {
       doms: [dom],
       stats: bitsOf(STATS_GROUPS, options.groups),
-      flags: flagsOf([StatsFlag.NOWAIT, options.noWait]),
+      flags: flagsOf([StatsFlag.NOWAIT, options.noWait], [StatsFlag.BACKING, options.backing]),
     };
     const { retStats } = await this.#calls.call(P.connectGetAllDomainStats, args, options);
     return fromTypedParams(retStats[0]?.params ?? []);
@@ -194,6 +193,22 @@ export class RemoteInspection implements InspectionOperations {
     const { labels } = await this.#calls.call(P.domainGetSecurityLabelList, { dom }, options);
     // The protocol does not say which model a label is of.
     return labels.map(({ label, enforcing }) => ({ model: '', label: textOf(label), enforcing: enforcing !== 0 }));
+  }
+
+  async launchSecurity(uuid: string, options: Waiting = {}): Promise<TypedParameters> {
+    const dom = await this.#calls.domain(uuid, options);
+    return fromTypedParams((await this.#calls.call(P.domainGetLaunchSecurityInfo, { dom, flags: 0 }, options)).params);
+  }
+
+  async measureDirtyRate(uuid: string, seconds: number, options: DirtyRateOptions = {}): Promise<void> {
+    const dom = await this.#calls.domain(uuid, options);
+    const flags = DIRTY_RATE_MODES.indexOf(options.mode ?? 'page-sampling');
+    await this.#calls.call(P.domainStartDirtyRateCalc, { dom, seconds, flags }, options);
+  }
+
+  async setBlockThreshold(uuid: string, disk: string, bytes: bigint, options: Waiting = {}): Promise<void> {
+    const dom = await this.#calls.domain(uuid, options);
+    await this.#calls.call(P.domainSetBlockThreshold, { dom, dev: disk, threshold: bytes, flags: 0 }, options);
   }
 
   async blockPeek(

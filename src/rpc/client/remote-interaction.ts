@@ -2,6 +2,7 @@
 import type { Readable } from 'node:stream';
 import type { TypedParameters, Waiting } from '../../driver/driver.ts';
 import {
+  type GuestFilesystem,
   type GuestInfoGroup,
   type InteractionOperations,
   KEYCODE_SETS,
@@ -68,6 +69,17 @@ export class RemoteInteraction implements InteractionOperations {
     const dom = await this.#calls.domain(uuid, options);
     const args = { dom, types: bitsOf(GUEST_INFO_GROUPS, groups), flags: 0 };
     return fromTypedParams((await this.#calls.call(P.domainGetGuestInfo, args, options)).params);
+  }
+
+  async filesystems(uuid: string, options: Waiting = {}): Promise<readonly GuestFilesystem[]> {
+    const dom = await this.#calls.domain(uuid, options);
+    const { info } = await this.#calls.call(P.domainGetFsinfo, { dom, flags: 0 }, options);
+    return info.map(({ mountpoint, name, fstype, devAliases }) => ({
+      mountPoint: mountpoint,
+      name,
+      type: fstype,
+      disks: devAliases,
+    }));
   }
 
   async guestVcpus(uuid: string, options: Waiting = {}): Promise<TypedParameters> {

@@ -38,7 +38,10 @@ const IO_LIMITS = {
   write_iops_sec_max_length: 'writeIopsSecMaxLength',
 } as const satisfies Record<string, keyof IoLimits>;
 
-const RATES = ['average', 'peak', 'floor', 'burst'] as const;
+/** Types of interfaces whose end on this host the kernel can shape. */
+const SHAPED: ReadonlySet<string> = new Set(['bridge', 'network', 'direct', 'ethernet']);
+
+const RATES = ['average', 'peak', 'burst', 'floor'] as const;
 
 export function numaParametersOf({ numatune }: Domain): TypedParameters {
   const { mode = 'strict', nodeset } = numatune?.memory ?? {};
@@ -126,6 +129,15 @@ export function interfaceParametersOf({ bandwidth }: Interface): TypedParameters
 export function setInterfaceParameters(device: Interface, parameters: TypedParameters): void {
   const names = ['inbound', 'outbound'].flatMap((direction) => RATES.map((rate) => `${direction}.${rate}`));
   requireKnown(parameters, names);
+  if (!SHAPED.has(device.type ?? '')) {
+    throw new VirtError(
+      `setting bandwidth on interfaces of type '${device.type ?? ''}' is not possible: they have no end on the host`,
+      {
+        code: ErrorCode.CONFIG_UNSUPPORTED,
+        domain: ErrorDomain.QEMU,
+      },
+    );
+  }
   const bandwidth = { ...device.bandwidth };
   for (const direction of ['inbound', 'outbound'] as const) {
     const rates = { ...bandwidth[direction] };

@@ -6,6 +6,7 @@ import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type {
   DeviceOperations,
   IothreadInfo,
+  IothreadSettings,
   LifecycleAction,
   LifecycleTrigger,
   MetadataKind,
@@ -20,8 +21,8 @@ import {
   type SingleDevice,
 } from '../live/single-device.ts';
 import { setVcpuCount, switchVcpus } from '../live/vcpu-list.ts';
-import { iothreadIdsOf } from '../sections/iothreads.ts';
 import { affectedBy, changeAffected, invalid, notRunning, readAffected } from './affected-domain.ts';
+import { addIothread, readIothreads, removeIothread, setIothread } from './domain-iothreads.ts';
 import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
@@ -31,7 +32,6 @@ import { updateLiveDevice } from './live-update.ts';
 import { plugVcpus, switchLiveVcpus } from './live-vcpus.ts';
 import { readMetadata, writeMetadata } from './metadata.ts';
 import type { RunningGuest } from './running-guest.ts';
-import { affinityOf, readThreads } from './thread-placement.ts';
 
 type VcpuOptions = AffectOptions & {
   readonly maximum?: boolean;
@@ -208,45 +208,19 @@ export class DomainDevices implements DeviceOperations {
   }
 
   async iothreads(uuid: string, options: AffectOptions = {}): Promise<readonly IothreadInfo[]> {
-    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
-    const threads = guest === undefined ? undefined : await readThreads(guest.qmp, guest.pid, options.signal);
-    return iothreadIdsOf(domain).map((id) => {
-      const tid = threads?.iothreads.get(id);
-      const pin = domain.cputune?.iothreadpins.find(({ iothread }) => iothread === id);
-      return { id, cpus: tid === undefined ? (pin?.cpuset ?? affinityOf(process.pid)) : affinityOf(tid) };
-    });
+    return await readIothreads(this.#parts, uuid, options);
   }
 
   async addIothread(uuid: string, id: number, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#parts, uuid, options, {
-      change: (domain) => {
-        const ids = iothreadIdsOf(domain);
-        if (ids.includes(id)) throw invalid(`an IOThread is already using iothread_id '${id}'`);
-        setIothreads(domain, [...ids, id]);
-      },
-      carryOut: async (guest) => {
-        await guest.qmp.execute('object-add', { 'qom-type': 'iothread', id: `iothread${id}` }, options);
-      },
-    });
+    await addIothread(this.#parts, uuid, id, options);
   }
 
   async removeIothread(uuid: string, id: number, options: AffectOptions = {}): Promise<void> {
-    await changeAffected(this.#parts, uuid, options, {
-      change: (domain) => {
-        const ids = iothreadIdsOf(domain);
-        if (!ids.includes(id)) throw invalid(`cannot find IOThread '${id}' in iothreadids list`);
-        if ((domain.devices?.disks ?? []).some(({ driver }) => driver?.iothread === id)) {
-          throw invalid(`cannot remove IOThread ${id}: it is being used by a disk`);
-        }
-        setIothreads(
-          domain,
-          ids.filter((one) => one !== id),
-        );
-      },
-      carryOut: async (guest) => {
-        await guest.qmp.execute('object-del', { id: `iothread${id}` }, options);
-      },
-    });
+    await removeIothread(this.#parts, uuid, id, options);
+  }
+
+  async setIothread(uuid: string, id: number, settings: IothreadSettings, options: AffectOptions = {}): Promise<void> {
+    await setIothread(this.#parts, uuid, { id, settings }, options);
   }
 
   async setLifecycleAction(
@@ -367,12 +341,6 @@ export class DomainDevices implements DeviceOperations {
 function requireGuest(record: DomainRecord): RunningGuest {
   if (record.guest === undefined) throw notRunning(record);
   return record.guest;
-}
-
-function setIothreads(domain: Domain, ids: readonly number[]): void {
-  const known = new Map((domain.iothreadids?.iothreads ?? []).map((thread) => [thread.id, thread]));
-  domain.iothreads = ids.length;
-  domain.iothreadids = { iothreads: ids.map((id) => known.get(id) ?? { id }) };
 }
 
 function isOnline(cpu: unknown): boolean {

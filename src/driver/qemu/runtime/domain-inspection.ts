@@ -8,18 +8,20 @@ import type { DomainOperation } from '../../domain-state.ts';
 import type { TypedParameters, Waiting } from '../../driver.ts';
 import type {
   BlockInfo,
+  DirtyRateOptions,
   GuestInterface,
   InspectionOperations,
   InterfaceStats,
   JobStats,
   MemoryStats,
-  StatsGroup,
+  StatsOptions,
   VcpuInfo,
 } from '../../inspection-operations.ts';
-import { notRunning } from './affected-domain.ts';
-import { definitionOf, requireLegal } from './domain-report.ts';
+import { sourcesOf } from '../devices/blockdev/node-index.ts';
+import { readBalloonStats } from './balloon-stats.ts';
+import { activeGuest, definitionOf } from './domain-report.ts';
 import { readDomainStats } from './domain-stats.ts';
-import type { DomainRecord, DomainStore } from './domain-store.ts';
+import type { DomainStore } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { fileSizes, findDisk, readDiskCounters, readDiskErrors, readLiveBlockInfo } from './guest-disks.ts';
@@ -31,19 +33,8 @@ import { readThreads } from './thread-placement.ts';
 const TICK_NS = 10_000_000n;
 /** Field of /proc/PID/stat behind the command: the CPU that a thread ran on last. */
 const PROCESSOR_FIELD = 36;
-/** QEMU's names of what the guest's balloon driver tells, and libvirt's; bytes become KiB. */
-const BALLOON_STATS = {
-  'stat-swap-in': ['swap_in', 1024n],
-  'stat-swap-out': ['swap_out', 1024n],
-  'stat-major-faults': ['major_fault', 1n],
-  'stat-minor-faults': ['minor_fault', 1n],
-  'stat-free-memory': ['unused', 1024n],
-  'stat-total-memory': ['available', 1024n],
-  'stat-available-memory': ['usable', 1024n],
-  'stat-disk-caches': ['disk_caches', 1024n],
-  'stat-htlb-pgalloc': ['hugetlb_pgalloc', 1n],
-  'stat-htlb-pgfail': ['hugetlb_pgfail', 1n],
-} as const;
+/** As libvirt: whoever wants more measures again. */
+const DIRTY_RATE_MAX_S = 60;
 
 export class DomainInspection implements InspectionOperations {
   readonly #store: DomainStore;
@@ -54,11 +45,8 @@ export class DomainInspection implements InspectionOperations {
     this.#scratchDir = root.layout.roots.run;
   }
 
-  async stats(
-    uuid: string,
-    { signal, groups }: { readonly groups?: readonly StatsGroup[] | undefined } & Waiting = {},
-  ): Promise<TypedParameters> {
-    return await readDomainStats(this.#store.byUuid(uuid), { groups, signal });
+  async stats(uuid: string, options: StatsOptions = {}): Promise<TypedParameters> {
+    return await readDomainStats(this.#store.byUuid(uuid), options);
   }
 
   async vcpus(uuid: string, { signal }: Waiting = {}): Promise<readonly VcpuInfo[]> {
@@ -72,7 +60,7 @@ export class DomainInspection implements InspectionOperations {
   async memoryStats(uuid: string, { signal }: Waiting = {}): Promise<MemoryStats> {
     const guest = this.#active(uuid);
     const rss = /^VmRSS:\s*(\d+)/m.exec(readOrEmpty(`/proc/${guest.pid}/status`))?.[1] ?? '0';
-    return { ...(await balloonStats(guest, signal)), rss: BigInt(rss) };
+    return { ...(await readBalloonStats(guest, signal)), rss: BigInt(rss) };
   }
 
   async blockStats(uuid: string, disk: string, { signal }: Waiting = {}): Promise<TypedParameters> {
@@ -125,6 +113,8 @@ export class DomainInspection implements InspectionOperations {
       return interfacesOfAgent(await executeAgentCommand(guest, 'guest-network-get-interfaces', undefined, signal));
     }
     if (source === 'arp') return interfacesOfArp(guest.domain, readOrEmpty('/proc/net/arp'));
+    // Only virtual networks lease addresses.
+    if ((guest.domain.devices?.interfaces ?? []).every(({ type }) => type !== 'network')) return [];
     throw new VirtError('virtual networks with leases are not there yet: ask the agent, or arp', {
       code: ErrorCode.NO_SUPPORT,
       domain: ErrorDomain.QEMU,
@@ -184,6 +174,47 @@ export class DomainInspection implements InspectionOperations {
     return labelsOfProcess(guest.pid, guest.domain.seclabels);
   }
 
+  async launchSecurity(uuid: string, { signal }: Waiting = {}): Promise<TypedParameters> {
+    const guest = this.#active(uuid);
+    if (guest.domain.launchSecurity === undefined) return {};
+    const [state, measure] = await Promise.all([
+      guest.qmp.execute('query-sev', undefined, { signal }),
+      guest.qmp.execute('query-sev-launch-measure', undefined, { signal }),
+    ]);
+    return {
+      'sev-measurement': String(memberOf(measure, 'data')),
+      'sev-api-major': Number(numberIn(state, 'api-major')),
+      'sev-api-minor': Number(numberIn(state, 'api-minor')),
+      'sev-build-id': Number(numberIn(state, 'build-id')),
+      'sev-policy': Number(numberIn(state, 'policy')),
+    };
+  }
+
+  async measureDirtyRate(
+    uuid: string,
+    seconds: number,
+    { mode = 'page-sampling', signal }: DirtyRateOptions = {},
+  ): Promise<void> {
+    if (!Number.isInteger(seconds) || seconds < 1 || seconds > DIRTY_RATE_MAX_S) {
+      throw new VirtError(`seconds=${seconds} is invalid: it must be from 1 to ${DIRTY_RATE_MAX_S}`, {
+        code: ErrorCode.INVALID_ARG,
+        domain: ErrorDomain.QEMU,
+      });
+    }
+    await this.#active(uuid).qmp.execute('calc-dirty-rate', { 'calc-time': seconds, mode }, { signal });
+  }
+
+  async setBlockThreshold(uuid: string, disk: string, bytes: bigint, { signal }: Waiting = {}): Promise<void> {
+    const guest = this.#active(uuid);
+    // `vda[3]` is the image with that number below the disk.
+    const [, target = disk, index] = /^(.+)\[(\d+)\]$/.exec(disk) ?? [];
+    const sources = [...sourcesOf(findDisk(guest.domain, target))];
+    const found = index === undefined ? sources[0] : sources.find((source) => source.index === Number(index));
+    if (found?.index === undefined) throw invalid(`invalid disk '${disk}': it has no such image`);
+    const args = { 'node-name': `libvirt-${found.index}-storage`, 'write-threshold': Number(bytes) };
+    await guest.qmp.execute('block-set-write-threshold', args, { signal });
+  }
+
   async blockPeek(uuid: string, disk: string, offset: bigint, length: number): Promise<Uint8Array> {
     const guest = this.#active(uuid);
     const found = findDisk(guest.domain, disk);
@@ -215,11 +246,8 @@ export class DomainInspection implements InspectionOperations {
     }
   }
 
-  #active(uuid: string, operation?: DomainOperation): RunningGuest {
-    const record: DomainRecord = this.#store.byUuid(uuid);
-    if (record.guest === undefined) throw notRunning(record);
-    if (operation !== undefined) requireLegal(operation, record);
-    return record.guest;
+  #active(uuid: string, operation: DomainOperation = 'measure'): RunningGuest {
+    return activeGuest(operation, this.#store.byUuid(uuid));
   }
 }
 
@@ -232,31 +260,6 @@ function threadOf(pid: number, tid: number): { cpuTimeNs: bigint; cpu: number } 
     cpuTimeNs: time === undefined || time === '' ? counted : BigInt(time),
     cpu: Number(fields[PROCESSOR_FIELD] ?? -1),
   };
-}
-
-/** Of a guest with a balloon: its size, and what the guest's driver has told last. */
-async function balloonStats(guest: RunningGuest, signal: AbortSignal | undefined): Promise<MemoryStats> {
-  const balloon = guest.domain.devices?.memballoon;
-  const alias = balloon?.alias?.name;
-  const current = BigInt(guest.balloonKiB ?? guest.domain.currentMemory ?? guest.domain.memory?.value ?? 0);
-  if (alias === undefined || balloon?.model === 'none') return { actual: current };
-  const path = `/machine/peripheral/${alias}`;
-  const [size, told] = await Promise.allSettled([
-    guest.qmp.execute('query-balloon', undefined, { signal }),
-    guest.qmp.execute('qom-get', { path, property: 'guest-stats' }, { signal }),
-  ]);
-  const actual = size.status === 'fulfilled' ? numberIn(size.value, 'actual') / 1024n : current;
-  if (told.status === 'rejected') return { actual };
-  const stats: Record<string, bigint> = { actual };
-  const update = numberIn(told.value, 'last-update');
-  if (update > 0n) stats['last_update'] = update;
-  const values = typeof told.value === 'object' && told.value !== null ? Reflect.get(told.value, 'stats') : undefined;
-  for (const [name, [key, unit]] of Object.entries(BALLOON_STATS)) {
-    const value: unknown = typeof values === 'object' && values !== null ? Reflect.get(values, name) : undefined;
-    // What the guest does not tell is all ones.
-    if (typeof value === 'number' && value >= 0 && value < 2 ** 63) stats[key] = BigInt(Math.trunc(value)) / unit;
-  }
-  return stats;
 }
 
 function interfacesOfAgent(reply: unknown): GuestInterface[] {
@@ -317,8 +320,16 @@ function statFields(path: string): string[] {
   return text === '' ? [] : text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
+function memberOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+}
+
+function invalid(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.INVALID_ARG, domain: ErrorDomain.QEMU });
+}
+
 function numberIn(value: unknown, name: string): bigint {
-  const found: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
+  const found = memberOf(value, name);
   return typeof found === 'number' ? BigInt(Math.trunc(found)) : 0n;
 }
 

@@ -9,13 +9,18 @@ import { QmpError } from '../../../qmp/errors.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainOperation } from '../../domain-state.ts';
 import type { TypedParameters, Waiting } from '../../driver.ts';
-import type { GuestInfoGroup, InteractionOperations, KeycodeSet, SuspendTarget } from '../../interaction-operations.ts';
-import { notRunning } from './affected-domain.ts';
-import { requireLegal } from './domain-report.ts';
+import type {
+  GuestFilesystem,
+  GuestInfoGroup,
+  InteractionOperations,
+  KeycodeSet,
+  SuspendTarget,
+} from '../../interaction-operations.ts';
+import { activeGuest } from './domain-report.ts';
 import type { DomainStore } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
-import { readGuestInfo } from './guest-info.ts';
+import { filesystemsOf, readGuestInfo } from './guest-info.ts';
 import { toQnum } from './keycodes.ts';
 import type { RunningGuest } from './running-guest.ts';
 
@@ -87,6 +92,11 @@ export class DomainInteraction implements InteractionOperations {
       async (command, args) => await this.#agent(uuid, command, args, options),
       guest.domain,
     );
+  }
+
+  async filesystems(uuid: string, options: Waiting = {}): Promise<readonly GuestFilesystem[]> {
+    const guest = this.#active('agentCommand', uuid);
+    return filesystemsOf(await this.#agent(uuid, 'guest-get-fsinfo', undefined, options), guest.domain);
   }
 
   async guestVcpus(uuid: string, options: Waiting = {}): Promise<TypedParameters> {
@@ -249,10 +259,7 @@ export class DomainInteraction implements InteractionOperations {
   }
 
   #active(operation: DomainOperation, uuid: string): RunningGuest {
-    const record = this.#store.byUuid(uuid);
-    requireLegal(operation, record);
-    if (record.guest === undefined) throw notRunning(record);
-    return record.guest;
+    return activeGuest(operation, this.#store.byUuid(uuid));
   }
 }
 

@@ -6,6 +6,7 @@ import { cloneDefinition } from '../../../model/schema/schema.ts';
 import { type DomainOperation, DomainState, isLegal, STATE_NAMES } from '../../domain-state.ts';
 import type { DomainFilter, DomainInfo, XmlOptions } from '../../driver.ts';
 import { type DomainRecord, stateOf } from './domain-store.ts';
+import type { RunningGuest } from './running-guest.ts';
 
 /** Clock ticks of /proc/PID/stat: 100 a second on every Linux that Node runs on. */
 const TICK_NS = 10_000_000n;
@@ -67,9 +68,38 @@ export function infoOf(record: DomainRecord): DomainInfo {
 export function requireLegal(operation: DomainOperation, record: DomainRecord): void {
   const { state } = stateOf(record);
   if (isLegal(operation, state)) return;
-  const running = operation === 'create' ? 'it is already running' : `it is ${STATE_NAMES[state]}`;
-  const why = state === DomainState.SHUTOFF ? 'it is not running' : running;
-  throw new VirtError(`Requested operation is not valid: cannot ${operation} domain '${record.name}': ${why}`, {
+  if (operation === 'create') throw invalid(`cannot create domain '${record.name}': it is already running`);
+  if (state === DomainState.SHUTOFF) throw invalid(`domain '${record.name}' is not running`);
+  throw invalid(
+    `cannot ${OPERATION_WORDS[operation] ?? operation} domain '${record.name}': it is ${STATE_NAMES[state]}`,
+  );
+}
+
+/** The guest of a domain in a state in which the operation is legal. @throws VirtError OPERATION_INVALID */
+export function activeGuest(operation: DomainOperation, record: DomainRecord): RunningGuest {
+  requireLegal(operation, record);
+  // The table allows no operation of a running guest on one that is off.
+  if (record.guest === undefined) throw invalid(`domain '${record.name}' is being started`);
+  return record.guest;
+}
+
+/** Operations whose name is no verb that fits before "domain". */
+const OPERATION_WORDS: Readonly<Partial<Record<DomainOperation, string>>> = {
+  agentCommand: 'ask the agent of',
+  monitorCommand: 'ask the monitor of',
+  openConsole: 'open a console of',
+  injectNmi: 'inject an NMI into',
+  sendKey: 'send keys to',
+  screenshot: 'take a screenshot of',
+  pmWakeup: 'wake up',
+  setAutostart: 'set autostart of',
+  coreDump: 'dump',
+  changeDevices: 'change devices of',
+  abortJob: 'abort a job of',
+};
+
+function invalid(message: string): VirtError {
+  return new VirtError(`Requested operation is not valid: ${message}`, {
     code: ErrorCode.OPERATION_INVALID,
     domain: ErrorDomain.QEMU,
   });

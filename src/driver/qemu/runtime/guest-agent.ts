@@ -67,6 +67,7 @@ export async function executeAgentCommand(
 function agentSocket(domain: Domain): string {
   const channel = domain.devices?.channels.find(({ target }) => target.name === AGENT_CHANNEL);
   if (channel === undefined) throw noChannel(domain, 'it has no agent channel');
+  if (channel.target.state === 'disconnected') throw notThere(domain);
   return socketPathOf(channel) ?? raise(noChannel(domain, 'its agent channel is no socket that QEMU listens on'));
 }
 
@@ -80,6 +81,14 @@ function noChannel({ name = '' }: Domain, why: string): VirtError {
     code: ErrorCode.ARGUMENT_UNSUPPORTED,
     domain: ErrorDomain.QEMU,
   });
+}
+
+/** Nothing in the guest has opened the channel: there is nobody to wait for. */
+function notThere({ name = '' }: Domain): VirtError {
+  return new VirtError(
+    `QEMU guest agent is not connected: nothing in guest '${name}' has opened its channel; is qemu-guest-agent installed and running there?`,
+    { code: ErrorCode.AGENT_UNRESPONSIVE, domain: ErrorDomain.QEMU },
+  );
 }
 
 function raise(error: Error): never {

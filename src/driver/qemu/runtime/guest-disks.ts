@@ -78,7 +78,7 @@ export async function qdevOf(qmp: QmpClient, disk: Disk, signal?: AbortSignal): 
 }
 
 /** Sizes of a disk's file, where it is one; undefined for others. */
-export function fileSizes({ source }: Disk): { physical: bigint; allocation: bigint } | undefined {
+export function fileSizes({ source }: Pick<Disk, 'source'>): { physical: bigint; allocation: bigint } | undefined {
   const path = source?.file ?? source?.dev;
   const stats = path === undefined ? undefined : statSync(path, { throwIfNoEntry: false, bigint: true });
   if (stats === undefined || !stats.isFile()) return undefined;
@@ -105,7 +105,7 @@ export async function readDiskErrors(
 }
 
 /** QEMU names the back end of a disk by its device's path in the object tree. */
-function isOf(disk: Disk, qdev: string): boolean {
+export function isOf(disk: Disk, qdev: string): boolean {
   const alias = disk.alias?.name ?? '';
   return alias !== '' && qdev.split('/').includes(alias);
 }

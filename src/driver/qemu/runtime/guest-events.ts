@@ -6,6 +6,7 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainEvent, LifecycleDetail, LifecycleType } from '../../domain-events.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
+import { sourcesOf } from '../devices/blockdev/node-index.ts';
 
 /** What is to be done after an event. */
 export type FollowUp =
@@ -145,6 +146,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   MEMORY_FAILURE: (data) => ({
     events: [{ event: 'memory-failure', recipient: text(data, 'recipient'), action: text(data, 'action') }],
   }),
+  BLOCK_WRITE_THRESHOLD: (data, { domain }) => ({ events: blockThreshold(data, domain) }),
   BLOCK_JOB_COMPLETED: (data) => ({ events: [blockJob(data, 'error' in data ? 'failed' : 'completed')] }),
   BLOCK_JOB_CANCELLED: (data) => ({ events: [blockJob(data, 'canceled')] }),
   BLOCK_JOB_READY: (data) => ({ events: [blockJob(data, 'ready')] }),
@@ -168,6 +170,26 @@ const READERS: Readonly<Record<string, Reader>> = {
     };
   },
 };
+
+/** QEMU names the block node that was written to. */
+function blockThreshold(data: JsonObject, { devices }: Domain): BareEvent[] {
+  const index = Number(/^libvirt-(\d+)-storage$/.exec(text(data, 'node-name'))?.[1]);
+  return (devices?.disks ?? []).flatMap((disk): BareEvent[] => {
+    const sources = [...sourcesOf(disk)];
+    const found = sources.find((source) => source.index === index);
+    if (found === undefined) return [];
+    const target = disk.target?.dev ?? '';
+    return [
+      {
+        event: 'block-threshold',
+        device: found === sources[0] ? target : `${target}[${index}]`,
+        path: found.file ?? found.dev,
+        threshold: BigInt(number(data, 'write-threshold')),
+        excess: BigInt(number(data, 'amount-exceeded')),
+      },
+    ];
+  });
+}
 
 function blockJob(data: JsonObject, status: string): BareEvent {
   return { event: 'block-job', device: text(data, 'device'), type: text(data, 'type'), status };

@@ -1,10 +1,11 @@
 /** What a guest's agent tells, as libvirt's parameters (virDomainGetGuestInfo). Groups that an agent does not know are left out. */
 
 import { VirtError } from '../../../core/errors.ts';
+import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { QmpError } from '../../../qmp/errors.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
-import type { GuestInfoGroup } from '../../interaction-operations.ts';
+import type { GuestFilesystem, GuestInfoGroup } from '../../interaction-operations.ts';
 
 type Ask = (command: string, args?: JsonObject) => Promise<unknown>;
 type Parameters = Record<string, number | bigint | string | boolean>;
@@ -93,6 +94,19 @@ export async function readGuestInfo(groups: readonly GuestInfoGroup[], ask: Ask,
   return found;
 }
 
+/** What `guest-get-fsinfo` says. */
+export function filesystemsOf(reply: unknown, domain: Domain): GuestFilesystem[] {
+  return (Array.isArray(reply) ? reply : []).map((fs: unknown) => {
+    const disks: unknown = member(fs, 'disk');
+    return {
+      mountPoint: text(fs, 'mountpoint'),
+      name: text(fs, 'name'),
+      type: text(fs, 'type'),
+      disks: (Array.isArray(disks) ? disks : []).map((disk) => aliasOf(disk, domain)).filter((name) => name !== ''),
+    };
+  });
+}
+
 function isRefusal(error: unknown): boolean {
   return error instanceof VirtError && error.cause instanceof QmpError;
 }
@@ -119,12 +133,22 @@ function sizes(fs: unknown): Parameters {
 /** The definition's name of a disk that the guest tells by its address. */
 function aliasOf(disk: unknown, domain: Domain): string {
   const pci = member(disk, 'pci-controller');
-  const found = (domain.devices?.disks ?? []).find(({ address }) => {
-    if (address?.type !== 'pci') return false;
+  const isThere = ({ address }: DeviceInfo): boolean =>
+    address?.type === 'pci' &&
+    (address.domain ?? 0) === member(pci, 'domain') &&
+    address.bus === member(pci, 'bus') &&
+    address.slot === member(pci, 'slot') &&
+    address.function === member(pci, 'function');
+  // A disk that is no PCI device itself is told by its controller's address and its place there.
+  const controllers = (domain.devices?.controllers ?? []).filter(isThere);
+  const found = (domain.devices?.disks ?? []).find((candidate) => {
+    const { address } = candidate;
+    if (address?.type !== 'drive') return isThere(candidate);
     return (
-      address.bus === member(pci, 'bus') &&
-      address.slot === member(pci, 'slot') &&
-      address.function === member(pci, 'function')
+      controllers.some(({ type, index }) => type === candidate.target?.bus && index === address.controller) &&
+      (address.bus ?? 0) === member(disk, 'bus') &&
+      (address.target ?? 0) === member(disk, 'target') &&
+      (address.unit ?? 0) === member(disk, 'unit')
     );
   });
   return found?.target?.dev ?? '';

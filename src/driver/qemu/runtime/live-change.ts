@@ -12,6 +12,7 @@ import { type DomainContext, PlanContext } from '../context.ts';
 import { fillChannelPaths } from '../devices/channel/channel-path.ts';
 import { nameNewDevices } from '../live/live-aliases.ts';
 import { keepNodeIndexes } from '../live/live-nodes.ts';
+import { keepLiveState } from '../live/live-state.ts';
 import { addedParts, type LiveStep, mixedUpParts, removedParts } from '../live/part-diff.ts';
 import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
 import { formatJson } from '../plan/props.ts';
@@ -41,6 +42,7 @@ export async function planLiveChange(
   await fillBackingChains(context.domain, signal);
   keepNodeIndexes(guest.domain, context.domain);
   fillChannelPaths(context.domain, context.layout, guest.id);
+  keepLiveState(guest.domain, context.domain);
   const before = planOf({ ...context, domain: cloneDefinition(guest.domain) }, guest.id);
   const after = planOf(context, guest.id);
   requirePluggable(guest, before, after, context.domain);

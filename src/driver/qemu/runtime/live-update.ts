@@ -79,6 +79,8 @@ async function changeMedium(
     }
   }
   await guest.qmp.execute('blockdev-close-tray', { id }, { signal });
+  // QEMU tells of the closed tray too, but later.
+  delete next.target?.tray;
   guest.redefine(domain);
   await guest.security?.dismiss(domain, signal);
 }

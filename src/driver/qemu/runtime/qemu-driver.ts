@@ -51,7 +51,7 @@ import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
 import { driverSecurity } from '../security/driver-security.ts';
 import { loadSettings } from '../settings-files.ts';
 import { DaemonRoot, type DaemonRootOptions } from './daemon-root.ts';
-import { describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
+import { activeGuest, describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
@@ -63,6 +63,7 @@ import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
 import { GUEST_REMOVERS } from './removers.ts';
+import { renameDomain } from './rename-domain.ts';
 import type { OwnChange, RunningGuest } from './running-guest.ts';
 import { SecretStore } from './secret-store.ts';
 import { removeKept } from './undefine-domain.ts';
@@ -349,8 +350,7 @@ export class QemuDriver implements Driver {
   async rename(uuid: string, name: string, { signal }: Waiting = {}): Promise<void> {
     const record = this.#store.byUuid(uuid);
     using _job = await record.job.acquire(signal);
-    requireLegal('rename', record);
-    await this.#store.rename(record, name);
+    await renameDomain({ store: this.#store, layout: this.root.layout }, record, name);
     this.#emit(record, { event: 'lifecycle', type: 'defined', detail: 'renamed' });
   }
 
@@ -554,7 +554,7 @@ export class QemuDriver implements Driver {
 
   /** Nobody asked for it, so that nobody waits for it: what goes wrong is only told. */
   #followGuest(record: DomainRecord, change: OwnChange): void {
-    if (change.kind === 'tray') return this.#persist(record);
+    if (change.kind === 'state') return this.#persist(record);
     import('./live-plug.ts')
       .then(({ forgetUnplugged }) => forgetUnplugged(this.#parts, record, change.alias))
       .catch((error: unknown) => events.warn('followGuest', () => `${record.name}: ${String(error)}`));
@@ -599,12 +599,7 @@ export class QemuDriver implements Driver {
   }
 
   #active(operation: DomainOperation, uuid: string): RunningGuest {
-    const record = this.#store.byUuid(uuid);
-    requireLegal(operation, record);
-    // The table allows no operation of a running guest on one that is off.
-    if (record.guest === undefined)
-      throw new VirtError(`domain '${record.name}' is being started`, { code: ErrorCode.OPERATION_INVALID });
-    return record.guest;
+    return activeGuest(operation, this.#store.byUuid(uuid));
   }
 
   #requireOpen(): void {

@@ -19,6 +19,7 @@ import { DomainState, StateReason } from '../../domain-state.ts';
 import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { DriverSecurity } from '../security/driver-security.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
+import { readChannels } from './channel-states.ts';
 import type { DaemonRoot } from './daemon-root.ts';
 import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
 import { GuestHooks } from './guest-hooks.ts';
@@ -102,6 +103,7 @@ async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<
     log.info('reattach', () => `vm=${name} pid=${status.process.pid} status=${state ?? '(no answer)'}`);
     const hooks = new GuestHooks(request.hooks, domain);
     await hooks.ask('reconnect');
+    if (state !== undefined) await readChannels(domain, qmp, deadline);
     const balloonKiB = state === undefined ? undefined : await readBalloonKiB(qmp, domain, deadline);
     const { ledger } = root.ledgerOf(shortName);
     const own = new GuestCgroups({ ...cgroups, id, root: root.path, ledger });

@@ -12,10 +12,12 @@ import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
 import type { ProcessIdentity } from '../../../process/proc.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
+import type { JsonObject } from '../../../qmp/json.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { GuestConsole } from '../../guest-console.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
+import { noteChannel } from './channel-states.ts';
 import type { GuestCgroups } from './guest-cgroups.ts';
 import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 import type { GuestLog } from './guest-log.ts';
@@ -23,8 +25,8 @@ import type { GuestLog } from './guest-log.ts';
 /** QEMU's process: our child, or one that an earlier daemon has started. */
 export type GuestProcess = Pick<ChildHandle, 'pid' | 'identity' | 'exited' | 'result' | 'terminate' | 'release'>;
 
-/** What a guest does to its hardware by itself: a device that it lets go of (by alias), a tray that it opens or closes. */
-export type OwnChange = { readonly kind: 'unplugged'; readonly alias: string } | { readonly kind: 'tray' };
+/** What a guest does to its hardware by itself: a device that it lets go of (by alias); a tray or a channel that it opens or closes. */
+export type OwnChange = { readonly kind: 'unplugged'; readonly alias: string } | { readonly kind: 'state' };
 
 export interface RunningGuestInit {
   readonly id: number;
@@ -238,6 +240,7 @@ export class RunningGuest implements AsyncDisposable {
 
   #handle(event: QmpEvent): void {
     this.#pauseReason = pauseReasonOf(event.name, event.data) ?? this.#pauseReason;
+    if (event.name === 'VSERPORT_CHANGE') this.#moveChannel(event.data);
     const meaning = readGuestEvent(event.name, event.data, {
       domain: this.domain,
       state: this.#state,
@@ -270,12 +273,16 @@ export class RunningGuest implements AsyncDisposable {
     else if (isGone) this.#init.onOwnChange?.({ kind: 'unplugged', alias });
   }
 
+  #moveChannel({ id, open }: JsonObject): void {
+    if (noteChannel(this.domain, String(id), open === true)) this.#init.onOwnChange?.({ kind: 'state' });
+  }
+
   #moveTray(alias: string, tray: 'open' | 'close'): void {
     const target = (this.domain.devices?.disks ?? []).find((disk) => disk.alias?.name === alias)?.target;
     if (target === undefined) return;
     if (tray === 'open') target.tray = 'open';
     else delete target.tray;
-    this.#init.onOwnChange?.({ kind: 'tray' });
+    this.#init.onOwnChange?.({ kind: 'state' });
   }
 
   #carryOut(followUp: FollowUp): void {

@@ -22,6 +22,7 @@ import { placesThreads } from '../cgroup/guest-tuning.ts';
 import type { DeferredCommand } from '../plan/parts.ts';
 import { MONITOR_STREAM } from '../sections/monitor.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
+import { closeChannels } from './channel-states.ts';
 import { makeGuestFiles } from './guest-files.ts';
 import { GuestHooks } from './guest-hooks.ts';
 import { GuestLog } from './guest-log.ts';
@@ -141,6 +142,7 @@ async function introduce(
   if (request.paused) request.emit({ event: 'lifecycle', type: 'suspended', detail: 'paused' }, Date.now());
   if (request.root.placement === 'daemon') await fillPtyPaths(request.domain, qmp, signal);
   const { id, domain, paused, emit, onMonitorEvent, onOwnChange } = request;
+  closeChannels(domain);
   return new RunningGuest({
     id,
     domain,

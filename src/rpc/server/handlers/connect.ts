@@ -71,11 +71,12 @@ export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
         : await session.driver.listDomains(filterOfFlags(flags & STATS_FILTERS));
     const groups = stats === 0 ? undefined : namesOf(STATS_GROUPS, stats);
     const noWait = (flags & StatsFlag.NOWAIT) !== 0;
+    const backing = (flags & StatsFlag.BACKING) !== 0;
     const retStats = await Promise.all(
       domains.map(async (domain) => {
         if (domain === undefined) return [];
         // A domain that goes meanwhile is left out, as the others' numbers are what was asked for.
-        const found = await inspection.stats(domain.uuid, { groups, noWait }).catch(() => undefined);
+        const found = await inspection.stats(domain.uuid, { groups, noWait, backing }).catch(() => undefined);
         return found === undefined ? [] : [{ dom: identityToWire(domain), params: toTypedParams(found) }];
       }),
     );

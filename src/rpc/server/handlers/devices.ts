@@ -7,6 +7,7 @@ import { affectFromFlags } from '../../convert.ts';
 import {
   ConsoleFlag,
   DeviceFlag,
+  DIRTY_RATE_MODES,
   GUEST_INFO_GROUPS,
   METADATA_KINDS,
   MessagesFlag,
@@ -18,6 +19,8 @@ import {
 import { checkFlags, DONE, group, type Handlers, invalidArg, oneOf, uuidOf } from '../handler.ts';
 
 const AFFECT_FLAGS = 3;
+/** VIR_TYPED_PARAM_STRING_OKAY. */
+const STRING_OKAY = 4;
 
 export const deviceHandlers: Handlers<typeof DOMAIN_DEVICES_PROCEDURES> = {
   domainAttachDevice: async (session, { dom, xml }) => {
@@ -124,6 +127,26 @@ export const deviceHandlers: Handlers<typeof DOMAIN_DEVICES_PROCEDURES> = {
     checkFlags(flags, 0, 'virDomainGetGuestInfo');
     const wanted = types === 0 ? [...GUEST_INFO_GROUPS] : namesOf(GUEST_INFO_GROUPS, types);
     return { params: toTypedParams(await group(session, 'interaction').guestInfo(uuidOf(dom), wanted)) };
+  },
+  domainGetFsinfo: async (session, { dom, flags }) => {
+    checkFlags(flags, 0, 'virDomainGetFSInfo');
+    const found = await group(session, 'interaction').filesystems(uuidOf(dom));
+    const info = found.map(({ mountPoint, name, type, disks }) => ({
+      mountpoint: mountPoint,
+      name,
+      fstype: type,
+      devAliases: disks,
+    }));
+    return { info, ret: info.length };
+  },
+  domainGetLaunchSecurityInfo: async (session, { dom, flags }) => {
+    checkFlags(flags, STRING_OKAY, 'virDomainGetLaunchSecurityInfo');
+    return { params: toTypedParams(await group(session, 'inspection').launchSecurity(uuidOf(dom))) };
+  },
+  domainStartDirtyRateCalc: async (session, { dom, seconds, flags }) => {
+    const mode = oneOf(DIRTY_RATE_MODES, flags, 'mode of measuring');
+    await group(session, 'inspection').measureDirtyRate(uuidOf(dom), seconds, { mode });
+    return DONE;
   },
   domainFsfreeze: async (session, { dom, mountpoints, flags }) => {
     checkFlags(flags, 0, 'virDomainFSFreeze');

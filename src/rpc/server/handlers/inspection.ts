@@ -88,6 +88,9 @@ export const inspectionHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
       const val = found[name];
       return val === undefined ? [] : [{ tag, val }];
     });
+    // libvirt asks the kernel for it last.
+    const rss = stats.findIndex(({ tag }) => MEMORY_STATS[tag] === 'rss');
+    if (rss >= 0) stats.push(...stats.splice(rss, 1));
     return { stats: atMost(stats, maxStats) };
   },
   domainGetCpuStats: async (session, { dom, nparams, startCpu, ncpus, flags }) => {
@@ -168,6 +171,11 @@ export const inspectionHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   domainGetSecurityLabelList: async (session, { dom }) => {
     const labels = await group(session, 'inspection').securityLabels(uuidOf(dom));
     return { labels: labels.map(labelToWire), ret: labels.length };
+  },
+  domainSetBlockThreshold: async (session, { dom, dev, threshold, flags }) => {
+    checkFlags(flags, 0, 'virDomainSetBlockThreshold');
+    await group(session, 'inspection').setBlockThreshold(uuidOf(dom), dev, threshold);
+    return DONE;
   },
   domainBlockPeek: async (session, { dom, path, offset, size, flags }) => {
     checkFlags(flags, 0, 'virDomainBlockPeek');

@@ -1,9 +1,10 @@
 /** Procedures of domains: limits, pins, virtual CPUs, memory, I/O threads. */
+import type { IothreadSettings } from '../../../driver/device-operations.ts';
 import type { AffectOptions, TypedParameters } from '../../../driver/driver.ts';
 import { fromTypedParams, type TypedParam, toTypedParams } from '../../../protocol/index.ts';
 import type { DOMAIN_TUNING_PROCEDURES } from '../../../protocol/remote/domain-tuning.ts';
 import { affectFromFlags, cpusFromWire, cpusToWire, numbersFromText, type WireDomain } from '../../convert.ts';
-import { MemoryFlag, ResizeFlag, VcpuFlag } from '../../flags.ts';
+import { IOTHREAD_PARAMETERS, MemoryFlag, ResizeFlag, VcpuFlag } from '../../flags.ts';
 import {
   checkFlags,
   DONE,
@@ -210,6 +211,13 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
     return DONE;
   },
 
+  domainSetIothreadParams: async (session, { dom, iothreadId, params, flags }) => {
+    checkFlags(flags, PARAM_FLAGS, 'virDomainSetIOThreadParams');
+    const { uuid, parameters, options } = change(dom, params, flags);
+    await group(session, 'devices').setIothread(uuid, iothreadId, iothreadSettings(parameters), options);
+    return DONE;
+  },
+
   domainBlockResize: async (session, { dom, disk, size, flags }) => {
     checkFlags(flags, ResizeFlag.BYTES, 'virDomainBlockResize');
     const bytes = (flags & ResizeFlag.BYTES) === 0 ? size * 1024n : size;
@@ -247,6 +255,17 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
 
 /** Parameters that libvirt knows of a disk's throttling. */
 const BLOCK_IO_TUNE_COUNT = 20;
+
+function iothreadSettings(parameters: TypedParameters): IothreadSettings {
+  const known: Readonly<Record<string, string>> = IOTHREAD_PARAMETERS;
+  const settings = Object.entries(parameters).map(([name, value]) => {
+    const field = known[name];
+    if (field === undefined) throw invalidArg(`parameter '${name}' is unknown`);
+    return [field, field === 'pollMaxNs' ? BigInt(value) : Number(value)] as const;
+  });
+  if (settings.length === 0) throw invalidArg('there is nothing to set');
+  return Object.fromEntries(settings);
+}
 
 function change(
   dom: WireDomain,
