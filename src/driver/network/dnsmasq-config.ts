@@ -77,8 +77,32 @@ export function planDnsmasq(network: BridgedNetwork, paths: DnsmasqPaths): Dnsma
   return {
     conf: `${lines.join('\n')}\n`,
     hosts: dhcp.flatMap(({ ip, subnet }) => (ip.dhcp?.hosts ?? []).map((host) => hostLine(host, subnet))).join(''),
-    addnHosts: (network.dns?.hosts ?? []).map(({ ip, hostnames }) => `${[ip, ...hostnames].join('\t')}\t\n`).join(''),
+    addnHosts: (network.dns?.hosts ?? [])
+      .map(({ ip, hostnames }) => `${[ip ?? '', ...hostnames].join('\t')}\t\n`)
+      .join(''),
   };
+}
+
+/**
+ * The configuration without its files of hosts: dnsmasq reads those after it has given up its rights, and our folders are private. What
+ * `expand-hosts` would add to names is added here.
+ */
+export function inlineHosts(config: DnsmasqConfig, network: Network): string {
+  const domain = network.domain?.name;
+  const expanded = (name: string): string[] =>
+    domain === undefined || name.includes('.') ? [name] : [name, `${name}.${domain}`];
+  const kept = config.conf.split('\n').filter((line) => !/^(?:dhcp-hostsfile|addn-hosts)=/.test(line));
+  const hosts = config.hosts.split('\n').filter((line) => line !== '');
+  const records =
+    network.dns?.enable === false
+      ? []
+      : (network.dns?.hosts ?? []).map(({ ip, hostnames }) => [...hostnames.flatMap(expanded), ip ?? ''].join(','));
+  return [
+    ...kept.filter((line) => line !== ''),
+    ...hosts.map((line) => `dhcp-host=${line}`),
+    ...records.map((record) => `host-record=${record}`),
+    '',
+  ].join('\n');
 }
 
 /** What should be said of a network that works otherwise than its author may think. */

@@ -28,6 +28,7 @@ export function validateDns(network: Network, faults: FaultList): void {
   }
   for (const srv of dns?.srvs ?? []) validateSrv(srv, name, faults);
   for (const host of dns?.hosts ?? []) {
+    if (host.ip === undefined) faults.add(host, `missing IP address in network '${name}' DNS HOST record`);
     if (host.hostnames.length === 0) faults.add(host, `missing hostname in network '${name}' DNS HOST record`);
     for (const hostname of host.hostnames) {
       if (!DNS_NAME.test(hostname)) faults.add(host, `'${hostname}' has characters that host names cannot have`);
