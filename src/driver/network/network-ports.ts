@@ -11,6 +11,26 @@ import { formatNetworkPort, type NetworkPlug, type NetworkPortDefinition } from 
 import type { NetworkAttachment, NetworkPort, PciAddress, PortOwner } from '../guest-sources.ts';
 import { networkError } from './network-errors.ts';
 
+/** What a port asks of a network: of an interface, only that matters. */
+export type PortRequest = Pick<
+  NetworkInterface,
+  'mac' | 'bandwidth' | 'vlan' | 'virtualport' | 'port' | 'trustGuestRxFilters'
+> & { readonly source?: { readonly portgroup?: string | undefined } | undefined };
+
+/** A port that somebody has described rather than an interface. */
+export function interfaceOf(port: NetworkPortDefinition): PortRequest {
+  const { mac, bandwidth, vlan, virtualport, port: options, rxfilters, group } = port;
+  return {
+    mac,
+    bandwidth,
+    vlan,
+    virtualport,
+    port: options,
+    trustGuestRxFilters: rxfilters?.trustGuest,
+    source: { portgroup: group },
+  };
+}
+
 /** One port. */
 export interface PortRecord {
   readonly definition: NetworkPortDefinition & { readonly uuid: string };
@@ -24,7 +44,7 @@ export interface PortRecord {
 /** A port for an interface. @throws VirtError INTERNAL_ERROR where all devices of a pool are in use */
 export function planPort(
   network: Network,
-  iface: NetworkInterface,
+  iface: PortRequest,
   owner: Pick<PortOwner, 'name' | 'uuid'>,
   {
     uuid,

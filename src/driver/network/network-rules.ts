@@ -1,6 +1,9 @@
 /** What the host's firewall, traffic control and port forwards do for a network, behind one door. */
+import { DisposalStack } from '../../core/dispose.ts';
 import type { Ledger } from '../../core/ledger.ts';
 import type { BridgedNetwork, HostPortForward } from '../../model/network/network.ts';
+import { openFirewall } from '../../network/firewall/network-firewall.ts';
+import { openPortForwards, type PortForwards } from '../../network/forwards/port-forwards.ts';
 
 export interface RulesOptions {
   readonly ledger: Pick<Ledger, 'record'>;
@@ -27,13 +30,29 @@ export interface NetworkRules extends AsyncDisposable {
   withdraw(classId: number): Promise<void>;
 }
 
-export async function openNetworkRules(_network: BridgedNetwork, _options: RulesOptions): Promise<NetworkRules> {
-  return {
-    update: async () => {},
-    refreshForwards: async () => {},
-    forwards: () => [],
-    guarantee: async () => {},
-    withdraw: async () => {},
-    [Symbol.asyncDispose]: async () => {},
-  };
+/** @throws VirtError where the host has no firewall that works, or a forwarded port is taken; then nothing is left */
+export async function openNetworkRules(network: BridgedNetwork, options: RulesOptions): Promise<NetworkRules> {
+  const stack = new DisposalStack();
+  try {
+    const firewall = stack.use(await openFirewall(network, options));
+    const open = async (now: BridgedNetwork): Promise<PortForwards | undefined> =>
+      now.portForwards.length === 0 ? undefined : await openPortForwards(now, { ...options, firewall });
+    let forwards = await open(network);
+    stack.defer(() => forwards?.[Symbol.asyncDispose]());
+    return {
+      update: async (now) => {
+        await firewall.update(now);
+        await forwards?.[Symbol.asyncDispose]();
+        forwards = await open(now);
+      },
+      refreshForwards: async () => await forwards?.update(),
+      forwards: () => forwards?.list() ?? [],
+      guarantee: async () => {},
+      withdraw: async () => {},
+      [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await stack[Symbol.asyncDispose]();
+    throw error;
+  }
 }

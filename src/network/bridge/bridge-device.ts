@@ -7,6 +7,7 @@ import type { ObjectIdentity } from '../../core/ledger-format.ts';
 import type { RemoverContext, Removers } from '../../core/ledger-removers.ts';
 import { LogSource } from '../../core/log-source.ts';
 import { errnoOf } from '../../process/process-error.ts';
+import { networkNamespace } from '../network-namespace.ts';
 import type { BridgePlan, NetworkSetting } from './bridge-plan.ts';
 import { readIp, runIpBatch } from './ip-command.ts';
 
@@ -35,7 +36,7 @@ export async function makeBridge(plan: BridgePlan, options: BridgeOptions): Prom
     );
   }
   log.debug('makeBridge', () => `${name} ${mac}`);
-  const entry = ledger.record('bridge', { name, mac });
+  const entry = ledger.record('bridge', { name, mac, namespace: networkNamespace() });
   const remove = async (): Promise<void> => await removeBridge({ name, mac }, entry);
   try {
     await runIpBatch(plan.make, signal);
@@ -54,7 +55,7 @@ export function adoptBridge(
   { name, mac }: Pick<BridgePlan, 'name' | 'mac'>,
   { ledger }: Pick<BridgeOptions, 'ledger'>,
 ): BridgeDevice {
-  const entry = ledger.record('bridge', { name, mac });
+  const entry = ledger.record('bridge', { name, mac, namespace: networkNamespace() });
   return { name, [Symbol.asyncDispose]: async () => await removeBridge({ name, mac }, entry) };
 }
 
@@ -67,12 +68,14 @@ export function listDevices(proc = '/proc'): string[] {
 
 /** For `collectGarbage`, beside those of the core. */
 export const BRIDGE_REMOVERS = {
-  /** `{name, mac}`: only a bridge with that MAC address is ours. */
-  bridge: async (identity: ObjectIdentity, { sameBoot, signal }: RemoverContext) => {
-    const { name, mac } = identity;
+  /** `{name, mac, namespace}`: only a bridge with that MAC address is ours. */
+  bridge: async (identity: ObjectIdentity, { sameBoot, procRoot, signal }: RemoverContext) => {
+    const { name, mac, namespace } = identity;
     if (typeof name !== 'string' || typeof mac !== 'string')
       throw new TypeError('its record has no name or MAC address');
-    if (sameBoot) await deleteOwn(name, mac, signal);
+    // What was made in another network namespace went with it, or is out of reach.
+    const isHere = namespace === undefined || namespace === '' || namespace === networkNamespace(procRoot);
+    if (sameBoot && isHere) await deleteOwn(name, mac, signal);
   },
 } as const satisfies Removers;
 
