@@ -7,12 +7,15 @@ import { LogSource } from '../../core/log-source.ts';
 import type { DomainEvent } from '../../driver/domain-events.ts';
 import type { Driver } from '../../driver/driver.ts';
 import type { MonitorEvent } from '../../driver/interaction-operations.ts';
+import type { NodeDeviceEvent } from '../../driver/node-device-operations.ts';
 import type { SecretEvent } from '../../driver/secret-operations.ts';
 import { type EventMessage, REMOTE_PROCEDURES as P, Program, QEMU_PROCEDURES as Q } from '../../protocol/index.ts';
 import type { DOMAIN_EVENT_PROCEDURES } from '../../protocol/remote/domain-events.ts';
+import type { NODE_DEVICE_PROCEDURES } from '../../protocol/remote/node-device.ts';
 import type { SECRET_PROCEDURES } from '../../protocol/remote/secret.ts';
 import { identityToWire, uuidFromWire, type WireDomain } from '../convert.ts';
 import { WIRE_EVENTS, type WireEvent } from '../domain-events.ts';
+import { NODE_DEVICE_CHANGES, NODE_DEVICE_EVENT } from '../flags.ts';
 import { checkFlags, DONE, type HandlerSession, type Handlers } from './handler.ts';
 import { secretToWire } from './handlers/secrets.ts';
 
@@ -62,8 +65,9 @@ export class SessionEvents {
     number,
     { readonly uuid: string | undefined; readonly matches: (name: string) => boolean }
   >();
+  readonly #nodeDeviceCallbacks = new Map<number, { readonly eventID: number; readonly device: string | undefined }>();
   #next = 0;
-  #isFollowing = { domains: false, secrets: false, monitors: false };
+  #isFollowing = { domains: false, secrets: false, monitors: false, nodeDevices: false };
 
   /** `signal`: the end of the connection. */
   constructor(send: Send, signal: AbortSignal) {
@@ -116,6 +120,23 @@ export class SessionEvents {
     if (!this.#secretCallbacks.delete(callbackID)) throw noCallback(callbackID);
   }
 
+  addNodeDevice(driver: Driver, eventID: number, device: string | undefined): number {
+    if (eventID !== NODE_DEVICE_EVENT.LIFECYCLE && eventID !== NODE_DEVICE_EVENT.UPDATE) throw badEvent(eventID);
+    const { nodeDevices } = driver;
+    if (nodeDevices === undefined) throw noSupport('virConnectNodeDeviceEventRegisterAny');
+    if (!this.#isFollowing.nodeDevices) {
+      this.#isFollowing.nodeDevices = true;
+      this.#follow(nodeDevices.events({ signal: this.#signal }), (event) => this.#tellNodeDevice(event));
+    }
+    const id = this.#number();
+    this.#nodeDeviceCallbacks.set(id, { eventID, device });
+    return id;
+  }
+
+  removeNodeDevice(callbackID: number): void {
+    if (!this.#nodeDeviceCallbacks.delete(callbackID)) throw noCallback(callbackID);
+  }
+
   addMonitor(driver: Driver, uuid: string | undefined, event: string | undefined, flags: number): number {
     if (driver.monitorEvents === undefined) throw noSupport('virConnectDomainQemuMonitorEventRegister');
     checkFlags(flags, 3, 'virConnectDomainQemuMonitorEventRegister');
@@ -134,7 +155,8 @@ export class SessionEvents {
   }
 
   #number(): number {
-    if (this.#callbacks.size + this.#secretCallbacks.size + this.#monitorCallbacks.size >= CALLBACKS_MAX) {
+    const all = [this.#callbacks, this.#secretCallbacks, this.#monitorCallbacks, this.#nodeDeviceCallbacks];
+    if (all.reduce((sum, { size }) => sum + size, 0) >= CALLBACKS_MAX) {
       throw new VirtError(`this client has ${CALLBACKS_MAX} event callbacks: it gets no more`, {
         code: ErrorCode.OPERATION_FAILED,
         domain: ErrorDomain.EVENT,
@@ -191,6 +213,19 @@ export class SessionEvents {
     }
   }
 
+  #tellNodeDevice(event: NodeDeviceEvent): void {
+    const dev = { name: event.device };
+    for (const [callbackID, { eventID, device }] of this.#nodeDeviceCallbacks) {
+      const isUpdate = eventID === NODE_DEVICE_EVENT.UPDATE;
+      if ((device !== undefined && device !== event.device) || isUpdate !== (event.kind === 'update')) continue;
+      if (event.kind === 'update') this.#send(Program.REMOTE, P.nodeDeviceEventUpdate, { callbackID, dev });
+      else {
+        const change = NODE_DEVICE_CHANGES.indexOf(event.type);
+        this.#send(Program.REMOTE, P.nodeDeviceEventLifecycle, { callbackID, dev, event: change, detail: 0 });
+      }
+    }
+  }
+
   #tellMonitor({ domain, event, seconds, micros, details }: MonitorEvent): void {
     for (const [callbackID, { uuid, matches }] of this.#monitorCallbacks) {
       if ((uuid !== undefined && uuid !== domain.uuid) || !matches(event)) continue;
@@ -237,6 +272,16 @@ export const secretEventHandlers: Handlers<typeof SECRET_PROCEDURES, EventSessio
   }),
   connectSecretEventDeregisterAny: ({ events }, { callbackID }) => {
     events.removeSecret(callbackID);
+    return DONE;
+  },
+};
+
+export const nodeDeviceEventHandlers: Handlers<typeof NODE_DEVICE_PROCEDURES, EventSession> = {
+  connectNodeDeviceEventRegisterAny: ({ driver, events }, { eventID, dev }) => ({
+    callbackID: events.addNodeDevice(driver, eventID, dev?.name),
+  }),
+  connectNodeDeviceEventDeregisterAny: ({ events }, { callbackID }) => {
+    events.removeNodeDevice(callbackID);
     return DONE;
   },
 };
