@@ -415,14 +415,7 @@ export class NetworkDriver implements NetworkOperations, AsyncDisposable {
   }
 
   #complete(network: Network): Network & { uuid: string } {
-    const known = this.#store.findByName(network.name);
-    // Defined anew: what is left open stays as it was.
-    const before = known?.definition ?? known?.active?.network;
-    const inherited: Network = {
-      ...network,
-      ...(network.uuid === undefined && known !== undefined && before === undefined ? { uuid: known.uuid } : {}),
-    };
-    return completeNetwork(inherited, this.#namesInUse(network.name));
+    return completeNetwork(network, this.#namesInUse(network.name));
   }
 
   #namesInUse(except: string): NamesInUse {
