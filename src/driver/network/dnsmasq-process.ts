@@ -158,7 +158,7 @@ async function untilReady(child: ChildHandle, logFile: string, { network, signal
   try {
     await new Promise<void>((resolve, reject) => {
       const look = (): void => {
-        if (/^dnsmasq: started, /m.test(readFileSync(logFile, 'utf8'))) resolve();
+        if (/^dnsmasq(?:\[\d+\])?: started, /m.test(readFileSync(logFile, 'utf8'))) resolve();
       };
       watcher.on('change', (_, name) => {
         if (name === null || name.toString() === basename(logFile)) look();
@@ -186,7 +186,7 @@ async function untilReady(child: ChildHandle, logFile: string, { network, signal
 function lastWords(logFile: string): string {
   try {
     const lines = readFileSync(logFile, 'utf8').trim().split('\n');
-    return (lines.findLast((line) => line !== '') ?? '').replace(/^dnsmasq(?:-\w+)?: /, '');
+    return (lines.findLast((line) => line !== '') ?? '').replace(/^dnsmasq(?:-\w+)?(?:\[\d+\])?: /, '');
   } catch {
     // The network is gone, and its files with it.
     return '';
