@@ -42,6 +42,16 @@ export type { InspectionOperations } from './driver/inspection-operations.ts';
 export type { InteractionOperations, MonitorEvent } from './driver/interaction-operations.ts';
 export type { HostInterfaceIdentity, InterfaceOperations } from './driver/interface-operations.ts';
 export type {
+  DhcpLease,
+  NetworkEvent,
+  NetworkFilter,
+  NetworkIdentity,
+  NetworkMetadataChange,
+  NetworkOperations,
+  NetworkPortIdentity,
+  NetworkUpdate,
+} from './driver/network-operations.ts';
+export type {
   NodeDeviceEvent,
   NodeDeviceFilter,
   NodeDeviceIdentity,

@@ -47,6 +47,19 @@ export const NodeDeviceListFlag = {
 export const NodeDeviceXmlFlag = { INACTIVE: 1 } as const;
 export const InterfaceListFlag = { INACTIVE: 1, ACTIVE: 2 } as const;
 export const InterfaceXmlFlag = { INACTIVE: 1 } as const;
+/** Neither: the domain or network as it is now. */
+export const AffectFlag = { LIVE: 1, CONFIG: 2 } as const;
+export const NetworkListFlag = {
+  INACTIVE: 1,
+  ACTIVE: 2,
+  PERSISTENT: 4,
+  TRANSIENT: 8,
+  AUTOSTART: 16,
+  NO_AUTOSTART: 32,
+} as const;
+/** virNetworkEventID, and what the first kind tells, from 0 on. */
+export const NETWORK_EVENT = { LIFECYCLE: 0, METADATA_CHANGE: 1 } as const;
+export const NETWORK_CHANGES = ['defined', 'undefined', 'started', 'stopped'] as const;
 export const SecretListFlag = { EPHEMERAL: 1, NO_EPHEMERAL: 2, PRIVATE: 4, NO_PRIVATE: 8 } as const;
 
 /** virNodeDeviceEventID, and virNodeDeviceEventLifecycleType by number. */

@@ -28,11 +28,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   security: ['core', 'process'],
   // The accelerator probe runs a guest, so it needs to start programs.
   host: ['core', 'process', 'qmp'],
+  // Firewall rules, port forwards and limits of networks and their guests; running networks is a driver's work.
+  network: ['core', 'model', 'process', 'host'],
   // Files directly in src/driver: the contract.
   driver: ['core', 'xml', 'model'],
-  'driver/*': ['core', 'xml', 'model', 'log', 'process', 'cgroup', 'security', 'qmp', 'host', 'driver'],
+  'driver/*': ['core', 'xml', 'model', 'log', 'process', 'cgroup', 'security', 'qmp', 'host', 'network', 'driver'],
   // Checks are functions of host facts and of the drivers' own planning.
-  doctor: ['core', 'xml', 'model', 'log', 'process', 'cgroup', 'security', 'qmp', 'host', 'driver', 'driver/*'],
+  doctor: ['core', 'xml', 'model', 'log', 'process', 'cgroup', 'security', 'qmp', 'host', 'network', 'driver', 'driver/*'],
   api: ['core', 'xml', 'model', 'log', 'driver'],
   // A client reaches its server through programs too (ssh).
   rpc: ['core', 'xml', 'model', 'log', 'process', 'xdr', 'protocol', 'driver', 'api'],

@@ -168,6 +168,9 @@ export function struct<const F extends Readonly<Record<string, Field<any>>>>(fie
 export const NAMESPACES: Readonly<Record<string, string>> = {
   qemu: 'http://libvirt.org/schemas/domain/qemu/1.0',
   lxc: 'http://libvirt.org/schemas/domain/lxc/1.0',
+  dnsmasq: 'http://libvirt.org/schemas/network/dnsmasq/1.0',
+  /** Ours. */
+  nestling: 'urn:nestling:network:1.0',
 };
 const PREFIX_OF = new Map(Object.entries(NAMESPACES).map(([prefix, uri]) => [uri, prefix]));
 

@@ -2,12 +2,19 @@
 import { LXC_PROCEDURES, Program, QEMU_PROCEDURES, REMOTE_PROCEDURES, type Row } from '../../protocol/index.ts';
 import type { Codec } from '../../xdr/codec.ts';
 import { authHandlers } from './authentication.ts';
-import { domainEventHandlers, monitorEventHandlers, nodeDeviceEventHandlers, secretEventHandlers } from './events.ts';
+import {
+  domainEventHandlers,
+  monitorEventHandlers,
+  networkEventHandlers,
+  nodeDeviceEventHandlers,
+  secretEventHandlers,
+} from './events.ts';
 import { connectHandlers } from './handlers/connect.ts';
 import { deviceHandlers } from './handlers/devices.ts';
 import { inspectionHandlers } from './handlers/inspection.ts';
 import { interfaceHandlers } from './handlers/interfaces.ts';
 import { lifecycleHandlers } from './handlers/lifecycle.ts';
+import { networkHandlers } from './handlers/networks.ts';
 import { nodeHandlers } from './handlers/node.ts';
 import { nodeDeviceHandlers } from './handlers/node-devices.ts';
 import { nwfilterHandlers } from './handlers/nwfilters.ts';
@@ -47,8 +54,10 @@ const HANDLERS = {
       ...nodeDeviceHandlers,
       ...interfaceHandlers,
       ...nwfilterHandlers,
+      ...networkHandlers,
       ...secretHandlers,
       ...domainEventHandlers,
+      ...networkEventHandlers,
       ...secretEventHandlers,
       ...nodeDeviceEventHandlers,
     },

@@ -15,7 +15,8 @@ function base16(digits: number): ValueCodec<number> {
 
 const zpci = struct({ uid: attr(hex(4, 0xffff)), fid: attr(hex(8, 0xffff_ffff)) });
 
-const pciFields = {
+/** Parts of a PCI address. */
+export const pciFields = {
   domain: attr(hex(4, 0xffff)),
   bus: attr(hex(2, 0xffff_ffff)),
   slot: attr(hex(2, 0xffff_ffff)),

@@ -64,7 +64,8 @@ const source = struct({
 });
 export interface InterfaceSource extends Infer<typeof source> {}
 
-const vlan = struct({
+/** VLAN tags of a port; networks and portgroups have them too. */
+export const vlan = struct({
   trunk: attr(oneOf('yes', 'no')),
   tags: children(
     struct({ id: required(attr(integer({ max: 4095 }))), nativeMode: attr(oneOf('tagged', 'untagged')) }),
@@ -72,7 +73,8 @@ const vlan = struct({
   ),
 });
 
-const virtualport = struct({
+/** Profile of a port of a virtual switch. */
+export const virtualport = struct({
   type: attr(oneOf('802.1Qbg', '802.1Qbh', 'openvswitch', 'midonet')),
   parameters: child(
     struct({
@@ -87,7 +89,8 @@ const virtualport = struct({
 });
 
 const rate = struct({ average: attr(uint), peak: attr(uint), floor: attr(uint), burst: attr(uint) });
-const bandwidth = struct({ classID: attr(uint), inbound: child(rate), outbound: child(rate) });
+/** Rates in KiB/s, bursts in KiB. */
+export const bandwidth = struct({ classID: attr(uint), inbound: child(rate), outbound: child(rate) });
 
 const range = struct({
   start: required(attr(integer({ min: 1, max: PORT_MAX }))),
