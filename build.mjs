@@ -30,8 +30,13 @@ const ONLY_RUN = {
       const full = new URL(path, `file://${resolveDir}/`).pathname;
       // Texts for a run that failed, which has time to read another file.
       if (full.endsWith('/doctor/knowledge.ts')) return { path: './cli-knowledge.cjs', external: true };
+      // The launcher takes the other bundle for guests that need networks or pools.
+      if (full.endsWith('/driver/open-siblings.ts')) return { path: full, namespace: 'no-siblings' };
       return elsewhere.test(full) ? { path: full, namespace: 'elsewhere' } : undefined;
     });
+    build.onLoad({ filter: /.*/, namespace: 'no-siblings' }, () => ({
+      contents: 'export const openSiblings = undefined;',
+    }));
     build.onLoad({ filter: /.*/, namespace: 'elsewhere' }, () => ({
       contents: "throw new Error('this is not in the bundle of nestling run');",
     }));

@@ -5,14 +5,14 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Script } from 'node:vm';
+import { type BundleName, chooseBundle } from './choose-bundle.ts';
 import { readCodeCache, writeCodeCache } from './code-cache.ts';
 
 /** Hashes of the bundles, set by the build: a cache made of another bundle is never tried. */
-declare const NESTLING_BUNDLE_HASHES: Readonly<Record<'cli-main' | 'cli-run', string>>;
+declare const NESTLING_BUNDLE_HASHES: Readonly<Record<BundleName, string>>;
 
-// Guests are to start soon: `run` has a bundle with no more than it needs, unless it is to let others in.
-const isRun = process.argv[2] === 'run' && !process.argv.some((word) => word.startsWith('--listen'));
-const bundle = isRun ? 'cli-run' : 'cli-main';
+// Guests are to start soon: `run` has a bundle with no more than it needs.
+const bundle = chooseBundle(process.argv.slice(2));
 const file = join(__dirname, `${bundle}.cjs`);
 // Each subcommand compiles other functions, so each has a cache of its own; so has a run that only plans.
 const subcommand = (process.argv[2] ?? '').replace(/[^a-z-]/g, '').slice(0, 20);
