@@ -1,6 +1,8 @@
 /** A container of a shell line, for tests: definition, plan, runtime. */
+import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { planContainerNetwork } from '../../src/driver/lxc/plan/container-network.ts';
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
 import {
   type ContainerEnd,
@@ -8,11 +10,14 @@ import {
   EmbeddedContainer,
 } from '../../src/driver/lxc/runtime/embedded-container.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
+import { readIp, runIpBatch } from '../../src/network/bridge/ip-command.ts';
 
 export interface Box extends AsyncDisposable {
   readonly initPid: number | undefined;
   readonly ended: Promise<ContainerEnd>;
   output(): string;
+  /** Resolves when that was printed. */
+  until(text: string): Promise<void>;
   destroy(): Promise<ContainerEnd>;
 }
 
@@ -50,6 +55,20 @@ export async function startBox(init: {
       id: 'box',
       dir,
       hiddenCgroup: existsSync(unified) ? unified : undefined,
+      setUpNetwork: async (pid) => {
+        // Not /sys/class/net, which shows the namespace that it was mounted in.
+        const links = (await readIp(['link'])) as { ifname: string }[];
+        const names = new Set(links.map(({ ifname }) => ifname));
+        const freeName = (prefix: string): string => {
+          const name = Array.from({ length: 1000 }, (_, index) => `${prefix}${index}`).find((one) => !names.has(one));
+          if (name === undefined) throw new RangeError('no name is free');
+          names.add(name);
+          return name;
+        };
+        const { host, inside } = planContainerNetwork(domain, { pid, attachmentOf: () => undefined, freeName });
+        await runIpBatch(host);
+        await runIpBatch(inside, undefined, { namespaceOf: pid });
+      },
     });
     let output = '';
     box.console.on('data', (data) => {
@@ -59,6 +78,9 @@ export async function startBox(init: {
       initPid: box.initPid,
       ended: box.ended,
       output: () => output,
+      until: async (text) => {
+        while (!output.includes(text)) await once(box.console, 'data');
+      },
       destroy: () => box.destroy(),
       [Symbol.asyncDispose]: async () => {
         await box[Symbol.asyncDispose]();

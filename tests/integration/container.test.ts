@@ -23,7 +23,24 @@ describe.skipIf(!isAble)('a container', () => {
     for (const dir of ['bin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'x', 'mnt'])
       mkdirSync(join(rootfs, dir), { recursive: true });
     execFileSync('cp', ['/bin/busybox', join(rootfs, 'bin')]);
-    for (const name of ['sh', 'cat', 'ls', 'mount', 'id', 'ps', 'tty', 'touch', 'echo', 'sleep', 'mknod', 'ip', 'wc'])
+    for (const name of [
+      'sh',
+      'cat',
+      'ls',
+      'mount',
+      'id',
+      'ps',
+      'tty',
+      'touch',
+      'echo',
+      'sleep',
+      'mknod',
+      'ip',
+      'nc',
+      'ping',
+      'tail',
+      'wc',
+    ])
       symlinkSync('busybox', join(rootfs, 'bin', name));
     // Where a careless runtime would follow it to the host.
     symlinkSync('/etc', join(rootfs, 'x/etc'));
@@ -93,14 +110,35 @@ describe.skipIf(!isAble)('a container', () => {
     expect(output).toBe('lo\nchanged\n');
   });
 
+  it('reaches others on a bridge, and leaves nothing of it behind', async () => {
+    const program = await bundleScript(fileURLToPath(new URL('container-network-program.ts', import.meta.url)));
+    const text = execFileSync('unshare', ['-n', process.execPath, program, folder, rootfs], {
+      encoding: 'utf8',
+      timeout: 30_000,
+      killSignal: 'SIGKILL',
+    });
+    const seen: unknown = JSON.parse(text);
+    expect(seen).toEqual({
+      caller: expect.stringMatching(/inet 10\.9\.0\.3\/24 .*hello from two/s),
+      whileOpen: expect.stringMatching(/vnet0.* master br0 /),
+      left: ['lo', 'br0'],
+    });
+    expect(seen).toMatchObject({ caller: expect.stringMatching(/default via 10\.9\.0\.1 dev lan0/) });
+    expect(seen).toMatchObject({ caller: expect.stringMatching(/1 packets received/) });
+  });
+
   it('is root of its own only, where ids are mapped', async () => {
     execFileSync('chown', ['-R', '100000:100000', rootfs]);
     const rest =
       "<idmap><uid start='0' target='100000' count='65536'/><gid start='0' target='100000' count='65536'/></idmap><features><privnet/></features>";
     try {
-      const { output } = await run('id; touch /tmp/mine; cat /proc/self/uid_map', { rest });
+      const { output } = await run('id; touch /tmp/mine; cat /proc/self/uid_map; ip link set lo down && ip -o link', {
+        rest,
+      });
       expect(output).toMatch(/uid=0.*gid=0/);
       expect(output).toMatch(/0 +100000 +65536/);
+      // Its network is its root's to change.
+      expect(output).toMatch(/lo: <LOOPBACK>/);
       expect(execFileSync('stat', ['-c', '%u', join(rootfs, 'tmp/mine')], { encoding: 'utf8' }).trim()).toBe('100000');
     } finally {
       execFileSync('chown', ['-R', '0:0', rootfs]);

@@ -3,10 +3,20 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { findProgram } from '../../process/find-program.ts';
 import { runCommand } from '../../process/run-command.ts';
 
-/** Carries out several commands in one process, up to the first that fails. @throws VirtError with its words */
-export async function runIpBatch(lines: readonly string[], signal?: AbortSignal): Promise<void> {
+/**
+ * Carries out several commands in one process, up to the first that fails. `namespaceOf`: a process in the network namespace where that is done;
+ * default: this one's.
+ * @throws VirtError with its words
+ */
+export async function runIpBatch(
+  lines: readonly string[],
+  signal?: AbortSignal,
+  { namespaceOf }: { namespaceOf?: number } = {},
+): Promise<void> {
   if (lines.length === 0) return;
-  await run('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n`, what: lines, signal });
+  const enter = namespaceOf === undefined ? [] : [`--net=/proc/${namespaceOf}/ns/net`, findProgram('ip')];
+  const program = namespaceOf === undefined ? 'ip' : 'nsenter';
+  await run(program, [...enter, '-batch', '-'], { input: `${lines.join('\n')}\n`, what: lines, signal });
 }
 
 /** What `ip -json …` prints. @throws VirtError */
@@ -36,7 +46,7 @@ async function run(
   const line = what[failed === undefined ? 0 : Number(failed) - 1] ?? '';
   const why = words[0] ?? output.error?.message ?? `status ${output.status}`;
   const fix = /not permitted/.test(why) ? "; run as root (CAP_NET_ADMIN), or use <interface type='user'/>" : '';
-  throw new VirtError(`${program} ${line}: ${why}${fix}`, {
+  throw new VirtError(`${program === 'nsenter' ? 'ip' : program} ${line}: ${why}${fix}`, {
     code: ErrorCode.SYSTEM_ERROR,
     domain: ErrorDomain.NETWORK,
   });

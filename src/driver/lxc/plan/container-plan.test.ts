@@ -7,6 +7,7 @@ const PLACES = {
   root: '/run/b/rootfs',
   mount: (index: number) => `/run/b/mount${index}`,
   terminal: (number: number) => `/run/b/tty${number}`,
+  gate: '/run/b/gate',
 };
 const FACTS: ContainerFacts = {
   capabilities: (1n << 41n) - 1n,
@@ -132,7 +133,8 @@ describe('namespaces', () => {
     expect(types(plan())).toEqual(['pid', 'mount', 'cgroup', 'ipc', 'uts']);
     expect(plan().privateNetwork).toBe(false);
     const bridge = "<interface type='bridge'><source bridge='br0'/></interface>";
-    expect(types(plan({ devices: bridge }))).toContain('network');
+    // It is made around the runtime.
+    expect(types(plan({ devices: bridge }))).not.toContain('network');
     expect(plan({ devices: bridge }).privateNetwork).toBe(true);
   });
 
@@ -164,6 +166,11 @@ describe('namespaces', () => {
     const { linux, mounts } = plan({ rest: `<idmap>${map}</idmap>` }).spec;
     expect(linux.uidMappings).toEqual([{ containerID: 0, hostID: 100_000, size: 65_536 }]);
     expect(linux.gidMappings).toEqual([{ containerID: 0, hostID: 200_000, size: 65_536 }]);
+    const own = plan({
+      rest: `<features><privnet/></features><idmap>${map}</idmap>`.replace(/^(.*)(<idmap>.*)$/, '$2$1'),
+    });
+    expect(types(own)).toContain('network');
+    expect(own.spec.hooks?.createRuntime).toHaveLength(1);
     // Without a network namespace of its own it may not mount sysfs.
     expect(mounts.find(({ destination }) => destination === '/sys')?.type).toBe('bind');
     expect(() => plan({ rest: "<idmap><uid start='1' target='5' count='1'/></idmap>" })).toThrow(

@@ -27,6 +27,8 @@ export interface ContainerPlaces {
   readonly root: string;
   /** Where the other prepared mounts are. */
   readonly mount: (index: number) => string;
+  /** FIFOs `GATE.in` and `GATE.out`, for networks of mapped users. */
+  readonly gate: string;
   /** The host's ends of terminals beside the first, bound to `/dev/ttyN`. */
   readonly terminal: (number: number) => string;
 }
@@ -58,7 +60,10 @@ export function planContainer(domain: Domain, facts: ContainerFacts, places: Con
         options: ['bind', 'rw'],
       })),
     ],
-    hooks: { createContainer: [firstTerminal(places.root)] },
+    hooks: {
+      ...(idmap !== undefined && hasPrivateNetwork(domain) ? { createRuntime: [gate(places.gate)] } : {}),
+      createContainer: [firstTerminal(places.root)],
+    },
     linux: {
       namespaces: planNamespaces(domain, facts),
       ...(idmap === undefined ? {} : mappings(idmap)),
@@ -67,7 +72,19 @@ export function planContainer(domain: Domain, facts: ContainerFacts, places: Con
       readonlyPaths: READ_ONLY,
     },
   };
-  return { spec, prepared, privateNetwork: hasPrivateNetwork(domain), mapped: idmap !== undefined, extraTerminals };
+  return {
+    spec,
+    prepared,
+    privateNetwork: hasPrivateNetwork(domain) && domain.lxcNamespace?.sharenet === undefined,
+    mapped: idmap !== undefined,
+    extraTerminals,
+  };
+}
+
+/** Tells the container's state through one FIFO, and waits for a line in another. */
+function gate(path: string): OciHook {
+  const script = 'read -r state; echo "$state" >"$0.in"; read -r go <"$0.out"';
+  return { path: '/bin/sh', args: ['sh', '-c', script, path] };
 }
 
 /**
@@ -147,16 +164,26 @@ function hostname({ name = '', lxcNamespace }: Domain): { hostname?: string } {
 }
 
 function planNamespaces(domain: Domain, facts: ContainerFacts): OciNamespace[] {
-  const { sharenet, shareipc, shareuts } = domain.lxcNamespace ?? {};
+  const { shareipc, shareuts } = domain.lxcNamespace ?? {};
   return [
     { type: 'pid' },
     { type: 'mount' },
     { type: 'cgroup' },
     own('ipc', shareipc, facts),
     own('uts', shareuts, facts),
-    ...(sharenet !== undefined || hasPrivateNetwork(domain) ? [own('network', sharenet, facts)] : []),
+    ...networkNamespace(domain, facts),
     ...(domain.idmap === undefined ? [] : [{ type: 'user' as const }]),
   ];
+}
+
+/**
+ * One of its own is made around the runtime, so that it can be filled before. But a user namespace must own the network that its root is to set
+ * up: then the runtime makes both, and waits in a hook.
+ */
+function networkNamespace(domain: Domain, facts: ContainerFacts): OciNamespace[] {
+  const shared = domain.lxcNamespace?.sharenet;
+  if (shared !== undefined) return [own('network', shared, facts)];
+  return domain.idmap !== undefined && hasPrivateNetwork(domain) ? [{ type: 'network' }] : [];
 }
 
 function own(

@@ -6,7 +6,7 @@ export interface OciSpec {
   readonly root: { readonly path: string; readonly readonly?: boolean };
   readonly hostname?: string;
   readonly mounts: readonly OciMount[];
-  readonly hooks?: { readonly createContainer?: readonly OciHook[] };
+  readonly hooks?: { readonly createRuntime?: readonly OciHook[]; readonly createContainer?: readonly OciHook[] };
   readonly linux: OciLinux;
 }
 

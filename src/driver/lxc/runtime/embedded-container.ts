@@ -5,6 +5,7 @@
 
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -17,12 +18,15 @@ import type { ChildHandle } from '../../../process/child-handle.ts';
 import { listDescendants } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import { listenForFd } from '../../../process/receive-fd.ts';
+import { runCommand } from '../../../process/run-command.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { planOuterCommand } from '../plan/outer-command.ts';
 
 /** On every Linux, an empty directory for everybody that nothing of a container's lies in; of the new /proc. */
 const OPEN_PLACE = '/proc/sys/fs/binfmt_misc';
+/** A container's state as the runtime tells it to hooks. */
+const MAX_STATE_BYTES = 65_536;
 /** How long the last output may take to arrive. */
 const DRAIN_MS = 500;
 /** How long a runtime that has failed may take to say why. */
@@ -55,6 +59,7 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
     open,
     root: join(open ?? bundle, 'rootfs'),
     mount: (index: number): string => join(open ?? dir, `mount${index}`),
+    gate: join(dir, 'gate'),
     terminal: (number: number): string => join(dir, `tty${number}`),
     stateDir: join(dir, 'state'),
     consoleSocket: join(dir, 'console'),
@@ -100,7 +105,10 @@ export class EmbeddedContainer implements AsyncDisposable {
     await using undo = new DisposalStack();
     const receiver = await listenForFd(places.consoleSocket);
     undo.defer(() => receiver[Symbol.dispose]());
-    const waitsForNetwork = plan.privateNetwork && options.setUpNetwork !== undefined;
+    const { setUpNetwork } = options;
+    const waitsOutside = plan.privateNetwork && !plan.mapped;
+    const waitsInHook = plan.privateNetwork && plan.mapped;
+    if (waitsInHook) await makeGate(places.gate, signal);
     const outer = planOuterCommand({
       ...places,
       runtime,
@@ -108,13 +116,13 @@ export class EmbeddedContainer implements AsyncDisposable {
       prepared: plan.prepared,
       mountPlace: places.mount,
       hiddenCgroup: options.hiddenCgroup,
-      privateNetwork: waitsForNetwork,
+      privateNetwork: waitsOutside,
     });
     const child = await spawnChild(
       {
         ...outer,
         args: [...outer.args],
-        stdio: ['ignore', 'ignore', 'tail', waitsForNetwork ? 'pipe' : 'ignore'],
+        stdio: ['ignore', 'ignore', 'tail', waitsOutside ? 'pipe' : 'ignore'],
         dieWithParent: true,
         newSession: true,
         ...(options.cgroupProcs === undefined ? {} : { cgroupProcs: options.cgroupProcs }),
@@ -132,8 +140,10 @@ export class EmbeddedContainer implements AsyncDisposable {
       );
     });
     failed.catch(() => {});
-    if (waitsForNetwork) await Promise.race([letIn(child, options), failed]);
+    if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
+    const hooked = waitsInHook ? letHookOn(child, places.gate, setUpNetwork) : undefined;
     // A runtime that fails closes its connection first.
+    if (hooked !== undefined) await Promise.race([hooked, failed]);
     const fd = await Promise.race([
       receiver.receive(signal).catch(async (error: unknown) => await lastOf(failed, error)),
       failed,
@@ -174,12 +184,37 @@ async function lastOf(failed: Promise<never>, error: unknown): Promise<never> {
   throw error;
 }
 
+type SetUpNetwork = EmbeddedContainerOptions['setUpNetwork'];
+
 /** The outer command has made its namespaces: fills the network, and lets it go on. */
-async function letIn(child: ChildHandle, { setUpNetwork, signal }: EmbeddedContainerOptions): Promise<void> {
+async function letIn(child: ChildHandle, setUp: SetUpNetwork, signal: AbortSignal | undefined): Promise<void> {
   const gate = child.duplex(3);
   await once(gate, 'data', { signal });
-  await setUpNetwork?.(child.pid);
+  await setUp?.(child.pid);
   gate.end('go\n');
+}
+
+/** FIFOs that the runtime's hook writes to and reads from. */
+async function makeGate(path: string, signal: AbortSignal | undefined): Promise<void> {
+  const { status, stderr } = await runCommand('mkfifo', ['-m', '600', `${path}.in`, `${path}.out`], { signal });
+  if (status === 0) return;
+  throw new VirtError(`cannot make ${path}.in: ${stderr.trim()}`, {
+    code: ErrorCode.SYSTEM_ERROR,
+    domain: ErrorDomain.LXC,
+  });
+}
+
+/** The runtime has made the container's namespaces and waits in its hook: fills the network, and lets it go on. */
+async function letHookOn(child: ChildHandle, path: string, setUp: SetUpNetwork): Promise<void> {
+  // Opened for both ends, so that neither side waits for the other to open it.
+  await using incoming = await open(`${path}.in`, 'r+');
+  await using outgoing = await open(`${path}.out`, 'r+');
+  const { buffer, bytesRead } = await incoming.read(Buffer.alloc(MAX_STATE_BYTES), 0, MAX_STATE_BYTES);
+  const state: unknown = JSON.parse(buffer.toString('utf8', 0, bytesRead));
+  const pid = typeof state === 'object' && state !== null ? Reflect.get(state, 'pid') : undefined;
+  const inner = innerPid(child.pid, String(pid));
+  if (inner !== undefined) await setUp?.(inner);
+  await outgoing.write('go\n');
 }
 
 /** Resolves when the file has content. */
