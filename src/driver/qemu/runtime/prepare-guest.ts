@@ -112,7 +112,7 @@ export function defaultEmulator(): string {
 }
 
 /** The emulator for an architecture. @throws VirtError naming the package */
-export function emulatorOf(arch: string): string {
+function emulatorOf(arch: string): string {
   return findEmulator(undefined, arch);
 }
 
