@@ -121,3 +121,22 @@ describe.skipIf(!comparable)('interfaces of the host', () => {
     }
   });
 });
+
+describe.skipIf(!isRoot)('events', () => {
+  it('come from the kernel when a device comes and goes', async () => {
+    const program = await bundleScript(fileURLToPath(new URL('device-events-program.ts', import.meta.url)));
+    const script = `mount -t sysfs none /sys && exec ${process.execPath} ${program}`;
+    const { stdout } = await run('unshare', ['--net', '--mount', '--propagation', 'private', 'sh', '-c', script]);
+    expect(
+      stdout
+        .trim()
+        .split('\n')
+        .toSorted((a, b) => (a < b ? -1 : 1)),
+    ).toEqual([
+      'created net_v0_02_00_00_00_00_01',
+      'created net_v1_02_00_00_00_00_02',
+      'deleted net_v0_02_00_00_00_00_01',
+      'deleted net_v1_02_00_00_00_00_02',
+    ]);
+  });
+});
