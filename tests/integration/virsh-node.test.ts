@@ -99,6 +99,11 @@ nodedev-detach net_lo_00_00_00_00_00_00
 nodedev-detach net_lo_00_00_00_00_00_00 --driver bogus
 nodedev-reattach net_lo_00_00_00_00_00_00
 nodedev-reset net_lo_00_00_00_00_00_00
+nodedev-destroy nope
+nodedev-destroy net_lo_00_00_00_00_00_00
+nodedev-start net_lo_00_00_00_00_00_00
+nodedev-undefine net_lo_00_00_00_00_00_00
+nodedev-autostart net_lo_00_00_00_00_00_00
 iface-list --all
 iface-list
 iface-list --inactive
