@@ -1,5 +1,5 @@
-/** What a connection tells of the host that it runs guests on. Part of the driver contract; reads only. */
-import type { TypedParameters, Waiting } from './driver.ts';
+/** What a connection tells of the host that it runs guests on. Part of the driver contract. */
+import type { DomainCapabilitiesQuery, TypedParameters, Waiting } from './driver.ts';
 
 /** virNodeInfo. */
 export interface NodeInfo {
@@ -19,6 +19,26 @@ export interface FreePages {
   readonly cell: number;
   readonly sizeKiB: number;
   readonly free: bigint;
+}
+
+/** Pages of a size. */
+export interface PageCount {
+  readonly sizeKiB: number;
+  readonly count: bigint;
+}
+
+/** virNodeSuspendTarget by number. */
+export const NODE_SUSPEND_TARGETS = ['mem', 'disk', 'hybrid'] as const;
+export type NodeSuspendTarget = (typeof NODE_SUSPEND_TARGETS)[number];
+
+export interface CompareCpuOptions {
+  /** Throws CPU_INCOMPATIBLE with the reason rather than returning it. */
+  readonly failIncompatible?: boolean;
+}
+
+export interface BaselineCpuOptions {
+  readonly expandFeatures?: boolean;
+  readonly migratable?: boolean;
 }
 
 export interface NodeOperations {
@@ -46,17 +66,34 @@ export interface NodeOperations {
     cellCount: number,
     options?: Waiting,
   ): Promise<readonly FreePages[]>;
-  /** Names of CPU models for an architecture. */
+  /**
+   * Sizes the pools of huge pages of NUMA cells; `startCell` -1: of the host. `add`: so many more rather than so many.
+   * @returns how many pools have what was asked for
+   */
+  allocPages(
+    pages: readonly PageCount[],
+    startCell: number,
+    cellCount: number,
+    options?: { readonly add?: boolean } & Waiting,
+  ): Promise<number>;
+  /** @throws VirtError ARGUMENT_UNSUPPORTED where the host cannot, NO_SUPPORT where the driver does not */
+  suspend(target: NodeSuspendTarget, durationS: bigint, options?: Waiting): Promise<void>;
+  /** Names of CPU models for an architecture; none: any name will do. */
   cpuModelNames(arch: string, options?: Waiting): Promise<readonly string[]>;
-  /** Whether a CPU of a definition's XML could run here. */
-  compareCpu(
-    xml: string,
-    options?: { readonly failIncompatible?: boolean } & Waiting,
-  ): Promise<'incompatible' | 'identical' | 'superset'>;
+  /** Whether a CPU as `<cpu>` describes it could be had from this host's. */
+  compareCpu(xml: string, options?: CompareCpuOptions & Waiting): Promise<'incompatible' | 'identical' | 'superset'>;
   /** The CPU that all of these have in common. */
-  baselineCpu(
+  baselineCpu(xmls: readonly string[], options?: BaselineCpuOptions & Waiting): Promise<string>;
+  /** The same of what an emulator offers its guests on this host. */
+  compareHypervisorCpu(
+    query: DomainCapabilitiesQuery,
+    xml: string,
+    options?: CompareCpuOptions & Waiting,
+  ): Promise<'incompatible' | 'identical' | 'superset'>;
+  baselineHypervisorCpu(
+    query: DomainCapabilitiesQuery,
     xmls: readonly string[],
-    options?: { readonly expandFeatures?: boolean; readonly migratable?: boolean } & Waiting,
+    options?: BaselineCpuOptions & Waiting,
   ): Promise<string>;
   /** Security model of the host (`none`, `dac`, `selinux`, `apparmor`) and its domain of interpretation. */
   securityModel(options?: Waiting): Promise<{ readonly model: string; readonly doi: string }>;

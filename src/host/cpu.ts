@@ -103,6 +103,12 @@ export function readPageSizesKiB({ proc = '/proc', sys = '/sys' }: SystemRoots =
   return [base, ...huge.sort((a, b) => a - b)];
 }
 
+/** What the kernel can suspend to: `mem`, `disk`, `freeze`. */
+export function readSleepStates({ sys = '/sys' }: SystemRoots = {}): string[] {
+  const states = readOr(join(sys, 'power/state'), '').split(/\s+/);
+  return states.filter((state) => state !== '');
+}
+
 /** Online processors with their place, from sysfs. */
 export function readTopology({ sys = '/sys' }: SystemRoots = {}): HostTopology {
   const dir = join(sys, 'devices/system/cpu');

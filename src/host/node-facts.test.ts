@@ -7,10 +7,13 @@ import {
   readCpuMhz,
   readCpuTimes,
   readFreePages,
+  readHostMemory,
   readKsm,
   readMemoryTimes,
+  readPagePool,
   readSysinfo,
   writeKsm,
+  writePagePool,
 } from './node-facts.ts';
 
 let root: string;
@@ -46,6 +49,27 @@ describe('the host as it is now', () => {
     expect(readMemoryTimes(3, at())).toBeUndefined();
     expect(readFreePages(4, 0, at())).toBe(100n);
     expect(readFreePages(2048, 0, at())).toBeUndefined();
+  });
+
+  it("takes the nodes' memory for the host's, where there are nodes", () => {
+    put('proc/meminfo', 'MemTotal:  9000 kB\nMemFree:  4000 kB\n');
+    expect(readHostMemory(at())).toEqual({ totalKiB: 9000n, freeKiB: 4000n });
+    put('sys/devices/system/node/online', '0-1\n');
+    put('sys/devices/system/node/node0/meminfo', 'Node 0 MemTotal:  1000 kB\nNode 0 MemFree:  400 kB\n');
+    put('sys/devices/system/node/node1/meminfo', 'Node 1 MemTotal:  2000 kB\nNode 1 MemFree:  300 kB\n');
+    expect(readHostMemory(at())).toEqual({ totalKiB: 3000n, freeKiB: 700n });
+  });
+
+  it('reads and sets pools of huge pages, of a node and of the host', () => {
+    put('sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages', '3\n');
+    put('sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages', '1\n');
+    expect([readPagePool(2048, -1, at()), readPagePool(2048, 0, at()), readPagePool(4, 0, at())]).toEqual([
+      3n,
+      1n,
+      undefined,
+    ]);
+    writePagePool(2048, 0, 5n, at());
+    expect([readPagePool(2048, -1, at()), readPagePool(2048, 0, at())]).toEqual([3n, 5n]);
   });
 
   it('tells which CPUs there are', () => {

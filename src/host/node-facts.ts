@@ -1,7 +1,7 @@
 /** What a host is doing right now: CPU time, memory, free pages, kernel samepage merging. Read from /proc and /sys at each call. */
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { parseCpuList, type SystemRoots } from './cpu.ts';
+import { parseCpuList, readNumaNodes, type SystemRoots } from './cpu.ts';
 
 /** A clock tick of /proc/stat: 100 a second on every Linux that Node runs on. */
 const TICK_NS = 10_000_000n;
@@ -12,6 +12,17 @@ export interface CpuTimes {
   readonly user: bigint;
   readonly idle: bigint;
   readonly iowait: bigint;
+}
+
+/**
+ * Memory of the host in KiB as its NUMA nodes have it, which is what can be given to guests; /proc/meminfo counts what else may be plugged in,
+ * and in containers is often made up.
+ */
+export function readHostMemory(roots: SystemRoots = {}): { readonly totalKiB: bigint; readonly freeKiB: bigint } {
+  const nodes = readNumaNodes(roots).map(({ id }) => readMemoryTimes(id, roots) ?? {});
+  const of = nodes.length > 0 ? nodes : [readMemoryTimes(-1, roots) ?? {}];
+  const sum = (name: string): bigint => of.reduce<bigint>((all, fields) => all + (fields[name] ?? 0n), 0n);
+  return { totalKiB: sum('total'), freeKiB: sum('free') };
 }
 
 /** Of one CPU, or of all (-1); undefined where there is no such CPU. */
@@ -79,16 +90,33 @@ export function readFreePages(
   return text === '' ? undefined : BigInt(text);
 }
 
-/** Files of kernel samepage merging by libvirt's parameter names; the first three can be set. */
+/** The pool of huge pages of a size: of a NUMA node, or of the host (-1). */
+function poolFile(sizeKiB: number, cell: number, sys: string): string {
+  const dir = cell < 0 ? join(sys, 'kernel/mm') : join(sys, `devices/system/node/node${cell}`);
+  return join(dir, `hugepages/hugepages-${sizeKiB}kB/nr_hugepages`);
+}
+
+/** Undefined where there are no such pages. */
+export function readPagePool(sizeKiB: number, cell: number, { sys = '/sys' }: SystemRoots = {}): bigint | undefined {
+  const text = readOr(poolFile(sizeKiB, cell, sys)).trim();
+  return text === '' ? undefined : BigInt(text);
+}
+
+/** The kernel may give fewer. @throws the system's error */
+export function writePagePool(sizeKiB: number, cell: number, count: bigint, { sys = '/sys' }: SystemRoots = {}): void {
+  writeFileSync(poolFile(sizeKiB, cell, sys), String(count));
+}
+
+/** Files of kernel samepage merging by libvirt's parameter names, in its order. */
 const KSM_FILES = {
   shm_pages_to_scan: 'pages_to_scan',
   shm_sleep_millisecs: 'sleep_millisecs',
-  shm_merge_across_nodes: 'merge_across_nodes',
   shm_pages_shared: 'pages_shared',
   shm_pages_sharing: 'pages_sharing',
   shm_pages_unshared: 'pages_unshared',
   shm_pages_volatile: 'pages_volatile',
   shm_full_scans: 'full_scans',
+  shm_merge_across_nodes: 'merge_across_nodes',
 } as const;
 const KSM_WRITABLE: readonly string[] = ['shm_pages_to_scan', 'shm_sleep_millisecs', 'shm_merge_across_nodes'];
 
@@ -139,6 +167,7 @@ const DMI = [
       ['release', 'release'],
     ],
   ],
+  ['system', 'sys', [['manufacturer', 'vendor']]],
   [
     'system',
     'product',

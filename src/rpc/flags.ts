@@ -35,6 +35,7 @@ export const ResizeFlag = { BYTES: 1 } as const;
 export const PeekFlag = { VIRTUAL: 1, PHYSICAL: 2 } as const;
 export const JobFlag = { COMPLETED: 1, KEEP_COMPLETED: 2 } as const;
 export const StatsFlag = { NOWAIT: 1 << 29, BACKING: 1 << 30 } as const;
+export const AllocPagesFlag = { SET: 1 } as const;
 export const CompareCpuFlag = { FAIL_INCOMPATIBLE: 1, VALIDATE_XML: 2 } as const;
 export const BaselineCpuFlag = { EXPAND_FEATURES: 1, MIGRATABLE: 2 } as const;
 /** Kinds of devices are the bits below, in the order of `NODE_DEVICE_CAPABILITIES`. */

@@ -364,6 +364,64 @@ export function describeContract(subject: ContractSubject): void {
       expect(await node.cpuModelNames('x86_64')).toContain('qemu64');
     });
 
+    contract('compares processors', async () => {
+      const { node } = connection;
+      const cpu = (model: string): string => `<cpu><arch>x86_64</arch><model>${model}</model></cpu>`;
+      expect(await node.compareCpu("<cpu mode='host-passthrough'/>")).toBe('superset');
+      await expectCode(node.compareCpu(cpu('Nonsense')), ErrorCode.INTERNAL_ERROR);
+      const foreign = '<cpu><arch>aarch64</arch><model>max</model></cpu>';
+      expect(await node.compareCpu(foreign)).toBe('incompatible');
+      await expectCode(node.compareCpu(foreign, { failIncompatible: true }), ErrorCode.CPU_INCOMPATIBLE);
+      expect(await node.baselineCpu([cpu('Haswell'), cpu('Westmere')])).toContain('>Westmere</model>');
+      expect(await node.baselineCpu([cpu('kvm64')], { expandFeatures: true })).toContain("name='sse2'");
+      const query = { virttype: 'qemu' };
+      expect(await node.compareHypervisorCpu(query, cpu('qemu64'))).toMatch(/^(superset|identical|incompatible)$/);
+      expect(await node.baselineHypervisorCpu(query, [cpu('kvm64')])).toContain("'forbid'>kvm64</model>");
+    });
+
+    contract('counts pages', async () => {
+      const { node } = connection;
+      expect((await node.freePages([4], 0, 1))[0]?.free).toBeGreaterThan(0n);
+      await expectCode(node.freePages([17], 0, 1), ErrorCode.OPERATION_FAILED);
+      await expectCode(node.freePages([4], 999, 1), ErrorCode.INTERNAL_ERROR);
+      await expectCode(node.allocPages([{ sizeKiB: 4, count: 1n }], -1, 1), ErrorCode.OPERATION_UNSUPPORTED);
+      await expectCode(node.allocPages([{ sizeKiB: 17, count: 1n }], -1, 1), ErrorCode.OPERATION_FAILED);
+    });
+
+    contract('knows the devices of its host', async () => {
+      const { nodeDevices } = connection;
+      const listening = nodeDevices.events();
+      const all = (await nodeDevices.list()).map(({ name }) => name);
+      expect(all).toContain('computer');
+      const loopback = 'net_lo_00_00_00_00_00_00';
+      expect((await nodeDevices.list({ capabilities: ['net'] })).map(({ name }) => name)).toContain(loopback);
+      expect(await nodeDevices.list({ active: false })).toEqual([]);
+      expect((await nodeDevices.lookupByName(loopback)).name).toBe(loopback);
+      expect(await nodeDevices.parent(loopback)).toBe('computer');
+      expect(await nodeDevices.parent('computer')).toBeUndefined();
+      expect(await nodeDevices.capabilities(loopback)).toEqual(['net']);
+      expect(await nodeDevices.xmlDesc(loopback)).toContain('<interface>lo</interface>');
+      expect([await nodeDevices.isActive(loopback), await nodeDevices.isPersistent(loopback)]).toEqual([true, false]);
+      await expectCode(nodeDevices.lookupByName('nope'), ErrorCode.NO_NODE_DEVICE);
+      await expectCode(nodeDevices.reset(loopback), ErrorCode.INVALID_ARG);
+      await listening[Symbol.asyncIterator]().return?.();
+    });
+
+    contract('knows the interfaces of its host', async () => {
+      const { interfaces } = connection;
+      const all = await interfaces.list();
+      const active = await interfaces.list({ active: true });
+      const inactive = await interfaces.list({ active: false });
+      expect([...active, ...inactive].map(({ name }) => name).toSorted(byName)).toEqual(
+        all.map(({ name }) => name).toSorted(byName),
+      );
+      expect((await interfaces.lookupByName('lo')).mac).toBe('00:00:00:00:00:00');
+      expect(await interfaces.xmlDesc('lo')).toContain("<interface type='ethernet' name='lo'>");
+      expect(await interfaces.isActive('lo')).toBe(inactive.every(({ name }) => name !== 'lo'));
+      await expectCode(interfaces.lookupByName('nope'), ErrorCode.NO_INTERFACE);
+      await expectCode(interfaces.lookupByMac('02:00:00:00:00:99'), ErrorCode.NO_INTERFACE);
+    });
+
     it('skips only what there is', () => {
       expect(Object.keys(subject.skips ?? {}).filter((title) => !used.has(title))).toEqual([]);
     });
@@ -394,6 +452,10 @@ async function expectCode(promise: Promise<unknown>, code: ErrorCode): Promise<v
   );
   expect(error).toBeInstanceOf(VirtError);
   expect(error).toMatchObject({ code });
+}
+
+function byName(a: string, b: string): number {
+  return a < b ? -1 : 1;
 }
 
 function count(text: string, part: string): number {

@@ -25,8 +25,19 @@ export function hasLibvirtd(): boolean {
   return spawnSync('libvirtd', ['--version']).status === 0;
 }
 
+export interface LibvirtdPlace {
+  /** Commands that run in its mount namespace before it. */
+  readonly before?: readonly string[];
+  /** In a network namespace of its own, with a /sys that shows it; the commands make what is in it. */
+  readonly ownNetwork?: boolean;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** Starts it; `conf`: more lines of libvirtd.conf. */
-export async function startLibvirtd(conf = ''): Promise<Libvirtd> {
+export async function startLibvirtd(
+  conf = '',
+  { before = [], ownNetwork = false, env = {} }: LibvirtdPlace = {},
+): Promise<Libvirtd> {
   const dir = mkdtempSync(join(tmpdir(), 'libvirtd-'));
   const socket = join(dir, 'sock', 'libvirt-sock');
   const logFile = join(dir, 'log');
@@ -44,10 +55,14 @@ export async function startLibvirtd(conf = ''): Promise<Libvirtd> {
     ...STATE.map((path) => `mkdir -p ${path} && mount -t tmpfs none ${path}`),
     `mount --bind ${join(dir, 'etc')} /etc/libvirt`,
     'mkdir -p /var/lib/libvirt/qemu /var/log/libvirt/qemu',
+    ...(ownNetwork ? ['mount -t sysfs none /sys'] : []),
+    ...before,
     `exec libvirtd --config ${join(dir, 'etc', 'libvirtd.conf')} --pid-file ${join(dir, 'pid')}`,
   ].join(' && ');
-  const child = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script], {
+  const spaces = ['--mount', '--propagation', 'private', ...(ownNetwork ? ['--net'] : [])];
+  const child = spawn('unshare', [...spaces, 'sh', '-c', script], {
     stdio: ['ignore', 'ignore', 'pipe'],
+    env: { ...process.env, ...env },
   });
   let words = '';
   child.stderr.on('data', (chunk: Buffer) => {

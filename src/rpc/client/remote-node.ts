@@ -1,9 +1,18 @@
 /** The host behind the protocol. */
-import type { TypedParameters, Waiting } from '../../driver/driver.ts';
-import type { FreePages, NodeInfo, NodeOperations } from '../../driver/node-operations.ts';
+import type { DomainCapabilitiesQuery, TypedParameters, Waiting } from '../../driver/driver.ts';
+import {
+  type BaselineCpuOptions,
+  type CompareCpuOptions,
+  type FreePages,
+  NODE_SUSPEND_TARGETS,
+  type NodeInfo,
+  type NodeOperations,
+  type NodeSuspendTarget,
+  type PageCount,
+} from '../../driver/node-operations.ts';
 import { fromTypedParams, Max, REMOTE_PROCEDURES as P, toTypedParams } from '../../protocol/index.ts';
 import { cpusFromWire } from '../convert.ts';
-import { BaselineCpuFlag, CompareCpuFlag, CPU_COMPARISONS, flagsOf } from '../flags.ts';
+import { AllocPagesFlag, BaselineCpuFlag, CompareCpuFlag, CPU_COMPARISONS, flagsOf } from '../flags.ts';
 import type { RemoteCalls } from './remote-call.ts';
 import { textOf } from './remote-inspection.ts';
 
@@ -88,24 +97,54 @@ export class RemoteNode implements NodeOperations {
     return (await this.#calls.call(P.connectGetCpuModelNames, { arch, needResults: 1, flags: 0 }, options)).models;
   }
 
-  async compareCpu(
-    xml: string,
-    options: { readonly failIncompatible?: boolean } & Waiting = {},
-  ): Promise<'incompatible' | 'identical' | 'superset'> {
-    const flags = flagsOf([CompareCpuFlag.FAIL_INCOMPATIBLE, options.failIncompatible]);
-    const { result } = await this.#calls.call(P.connectCompareCpu, { xml, flags }, options);
+  async allocPages(
+    pages: readonly PageCount[],
+    startCell: number,
+    cellCount: number,
+    options: { readonly add?: boolean } & Waiting = {},
+  ): Promise<number> {
+    const args = {
+      pageSizes: pages.map(({ sizeKiB }) => sizeKiB),
+      pageCounts: pages.map(({ count }) => count),
+      startCell,
+      cellCount,
+      flags: flagsOf([AllocPagesFlag.SET, options.add !== true]),
+    };
+    return (await this.#calls.call(P.nodeAllocPages, args, options)).ret;
+  }
+
+  async suspend(target: NodeSuspendTarget, durationS: bigint, options: Waiting = {}): Promise<void> {
+    const args = { target: NODE_SUSPEND_TARGETS.indexOf(target), duration: durationS, flags: 0 };
+    await this.#calls.call(P.nodeSuspendForDuration, args, options);
+  }
+
+  async compareCpu(xml: string, options: CompareCpuOptions & Waiting = {}): Promise<CpuComparison> {
+    const { result } = await this.#calls.call(P.connectCompareCpu, { xml, flags: compareFlags(options) }, options);
     return CPU_COMPARISONS[result] ?? 'incompatible';
   }
 
-  async baselineCpu(
+  async compareHypervisorCpu(
+    query: DomainCapabilitiesQuery,
+    xml: string,
+    options: CompareCpuOptions & Waiting = {},
+  ): Promise<CpuComparison> {
+    const args = { ...wireQuery(query), xmlCPU: xml, flags: compareFlags(options) };
+    const { result } = await this.#calls.call(P.connectCompareHypervisorCpu, args, options);
+    return CPU_COMPARISONS[result] ?? 'incompatible';
+  }
+
+  async baselineCpu(xmls: readonly string[], options: BaselineCpuOptions & Waiting = {}): Promise<string> {
+    const args = { xmlCPUs: xmls, flags: baselineFlags(options) };
+    return (await this.#calls.call(P.connectBaselineCpu, args, options)).cpu;
+  }
+
+  async baselineHypervisorCpu(
+    query: DomainCapabilitiesQuery,
     xmls: readonly string[],
-    options: { readonly expandFeatures?: boolean; readonly migratable?: boolean } & Waiting = {},
+    options: BaselineCpuOptions & Waiting = {},
   ): Promise<string> {
-    const flags = flagsOf(
-      [BaselineCpuFlag.EXPAND_FEATURES, options.expandFeatures],
-      [BaselineCpuFlag.MIGRATABLE, options.migratable],
-    );
-    return (await this.#calls.call(P.connectBaselineCpu, { xmlCPUs: xmls, flags }, options)).cpu;
+    const args = { ...wireQuery(query), xmlCPUs: xmls, flags: baselineFlags(options) };
+    return (await this.#calls.call(P.connectBaselineHypervisorCpu, args, options)).cpu;
   }
 
   async securityModel(options: Waiting = {}): Promise<{ readonly model: string; readonly doi: string }> {
@@ -113,3 +152,19 @@ export class RemoteNode implements NodeOperations {
     return { model: textOf(model), doi: textOf(doi) };
   }
 }
+
+type CpuComparison = (typeof CPU_COMPARISONS)[number];
+
+function compareFlags({ failIncompatible }: CompareCpuOptions): number {
+  return flagsOf([CompareCpuFlag.FAIL_INCOMPATIBLE, failIncompatible]);
+}
+
+function baselineFlags({ expandFeatures, migratable }: BaselineCpuOptions): number {
+  return flagsOf([BaselineCpuFlag.EXPAND_FEATURES, expandFeatures], [BaselineCpuFlag.MIGRATABLE, migratable]);
+}
+
+function wireQuery({ emulator, arch, machine, virttype }: DomainCapabilitiesQuery): WireQuery {
+  return { emulator, arch, machine, virttype };
+}
+
+type WireQuery = Readonly<Record<'emulator' | 'arch' | 'machine' | 'virttype', string | undefined>>;

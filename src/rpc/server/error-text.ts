@@ -25,6 +25,7 @@ const PREFIX: Readonly<Partial<Record<ErrorCode, string>>> = {
   [ErrorCode.OPERATION_INVALID]: 'Requested operation is not valid: ',
   [ErrorCode.NO_INTERFACE]: 'Interface not found: ',
   [ErrorCode.NO_NWFILTER]: 'Network filter not found: ',
+  [ErrorCode.NO_NWFILTER_BINDING]: 'Network filter binding not found: ',
   [ErrorCode.INVALID_SECRET]: 'Invalid secret: ',
   [ErrorCode.NO_SECRET]: 'Secret not found: ',
   [ErrorCode.CONFIG_UNSUPPORTED]: 'unsupported configuration: ',

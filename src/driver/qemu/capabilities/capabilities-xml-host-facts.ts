@@ -1,9 +1,10 @@
 /** Reads what only capabilities tell about the host: its UUID, caches, sleep states, IOMMU. Small files, no processes. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { hostArch, parseCpuList, type SystemRoots } from '../../../host/cpu.ts';
+import { hostArch, parseCpuList, readSleepStates, type SystemRoots } from '../../../host/cpu.ts';
 import { readHostFacts } from '../../../host/host-facts.ts';
-import { archOfTarget } from './capabilities-xml-arch.ts';
+import { readHostProcessor } from '../cpu/host-processor.ts';
+import { archOfTarget, isX86Arch } from './capabilities-xml-arch.ts';
 import type { CacheBank, CapabilitiesHost } from './capabilities-xml-host.ts';
 
 /** Where to look; every default is the real host. */
@@ -11,25 +12,25 @@ export interface CapabilitiesRoots extends SystemRoots {
   /** File of the firmware's UUID; default below `sys`. */
   readonly productUuid?: string;
   readonly machineId?: string;
+  readonly dev?: string;
 }
 
-/** Everything of `<host>` but the feature names, which QEMU knows. */
-export async function readCapabilitiesHost(
-  roots: CapabilitiesRoots = {},
-): Promise<Omit<CapabilitiesHost, 'knownFeatures'>> {
+export async function readCapabilitiesHost(roots: CapabilitiesRoots = {}): Promise<CapabilitiesHost> {
   const { proc = '/proc', sys = '/sys' } = roots;
   const names = ['cpu', 'topology', 'numaNodes', 'pageSizesKiB', 'memoryKiB'] as const;
   const facts = await readHostFacts(names, { proc, sys });
   const target = hostArch();
   const addressBits = /^address sizes\s*: (\d+) bits physical/m.exec(readOr(join(proc, 'cpuinfo')))?.[1];
+  const arch = archOfTarget(target)?.name ?? target;
   return {
     ...facts,
-    arch: archOfTarget(target)?.name ?? target,
+    arch,
+    processor: isX86Arch(arch)
+      ? readHostProcessor({ proc, sys, ...(roots.dev === undefined ? {} : { dev: roots.dev }) })
+      : undefined,
     uuid: readHostUuid(roots),
     physicalAddressBits: addressBits === undefined ? undefined : Number(addressBits),
-    sleepStates: readOr(join(sys, 'power/state'))
-      .split(/\s+/)
-      .filter((state) => state !== ''),
+    sleepStates: readSleepStates({ sys }),
     iommu: hasIommu(sys),
     caches: readCaches(sys),
   };

@@ -1,14 +1,9 @@
 /** The `<host>` part of capabilities, made of host facts. Pure; the facts are read by `capabilities-xml-host-facts.ts`. */
 import type { HostCpu, HostProcessor, HostTopology, NumaNode } from '../../../host/cpu.ts';
 import type { XmlElement } from '../../../xml/node.ts';
+import { type HostProcessorFacts, nameHost } from '../cpu/host-processor.ts';
 import { isX86Arch } from './capabilities-xml-arch.ts';
-import {
-  fromKernelFlags,
-  isNamedFeature,
-  libvirtFeature,
-  nearestX86Model,
-  vendorName,
-} from './capabilities-xml-cpu-models.ts';
+import { libvirtFeature } from './capabilities-xml-cpu-models.ts';
 import { element, formatCpuList } from './capabilities-xml-tree.ts';
 
 /** A processor cache that processors share. */
@@ -27,8 +22,8 @@ export interface CapabilitiesHost {
   readonly arch: string;
   readonly uuid: string | undefined;
   readonly cpu: HostCpu;
-  /** Every processor feature that QEMU has a name for; empty where no QEMU could be asked. */
-  readonly knownFeatures: ReadonlySet<string>;
+  /** Of an x86 host. */
+  readonly processor: HostProcessorFacts | undefined;
   readonly physicalAddressBits: number | undefined;
   readonly topology: HostTopology;
   readonly numaNodes: readonly NumaNode[];
@@ -59,14 +54,15 @@ export function hostElement(host: CapabilitiesHost): XmlElement {
 function cpuElement(host: CapabilitiesHost): XmlElement {
   const { cpu, topology } = host;
   const x86 = isX86Arch(host.arch);
-  const { vendor, family, model, stepping, microcode } = cpu;
-  const features = x86 ? fromKernelFlags(cpu.flags, host.knownFeatures) : [];
+  const { family, model, stepping, microcode } = cpu;
+  const { processor } = host;
+  const named = processor === undefined ? undefined : nameHost(processor);
   return element(
     'cpu',
     {},
     element('arch', {}, host.arch),
-    x86 ? element('model', {}, nearestX86Model({ vendor, family, model }, new Set(features))) : undefined,
-    x86 && vendorName(vendor) !== undefined ? element('vendor', {}, vendorName(vendor)) : undefined,
+    named === undefined ? undefined : element('model', {}, named.model),
+    processor?.vendor === undefined ? undefined : element('vendor', {}, processor.vendor),
     microcode === undefined ? undefined : element('microcode', { version: Number(microcode) }),
     x86 && family !== undefined ? element('signature', { family, model, stepping }) : undefined,
     element('topology', {
@@ -78,7 +74,7 @@ function cpuElement(host: CapabilitiesHost): XmlElement {
     host.physicalAddressBits === undefined
       ? undefined
       : element('maxphysaddr', { mode: 'emulate', bits: host.physicalAddressBits }),
-    ...features.filter(isNamedFeature).map((feature) => element('feature', { name: libvirtFeature(feature) })),
+    ...(named?.extra ?? []).map((feature) => element('feature', { name: libvirtFeature(feature) })),
     ...host.pageSizesKiB.map((size) => element('pages', { unit: 'KiB', size })),
   );
 }

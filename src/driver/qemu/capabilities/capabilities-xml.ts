@@ -48,8 +48,7 @@ export async function formatCapabilities(
     if (capabilities === undefined) return [];
     return [{ arch, capabilities, kvm: kvm && capabilities.kvm.present && runsNatively(host.arch, arch.name) }];
   });
-  const knownFeatures = new Set(Object.keys(own?.accelerators.tcg?.hostModel?.props ?? {}));
-  return formatXml(element('capabilities', {}, hostElement({ ...host, knownFeatures }), ...guests.map(guestElement)));
+  return formatXml(element('capabilities', {}, hostElement(host), ...guests.map(guestElement)));
 }
 
 /** Whether KVM of the host can run such guests: the architecture itself and, on x86, its 32-bit half. */

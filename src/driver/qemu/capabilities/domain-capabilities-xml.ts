@@ -54,6 +54,16 @@ export async function formatDomainCapabilities(
   request: DomainCapabilitiesRequest,
   sources: DomainCapabilitiesSources = {},
 ): Promise<string> {
+  const readHost = sources.readHost ?? readDeviceHost;
+  return formatXml(domainCapabilitiesElement({ ...(await resolveQuery(cache, request, sources)), host: readHost() }));
+}
+
+/** What a query leads to: an emulator's capabilities, and which part of them it is about. @throws VirtError */
+export async function resolveQuery(
+  cache: CapabilitiesCache,
+  request: DomainCapabilitiesRequest,
+  sources: DomainCapabilitiesSources = {},
+): Promise<Omit<DomainCapabilitiesInput, 'host'>> {
   const { signal } = request;
   const host = sources.hostArch ?? archOfTarget(hostArch())?.name ?? hostArch();
   requireKnown(request);
@@ -67,8 +77,7 @@ export async function formatDomainCapabilities(
     throw invalid(`Emulator '${emulator}' does not support virt type 'kvm': it runs ${arch} guests on a ${host} host`);
   }
   const machine = settleMachine(request, arch, capabilities, accelerator);
-  const readHost = sources.readHost ?? readDeviceHost;
-  return formatXml(domainCapabilitiesElement({ capabilities, accelerator, arch, machine, host: readHost() }));
+  return { capabilities, accelerator, arch, machine };
 }
 
 function requireKnown({ arch, virttype }: DomainCapabilitiesRequest): void {

@@ -1,29 +1,42 @@
 /** The host as a QEMU connection tells of it: facts of `src/host` under libvirt's names. */
-import { hostname, release } from 'node:os';
+import { hostname } from 'node:os';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { hostArch, readHostCpu, readMemoryKiB, readNumaNodes, readTopology } from '../../../host/cpu.ts';
+import { hostArch, readNumaNodes, readSleepStates, readTopology } from '../../../host/cpu.ts';
 import {
   readCpuMap,
   readCpuMhz,
   readCpuTimes,
   readFreePages,
+  readHostMemory,
   readKsm,
   readMemoryTimes,
+  readPagePool,
   readSysinfo,
   writeKsm,
+  writePagePool,
 } from '../../../host/node-facts.ts';
 import { primaryModel } from '../../../security/security-settings.ts';
 import { formatXml } from '../../../xml/format.ts';
-import { parseXml } from '../../../xml/parse.ts';
-import type { TypedParameters } from '../../driver.ts';
-import type { FreePages, NodeInfo, NodeOperations } from '../../node-operations.ts';
-import { fromKernelFlags } from '../capabilities/capabilities-xml-cpu-models.ts';
+import type { DomainCapabilitiesQuery, TypedParameters, Waiting } from '../../driver.ts';
+import type {
+  BaselineCpuOptions,
+  CompareCpuOptions,
+  FreePages,
+  NodeInfo,
+  NodeOperations,
+  NodeSuspendTarget,
+  PageCount,
+} from '../../node-operations.ts';
+import { archOfTarget, GUEST_ARCHS, isArmArch, isX86Arch } from '../capabilities/capabilities-xml-arch.ts';
 import { element } from '../capabilities/capabilities-xml-tree.ts';
-import { X86_FEATURES } from '../cpu/x86-features.ts';
-import { x86Models } from '../cpu/x86-models.ts';
+import { baselineCpu } from '../cpu/baseline-cpu.ts';
+import { type CpuComparison, compareCpu, requireCompatible } from '../cpu/compare-cpu.ts';
+import { parseCpuDescription } from '../cpu/cpu-description.ts';
+import { readHostProcessor } from '../cpu/host-processor.ts';
+import { libvirtModels } from '../cpu/libvirt-models.ts';
+import { readOfferedCpu } from '../cpu/offered-cpu.ts';
 import { type DriverSecurity, driverSecurity } from '../security/driver-security.ts';
 import type { DriverParts } from './driver-parts.ts';
-import { emulatorOf } from './prepare-guest.ts';
 
 /** QEMU's and KVM's most virtual CPUs, where nobody asks the machine type. */
 const MAX_VCPUS = { kvm: 255, qemu: 255 };
@@ -46,7 +59,7 @@ export class NodeInformation implements NodeOperations {
     const nodes = Math.max(1, readNumaNodes().length);
     return {
       model: hostArch(),
-      memoryKiB: readMemoryKiB(),
+      memoryKiB: Number(readHostMemory().totalKiB),
       cpus: cpus.length,
       mhz: readCpuMhz(),
       nodes,
@@ -69,26 +82,24 @@ export class NodeInformation implements NodeOperations {
     const tables = Object.entries(readSysinfo()).map(([table, entries]) =>
       element(table, {}, ...Object.entries(entries).map(([name, value]) => element('entry', { name }, value))),
     );
+    if (tables.length === 0) throw fail(ErrorCode.CONFIG_UNSUPPORTED, 'Host SMBIOS information is not available');
     return formatXml(element('sysinfo', { type: 'smbios' }, ...tables));
   }
 
   async freeMemory(): Promise<bigint> {
-    return (readMemoryTimes(-1)?.['free'] ?? 0n) * 1024n;
+    return readHostMemory().freeKiB * 1024n;
   }
 
   async cellsFreeMemory(start: number, count: number): Promise<readonly bigint[]> {
-    const cells = readNumaNodes().map(({ id }) => id);
-    if (start >= Math.max(1, cells.length))
-      throw invalid(`there is no NUMA cell ${start}: the last is ${cells.length - 1}`);
     // A kernel without NUMA has one cell, which is the host.
     const free = (cell: number): bigint =>
       (readMemoryTimes(cell)?.['free'] ?? readMemoryTimes(-1)?.['free'] ?? 0n) * 1024n;
-    return (cells.length === 0 ? [0] : cells).slice(start, start + count).map(free);
+    return cellsOf(start, count).map(free);
   }
 
   async cpuStats(cpu: number): Promise<TypedParameters> {
     const found = readCpuTimes(cpu);
-    if (found === undefined) throw invalid(`invalid cpuNum: there is no CPU ${cpu}`);
+    if (found === undefined) throw invalid(`cpuNum: there is no CPU ${cpu}`);
     return { ...found };
   }
 
@@ -117,51 +128,81 @@ export class NodeInformation implements NodeOperations {
   }
 
   async freePages(sizesKiB: readonly number[], startCell: number, cellCount: number): Promise<readonly FreePages[]> {
-    const found: FreePages[] = [];
-    for (let cell = startCell; cell < startCell + cellCount; cell++) {
-      for (const sizeKiB of sizesKiB) {
+    return cellsOf(startCell, cellCount).flatMap((cell) =>
+      sizesKiB.map((sizeKiB) => {
         const free = readFreePages(sizeKiB, cell);
-        if (free === undefined) {
-          throw new VirtError(`page size ${sizeKiB} KiB or NUMA cell ${cell} is not available`, {
-            code: ErrorCode.OPERATION_FAILED,
-            domain: ErrorDomain.QEMU,
-          });
-        }
-        found.push({ cell, sizeKiB, free });
-      }
+        if (free !== undefined) return { cell, sizeKiB, free };
+        throw fail(ErrorCode.OPERATION_FAILED, `page size ${sizeKiB} is not available on node ${cell}`);
+      }),
+    );
+  }
+
+  async allocPages(
+    pages: readonly PageCount[],
+    startCell: number,
+    cellCount: number,
+    { add = false }: { readonly add?: boolean } = {},
+  ): Promise<number> {
+    const cells = startCell < 0 ? [-1] : cellsOf(startCell, cellCount);
+    let done = 0;
+    for (const cell of cells) {
+      for (const { sizeKiB, count } of pages) if (setPool(sizeKiB, cell, count, add)) done++;
     }
-    return found;
+    return done;
+  }
+
+  async suspend(target: NodeSuspendTarget): Promise<void> {
+    const states = readSleepStates();
+    const { needs, name } = SUSPENSIONS[target];
+    if (!needs.every((state) => states.includes(state))) throw fail(ErrorCode.ARGUMENT_UNSUPPORTED, name);
+    throw fail(
+      ErrorCode.NO_SUPPORT,
+      'virNodeSuspendForDuration: Nestling does not suspend hosts (systemctl suspend does)',
+    );
   }
 
   async cpuModelNames(arch: string): Promise<readonly string[]> {
-    if (arch === 'x86_64' || arch === 'i686')
-      return x86Models()
-        .map(({ name }) => name)
-        .toSorted();
-    const { capabilities } = await this.#cache.get(emulatorOf(arch), 'tcg');
-    return (capabilities.accelerators.tcg?.cpus ?? []).map(({ name }) => name).toSorted();
+    if (!GUEST_ARCHS.some(({ name }) => name === arch)) throw invalid(`cannot find architecture ${arch}`);
+    if (isX86Arch(arch)) return libvirtModels().map(({ name }) => name);
+    if (arch.startsWith('ppc64')) return PPC64_MODELS;
+    // Of these any name will do: QEMU says whether it knows it.
+    if (arch === 's390x' || isArmArch(arch)) return [];
+    throw fail(ErrorCode.NO_SUPPORT, `'${arch}' architecture is not supported by CPU driver`);
   }
 
-  async compareCpu(
+  async compareCpu(xml: string, { failIncompatible = false }: CompareCpuOptions = {}): Promise<CpuComparison> {
+    requireX86();
+    const compared = compareCpu(parseCpuDescription(xml), readHostProcessor());
+    return failIncompatible ? requireCompatible(compared) : compared.result;
+  }
+
+  async baselineCpu(xmls: readonly string[], options: BaselineCpuOptions = {}): Promise<string> {
+    return baselineCpu(
+      xmls.map((xml) => parseCpuDescription(xml, { hostOnly: true })),
+      options,
+    );
+  }
+
+  async compareHypervisorCpu(
+    query: DomainCapabilitiesQuery,
     xml: string,
-    { failIncompatible = false }: { readonly failIncompatible?: boolean } = {},
-  ): Promise<'incompatible' | 'identical' | 'superset'> {
-    const cpu = parseXml(xml).root;
-    const model = (cpu.name === 'cpu' ? cpu : cpu.element('cpu'))?.element('model')?.text ?? '';
-    const wanted = x86Models().find(({ name }) => name === model);
-    if (wanted === undefined) throw invalid(`the CPU model '${model}' is unknown`);
-    const flags = new Set(fromKernelFlags(readHostCpu().flags, new Set(X86_FEATURES)));
-    const missing = [...wanted.features].filter((feature) => !flags.has(feature));
-    if (missing.length === 0) return 'superset';
-    if (!failIncompatible) return 'incompatible';
-    throw new VirtError(`the host (Linux ${release()}) lacks ${missing.join(', ')} of ${model}`, {
-      code: ErrorCode.CPU_INCOMPATIBLE,
-      domain: ErrorDomain.CPU,
-    });
+    { failIncompatible = false, signal }: CompareCpuOptions & Waiting = {},
+  ): Promise<CpuComparison> {
+    const offered = await readOfferedCpu(this.#cache, query, signal);
+    const compared = compareCpu(parseCpuDescription(xml), offered);
+    return failIncompatible ? requireCompatible(compared) : compared.result;
   }
 
-  async baselineCpu(): Promise<string> {
-    throw new VirtError('virConnectBaselineCPU', { code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.CPU });
+  async baselineHypervisorCpu(
+    query: DomainCapabilitiesQuery,
+    xmls: readonly string[],
+    { signal, ...options }: BaselineCpuOptions & Waiting = {},
+  ): Promise<string> {
+    const offered = await readOfferedCpu(this.#cache, query, signal);
+    return baselineCpu(
+      xmls.map((xml) => parseCpuDescription(xml)),
+      { ...options, offered },
+    );
   }
 
   /** The kernel's module that guests get labels of; users and groups are none. */
@@ -169,6 +210,55 @@ export class NodeInformation implements NodeOperations {
     const { readHostSecurity } = await import('../../../security/host-security.ts');
     return { model: primaryModel(this.#security, readHostSecurity()), doi: '0' };
   }
+}
+
+const BASE_PAGE_KIB = 4;
+
+/** @returns whether the pool has what was asked for */
+function setPool(sizeKiB: number, cell: number, count: bigint, add: boolean): boolean {
+  if (sizeKiB === BASE_PAGE_KIB) throw fail(ErrorCode.OPERATION_UNSUPPORTED, "system pages pool can't be modified");
+  const before = readPagePool(sizeKiB, cell);
+  if (before === undefined) {
+    const where = cell < 0 ? '' : ` on node ${cell}`;
+    throw fail(ErrorCode.OPERATION_FAILED, `page size ${sizeKiB} is not available${where}`);
+  }
+  const wanted = add ? before + count : count;
+  try {
+    writePagePool(sizeKiB, cell, wanted);
+  } catch (cause) {
+    const errno = cause instanceof Error && 'code' in cause ? String(cause.code) : String(cause);
+    throw new VirtError(`cannot set the pool of ${sizeKiB} KiB pages to ${wanted}: ${errno} (only root may)`, {
+      code: ErrorCode.SYSTEM_ERROR,
+      domain: ErrorDomain.QEMU,
+      cause,
+    });
+  }
+  return (readPagePool(sizeKiB, cell) ?? 0n) >= wanted;
+}
+
+/** NUMA cells from one on, as many as there are. @throws VirtError INTERNAL_ERROR */
+function cellsOf(start: number, count: number): number[] {
+  const last = Math.max(0, ...readNumaNodes().map(({ id }) => id));
+  if (start < 0 || start > last) throw fail(ErrorCode.INTERNAL_ERROR, `start cell ${start} out of range (0-${last})`);
+  return Array.from({ length: Math.min(count, last - start + 1) }, (_, index) => start + index);
+}
+
+/** The kernel's states that each takes, and libvirt's name for it. */
+const SUSPENSIONS = {
+  mem: { needs: ['mem'], name: 'Suspend-to-RAM' },
+  disk: { needs: ['disk'], name: 'Suspend-to-Disk' },
+  hybrid: { needs: ['mem', 'disk'], name: 'Hybrid-Suspend' },
+} as const;
+
+const PPC64_MODELS = ['POWER6', 'POWER7', 'POWER8', 'POWER9', 'POWER10', 'POWERPC_e5500', 'POWERPC_e6500'];
+
+function requireX86(): void {
+  if (isX86Arch(archOfTarget(hostArch())?.name ?? '')) return;
+  throw fail(ErrorCode.NO_SUPPORT, `CPUs of ${hostArch()} hosts cannot be compared`);
+}
+
+function fail(code: ErrorCode, message: string): VirtError {
+  return new VirtError(message, { code, domain: ErrorDomain.QEMU });
 }
 
 function invalid(message: string): VirtError {

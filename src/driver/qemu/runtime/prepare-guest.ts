@@ -111,11 +111,6 @@ export function defaultEmulator(): string {
   return findEmulator(undefined, hostArch());
 }
 
-/** The emulator for an architecture. @throws VirtError naming the package */
-export function emulatorOf(arch: string): string {
-  return findEmulator(undefined, arch);
-}
-
 /** The emulator named by a definition, else the one for its architecture. */
 function findEmulator(given: string | undefined, arch: string, cache?: CapabilitiesCache): string {
   const name = given ?? `qemu-system-${qemuArch(arch)}`;

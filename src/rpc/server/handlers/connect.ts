@@ -1,6 +1,7 @@
 /** Procedures about a connection: what the server is, lists of domains, capabilities. */
 import { filterOfFlags } from '../../../api/flags.ts';
 import type { DomainIdentity } from '../../../driver/driver.ts';
+import type { BaselineCpuOptions, CompareCpuOptions } from '../../../driver/node-operations.ts';
 import { toTypedParams } from '../../../protocol/index.ts';
 import type { CONNECT_PROCEDURES } from '../../../protocol/remote/connect.ts';
 import { identityToWire, uuidFromWire } from '../../convert.ts';
@@ -94,19 +95,23 @@ export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
   },
   connectCompareCpu: async (session, { xml, flags }) => {
     checkFlags(flags, COMPARE_FLAGS, 'virConnectCompareCPU');
-    return { result: await compareCpu(session, xml, flags) };
+    const found = await group(session, 'node').compareCpu(xml, compareOptions(flags));
+    return { result: CPU_COMPARISONS.indexOf(found) };
   },
-  connectCompareHypervisorCpu: async (session, { xmlCPU, flags }) => {
+  connectCompareHypervisorCpu: async (session, { emulator, arch, machine, virttype, xmlCPU, flags }) => {
     checkFlags(flags, COMPARE_FLAGS, 'virConnectCompareHypervisorCPU');
-    return { result: await compareCpu(session, xmlCPU, flags) };
+    const query = { emulator, arch, machine, virttype };
+    const found = await group(session, 'node').compareHypervisorCpu(query, xmlCPU, compareOptions(flags));
+    return { result: CPU_COMPARISONS.indexOf(found) };
   },
   connectBaselineCpu: async (session, { xmlCPUs, flags }) => {
     checkFlags(flags, BASELINE_FLAGS, 'virConnectBaselineCPU');
-    return { cpu: await baselineCpu(session, xmlCPUs, flags) };
+    return { cpu: await group(session, 'node').baselineCpu(xmlCPUs, baselineOptions(flags)) };
   },
-  connectBaselineHypervisorCpu: async (session, { xmlCPUs, flags }) => {
+  connectBaselineHypervisorCpu: async (session, { emulator, arch, machine, virttype, xmlCPUs, flags }) => {
     checkFlags(flags, BASELINE_FLAGS, 'virConnectBaselineHypervisorCPU');
-    return { cpu: await baselineCpu(session, xmlCPUs, flags) };
+    const query = { emulator, arch, machine, virttype };
+    return { cpu: await group(session, 'node').baselineHypervisorCpu(query, xmlCPUs, baselineOptions(flags)) };
   },
   // Who asks is known from the socket; what a proxy says of its own client changes nothing here.
   connectSetIdentity: () => DONE,
@@ -119,14 +124,13 @@ async function listed({ driver }: HandlerSession, active: boolean): Promise<Doma
   return await driver.listDomains({ active });
 }
 
-async function compareCpu(session: HandlerSession, xml: string, flags: number): Promise<number> {
-  const failIncompatible = (flags & CompareCpuFlag.FAIL_INCOMPATIBLE) !== 0;
-  return CPU_COMPARISONS.indexOf(await group(session, 'node').compareCpu(xml, { failIncompatible }));
+function compareOptions(flags: number): CompareCpuOptions {
+  return { failIncompatible: (flags & CompareCpuFlag.FAIL_INCOMPATIBLE) !== 0 };
 }
 
-async function baselineCpu(session: HandlerSession, xmls: readonly string[], flags: number): Promise<string> {
-  return await group(session, 'node').baselineCpu(xmls, {
+function baselineOptions(flags: number): BaselineCpuOptions {
+  return {
     expandFeatures: (flags & BaselineCpuFlag.EXPAND_FEATURES) !== 0,
     migratable: (flags & BaselineCpuFlag.MIGRATABLE) !== 0,
-  });
+  };
 }

@@ -1,4 +1,5 @@
 /** Procedures about devices of the host. */
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { NODE_DEVICE_CAPABILITIES, type NodeDeviceIdentity } from '../../../driver/node-device-operations.ts';
 import type { NODE_DEVICE_PROCEDURES } from '../../../protocol/remote/node-device.ts';
 import { eitherOf, NodeDeviceListFlag, NodeDeviceXmlFlag, namesOf } from '../../flags.ts';
@@ -77,7 +78,30 @@ export const nodeDeviceHandlers: Handlers<typeof NODE_DEVICE_PROCEDURES> = {
   nodeDeviceGetAutostart: async (session, { name }) => ({
     autostart: Number(await group(session, 'nodeDevices').autostart(name)),
   }),
+  // Only mediated devices can be made and defined, and none is here: what there is was made by the kernel.
+  nodeDeviceDestroy: async (session, { name }) => {
+    await group(session, 'nodeDevices').lookupByName(name);
+    throw refusal(ErrorCode.CONFIG_UNSUPPORTED, 'Unsupported device type');
+  },
+  nodeDeviceCreate: async (session, { name, flags }) => {
+    checkFlags(flags, 0, 'virNodeDeviceCreate');
+    await group(session, 'nodeDevices').lookupByName(name);
+    throw refusal(ErrorCode.OPERATION_INVALID, 'Device is already active');
+  },
+  nodeDeviceUndefine: async (session, { name, flags }) => {
+    checkFlags(flags, 0, 'virNodeDeviceUndefine');
+    await group(session, 'nodeDevices').lookupByName(name);
+    throw refusal(ErrorCode.OPERATION_INVALID, `Node device '${name}' is not defined`);
+  },
+  nodeDeviceSetAutostart: async (session, { name }) => {
+    await group(session, 'nodeDevices').lookupByName(name);
+    throw refusal(ErrorCode.OPERATION_UNSUPPORTED, 'Unsupported device type');
+  },
 };
+
+function refusal(code: ErrorCode, message: string): VirtError {
+  return new VirtError(message, { code, domain: ErrorDomain.NODEDEV });
+}
 
 /** With one kind, or all. */
 async function named(session: HandlerSession, kind: string | undefined): Promise<readonly NodeDeviceIdentity[]> {

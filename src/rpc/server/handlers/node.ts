@@ -1,9 +1,11 @@
 /** Procedures about the host. */
 import type { TypedParameters } from '../../../driver/driver.ts';
+import { NODE_SUSPEND_TARGETS } from '../../../driver/node-operations.ts';
 import { fromTypedParams, toTypedParams } from '../../../protocol/index.ts';
 import type { NODE_PROCEDURES } from '../../../protocol/remote/node.ts';
 import { cpusToWire } from '../../convert.ts';
-import { atMost, checkFlags, DONE, group, type Handlers, invalidArg } from '../handler.ts';
+import { AllocPagesFlag } from '../../flags.ts';
+import { atMost, checkFlags, DONE, group, type Handlers, invalidArg, oneOf } from '../handler.ts';
 
 export const nodeHandlers: Handlers<typeof NODE_PROCEDURES> = {
   nodeGetInfo: async (session) => {
@@ -21,7 +23,8 @@ export const nodeHandlers: Handlers<typeof NODE_PROCEDURES> = {
   },
   nodeGetCpuStats: async (session, { cpuNum, nparams, flags }) => {
     checkFlags(flags, 0, 'virNodeGetCPUStats');
-    return fields(await group(session, 'node').cpuStats(cpuNum), nparams);
+    // How many there are is asked before which CPU is looked at.
+    return fields(await group(session, 'node').cpuStats(nparams === 0 ? -1 : cpuNum), nparams);
   },
   nodeGetMemoryStats: async (session, { nparams, cellNum, flags }) => {
     checkFlags(flags, 0, 'virNodeGetMemoryStats');
@@ -51,6 +54,17 @@ export const nodeHandlers: Handlers<typeof NODE_PROCEDURES> = {
     checkFlags(flags, 0, 'virNodeGetFreePages');
     const found = await group(session, 'node').freePages(pages, startCell, cellCount);
     return { counts: found.map(({ free }) => free) };
+  },
+  nodeAllocPages: async (session, { pageSizes, pageCounts, startCell, cellCount, flags }) => {
+    checkFlags(flags, AllocPagesFlag.SET, 'virNodeAllocPages');
+    const pages = pageSizes.map((sizeKiB, index) => ({ sizeKiB, count: pageCounts[index] ?? 0n }));
+    const add = (flags & AllocPagesFlag.SET) === 0;
+    return { ret: await group(session, 'node').allocPages(pages, startCell, cellCount, { add }) };
+  },
+  nodeSuspendForDuration: async (session, { target, duration, flags }) => {
+    checkFlags(flags, 0, 'virNodeSuspendForDuration');
+    await group(session, 'node').suspend(oneOf(NODE_SUSPEND_TARGETS, target, 'suspend target'), duration);
+    return DONE;
   },
 };
 
