@@ -26,7 +26,6 @@ export const LOG_SOURCES = [
   /** Every public API call. */
   'libvirt',
   'conf.domain_conf',
-  'cpu.cpu',
   'daemon.remote',
   'locking.lock_manager',
   'lxc.lxc_container',
@@ -40,7 +39,6 @@ export const LOG_SOURCES = [
   'qemu.qemu_conf',
   'qemu.qemu_domain',
   'qemu.qemu_driver',
-  'qemu.qemu_event',
   'qemu.qemu_monitor',
   'qemu.qemu_monitor_json',
   'qemu.qemu_process',
@@ -53,7 +51,6 @@ export const LOG_SOURCES = [
   'security.security_manager',
   'security.security_selinux',
   'storage.storage_driver',
-  'util.audit',
   'util.cgroup',
   /** Every external command. */
   'util.command',
@@ -64,7 +61,6 @@ export const LOG_SOURCES = [
   'util.firewall',
   'util.hook',
   'util.netdev',
-  'util.object',
   'util.process',
   'util.systemd',
 ] as const;

@@ -6,10 +6,13 @@
 import type { ChildProcess } from 'node:child_process';
 import { Duplex, Readable, Writable } from 'node:stream';
 import { monotonicMs } from '../core/clock.ts';
+import { LogSource } from '../core/log-source.ts';
 import { type ProcessIdentity, readProcStat } from './proc.ts';
 import { errnoOf, ProcessError } from './process-error.ts';
 import type { StderrTail } from './stderr-tail.ts';
 import { terminate } from './terminate.ts';
+
+const log = new LogSource('util.process');
 
 /**
  * `exited`: by itself, whatever the code. `signalled`: by a signal that is not ours. `terminated`: `terminate()`.
@@ -151,6 +154,7 @@ export class Child implements ChildHandle {
   kill(signal: NodeJS.Signals): boolean {
     // Node waits for children inside its own event loop: as long as we have not heard of the end, the pid is still ours.
     if (this.#gone) return false;
+    log.debug('kill', () => `${signal} to ${this.command} (pid ${this.pid})`);
     try {
       process.kill(this.pid, signal);
       return true;

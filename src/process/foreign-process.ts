@@ -4,8 +4,11 @@
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import { monotonicMs } from '../core/clock.ts';
+import { LogSource } from '../core/log-source.ts';
 import type { ExitResult, TerminateOptions } from './child-handle.ts';
 import { isAlive, type ProcessIdentity } from './proc.ts';
+
+const log = new LogSource('util.process');
 
 /** How often it is looked at; `check` looks at once. */
 const POLL_MS = 100;
@@ -76,6 +79,7 @@ export class ForeignProcess {
 
   #kill(signal: NodeJS.Signals): void {
     if (!isAlive(this.identity)) return;
+    log.debug('kill', () => `${signal} to pid ${this.pid}, which an earlier process has started`);
     try {
       process.kill(this.pid, signal);
     } catch (error) {

@@ -1,4 +1,5 @@
 /** Signs of life over an otherwise silent connection, in both directions: answers the other end's, and asks for its own. */
+import { LogSource } from '../core/log-source.ts';
 import {
   encodeRawFrame,
   type Header,
@@ -8,6 +9,8 @@ import {
   PROGRAM_VERSION,
   Program,
 } from '../protocol/index.ts';
+
+const log = new LogSource('rpc.keepalive');
 
 export class Keepalive {
   readonly #send: (frame: Buffer) => void;
@@ -34,8 +37,13 @@ export class Keepalive {
       this.#heard = false;
       if (this.#missed >= count) {
         this.stop();
+        log.warn(
+          'start',
+          () => `no answer to ${count} signs of life, one each ${intervalMs} ms: the connection is given up`,
+        );
         return onDead();
       }
+      log.debug('start', () => `PING, ${this.#missed} unanswered`);
       this.#send(frameOf(KeepaliveProcedure.PING));
     }, intervalMs);
     this.#timer.unref();
@@ -53,7 +61,9 @@ export class Keepalive {
 
   /** A message of the keepalive program. */
   answer({ procedure }: Header): void {
-    if (procedure === KeepaliveProcedure.PING) this.#send(frameOf(KeepaliveProcedure.PONG));
+    if (procedure !== KeepaliveProcedure.PING) return;
+    log.debug('answer', () => 'PONG');
+    this.#send(frameOf(KeepaliveProcedure.PONG));
   }
 }
 

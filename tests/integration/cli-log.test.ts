@@ -1,6 +1,16 @@
 /** The log and the settings as users of the command meet them. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -94,6 +104,67 @@ describe('the library', () => {
     await connection.listAllDomains();
     expect(readFileSync(one, 'utf8').match(/listDomains/g)).toHaveLength(1);
     expect(readFileSync(all, 'utf8').match(/listDomains/g)).toHaveLength(1);
+  });
+});
+
+describe('the sources that troubleshooting texts name', () => {
+  it.skipIf(process.getuid?.() !== 0)(
+    'all speak in one session: a guest with limits as another user, watched over a socket',
+    async () => {
+      const path = join(folder, 'sources.log');
+      // The other user passes.
+      for (const above of [tmpdir(), folder]) chmodSync(above, 0o711);
+      const disk = join(folder, 'own.img');
+      copyFileSync(await bootSectorImage('halt'), disk);
+      const limits = "<memtune><hard_limit unit='MiB'>300</hard_limit></memtune>";
+      const limited = domainXml({ name: 'watched', disks: [{ path: disk }], extra: limits });
+      {
+        using _log = await openLog({ level: '1', outputs: `1:file:${path}`, format: 'json' });
+        await using connection = await connect('qemu:///embed', { config: { user: '+65534', group: '+65534' } });
+        const socket = join(folder, 'socket');
+        await using _server = await connection.serve(socket);
+        await using watcher = await connect(`qemu+unix:///system?socket=${socket}`);
+        await using guest = await connection.createDomain(limited);
+        expect((await watcher.listAllDomains()).map(({ name }) => name)).toEqual(['watched']);
+        await guest.destroy();
+      }
+      const lines = readFileSync(path, 'utf8').trimEnd().split('\n');
+      // The first line tells the version, and has no source.
+      const spoken = lines.flatMap((line) => (JSON.parse(line) as { source?: string }).source ?? []);
+      expect(spoken).toContain('qemu.qemu_monitor');
+      for (const filter of [
+        'libvirt',
+        'command',
+        'cgroup',
+        'qemu',
+        'qemu_monitor_json',
+        'locking',
+        'security',
+        'security_dac',
+        'rpc',
+        'event',
+        'process',
+        'capabilities',
+        'domain',
+      ]) {
+        // As a filter matches: a part of the name.
+        expect([filter, spoken.some((source) => source.includes(filter))]).toEqual([filter, true]);
+      }
+    },
+  );
+
+  it('of settings and of definitions speak where there is something to say', () => {
+    const root = join(folder, 'spoken');
+    mkdirSync(join(root, 'etc/qemu'), { recursive: true });
+    writeFileSync(join(root, 'etc/qemu/qemu.conf'), 'max_files = 4321\n');
+    const path = join(folder, 'spoken.log');
+    const odd = join(folder, 'odd.xml');
+    writeFileSync(odd, xml.replace('<devices>', '<devices><diks/>'));
+    const { status } = run(['run', '--root', root, odd], { LIBVIRT_DEBUG: '1', LIBVIRT_LOG_OUTPUTS: `1:file:${path}` });
+    expect(status).toBe(0);
+    const text = readFileSync(path, 'utf8');
+    expect(text).toMatch(/info : loadSettings:\d+ : \S+etc\/qemu\/qemu\.conf: maxFiles/);
+    expect(text).toMatch(/warning : parseDomain:\d+ : .*diks/);
   });
 });
 

@@ -1,6 +1,9 @@
 /** Where settings are looked for. Most programs have none, and then nothing more is loaded. */
 import { existsSync } from 'node:fs';
+import { LogSource } from '../../core/log-source.ts';
 import type { Settings } from './settings.ts';
+
+const log = new LogSource('qemu.qemu_conf');
 
 export interface SettingsPlaces {
   /** Of an embedded connection. */
@@ -28,5 +31,7 @@ export async function loadSettings(places: SettingsPlaces = {}): Promise<Setting
   const files = settingsFiles(places).filter((path) => existsSync(path));
   if (files.length === 0) return undefined;
   const { readSettings } = await import('./settings.ts');
-  return readSettings(files);
+  const settings = readSettings(files);
+  log.info('loadSettings', () => `${files.join(', ')}: ${Object.keys(settings.config).join(', ')}`);
+  return settings;
 }

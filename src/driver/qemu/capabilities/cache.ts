@@ -4,11 +4,14 @@
  */
 import { basename, join } from 'node:path';
 import { raceSignal } from '../../../core/abort.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import { defaultCacheDir, readCacheFile, writeCacheFile } from '../../../host/cache-file.ts';
 import { findProgram, lookUpProgram } from '../../../process/find-program.ts';
 import { type CacheKey, type CacheKeyRoots, readCacheKey } from './cache-key.ts';
 import { type AcceleratorName, CAPABILITIES_FORMAT, type QemuCapabilities } from './capabilities.ts';
 import { type ProbeOptions, probeAccelerator, probeCapabilities } from './probe.ts';
+
+const log = new LogSource('qemu.qemu_capabilities');
 
 export interface CapabilitiesCacheOptions {
   /** Directory of the files; null: memory only. Default: `defaultCacheDir()`. */
@@ -111,7 +114,10 @@ export class CapabilitiesCache {
       signal?.throwIfAborted();
       const key = readCacheKey(binary, this.#roots);
       const hit = this.#load(binary, key, accelerator);
-      if (hit !== undefined) return hit;
+      if (hit !== undefined) {
+        log.debug('get', () => `${binary} accel=${accelerator}: from ${hit.source} (${hit.capabilities.version})`);
+        return hit;
+      }
       const flight = this.#flights.get(key.realpath) ?? this.#start(binary, key, accelerator);
       const result = await this.#join(key, flight, signal);
       // A probe for the other accelerator: this one's is made from its result, in the next round.
@@ -162,6 +168,7 @@ export class CapabilitiesCache {
   }
 
   async #probe(binary: string, key: CacheKey, options: ProbeOptions): Promise<CapabilitiesResult> {
+    log.info('probe', () => `${binary} accel=${options.accelerator}: not cached, or changed since`);
     const known = [this.#memory.get(key.realpath), this.#readFile(key)].find((entry) => entry?.key === key.key);
     const capabilities =
       known === undefined

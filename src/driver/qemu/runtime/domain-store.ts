@@ -6,6 +6,7 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:
 import { join } from 'node:path';
 import { DurableFolder } from '../../../core/durable-folder.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
 import { DomainState } from '../../domain-state.ts';
 import type { DomainIdentity, DomainStop } from '../../driver.ts';
@@ -13,6 +14,8 @@ import { DomainRecord } from './domain-record.ts';
 import { peekIdentity } from './peek-identity.ts';
 
 export type { DomainRecord };
+
+const log = new LogSource('qemu.qemu_domain');
 
 /** Ends of transient guests that are remembered. */
 const STOPS_KEPT = 1024;
@@ -138,6 +141,7 @@ export class DomainStore implements AsyncDisposable {
   releaseIfGone(record: DomainRecord): void {
     const isUsed = record.starting || this.#saving.has(record);
     if (!record.isDefined && record.guest === undefined && !isUsed) {
+      log.debug('releaseIfGone', () => `vm=${record.name} uuid=${record.uuid} is neither defined nor running any more`);
       this.#records.delete(record.uuid);
       this.#names.delete(record.name);
     }
@@ -151,6 +155,7 @@ export class DomainStore implements AsyncDisposable {
     try {
       await this.#files.commit([{ name: `${record.name}.xml`, text: formatDomain(definition) }]);
       record.definition = definition;
+      log.debug('save', () => `vm=${record.name} uuid=${record.uuid} ${this.#path(record.name)}`);
     } finally {
       this.#saving.delete(record);
       this.releaseIfGone(record);

@@ -7,6 +7,7 @@ import { closeSync, openSync } from 'node:fs';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Ledger, LedgerEntry } from '../../../core/ledger.ts';
 import type { ObjectIdentity } from '../../../core/ledger-format.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import type { FdRequest } from '../plan/parts.ts';
@@ -18,6 +19,8 @@ import {
 } from './network-device-ioctl.ts';
 import { runNetworkProgram } from './network-device-ip.ts';
 import { type TapSettings, tapSettingsOf } from './network-device-settings.ts';
+
+const log = new LogSource('util.netdev');
 
 export type NetworkDeviceRequest = FdRequest & { readonly kind: 'tap' | 'vhost-net' | 'vhost-vsock' };
 
@@ -64,6 +67,11 @@ export class NetworkDevices implements AsyncDisposable {
       const entries = plan.ledgerRecords.map(({ kind, identity }) => this.#options.ledger.record(kind, identity));
       try {
         const fd = await plan.open();
+        log.debug(
+          'open',
+          () =>
+            `${request.kind} fd=${fd} ${plan.ledgerRecords.map(({ identity }) => JSON.stringify(identity)).join(' ')}`,
+        );
         this.#entries.push(...entries);
         return fd;
       } catch (error) {

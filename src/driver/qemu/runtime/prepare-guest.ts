@@ -4,6 +4,7 @@
  */
 
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import { randomBytes, randomUuid } from '../../../core/random.ts';
 import { hostArch } from '../../../host/cpu.ts';
 import type { HostFacts } from '../../../host/host-facts.ts';
@@ -18,6 +19,8 @@ import type { DomainContext, Lookup } from '../context.ts';
 import { completeDefinition, validateDefinition } from '../definition/complete.ts';
 import type { Layout } from '../layout.ts';
 import { readSlowFacts, viewHost } from './host-view.ts';
+
+const log = new LogSource('conf.domain_conf');
 
 export interface PrepareOptions {
   readonly cache: CapabilitiesCache;
@@ -97,6 +100,7 @@ export function chance(): Pick<DomainContext, 'hostClock' | 'randomBytes'> {
 function readSource(source: string | Domain, fileName: string | undefined, notes: string[]): Domain {
   if (typeof source !== 'string') return cloneDefinition(source);
   const { domain, warnings } = parseDomain(source, fileName === undefined ? {} : { fileName });
+  for (const warning of warnings) log.warn('parseDomain', () => warning);
   notes.push(...warnings);
   if (domain.type !== 'qemu' && domain.type !== 'kvm') {
     throw new VirtError(`domain type '${domain.type ?? ''}' is not one that QEMU runs: use type='kvm' or type='qemu'`, {

@@ -32,6 +32,7 @@ import { RunningGuest } from './running-guest.ts';
 import type { StartRequest } from './start-request.ts';
 
 const logger = new LogSource('qemu.qemu_process');
+const monitorLog = new LogSource('qemu.qemu_monitor');
 const RESTORE_POLL_MS = 5;
 /** A QEMU that has closed its monitor has this long to say with which status it ends. */
 const EXIT_PATIENCE_MS = 1000;
@@ -125,6 +126,7 @@ async function introduce(
   const done = qmp.executeBatch([{ command: 'query-status' }, ...commands.map(toBatchItem)], { signal });
   try {
     await qmp.ready;
+    monitorLog.debug('openMonitor', () => `vm=${request.domain.name ?? ''} pid=${child.pid}: ready`);
     request.onMark?.('monitor-ready');
     requireSuccess(commands, (await done).slice(1));
     if (isRestored) await untilRestored(qmp, signal);
