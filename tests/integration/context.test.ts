@@ -156,6 +156,27 @@ describe('an embedded guest', () => {
     );
   });
 
+  it.skipIf(process.getuid?.() !== 0)('stays in a network that ip netns made, and in a user namespace', async () => {
+    // Of its own, so that nothing of it is left.
+    const netns =
+      'mkdir -p /run/netns; mount -t tmpfs none /run/netns; ip netns add context; exec ip netns exec context "$@"';
+    await withGuest(['unshare', '--mount', 'sh', '-c', netns, 'sh'], (program, qemu) => {
+      expect(contextOf(program)['ns/net']).not.toBe(contextOf(process.pid)['ns/net']);
+      expectSameContext(program, qemu);
+    });
+    await withGuest(['unshare', '--user', '--map-root-user', '--uts'], (program, qemu) => {
+      expect(contextOf(program)['ns/user']).not.toBe(contextOf(process.pid)['ns/user']);
+      expectSameContext(program, qemu);
+    });
+  });
+
+  it('has the OOM score that its program was given', async () => {
+    await withGuest(['choom', '--adjust', '321', '--'], (program, qemu) => {
+      expect(contextOf(program)['oomScore']).toBe('321\n');
+      expectSameContext(program, qemu);
+    });
+  });
+
   it('is elsewhere where its definition says so, visibly', async () => {
     const pinned = join(scratch, 'pinned.xml');
     const pins = "<cputune><vcpupin vcpu='1' cpuset='0'/><emulatorpin cpuset='1'/></cputune>";

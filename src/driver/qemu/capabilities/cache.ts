@@ -115,7 +115,7 @@ export class CapabilitiesCache {
       const key = readCacheKey(binary, this.#roots);
       const hit = this.#load(binary, key, accelerator);
       if (hit !== undefined) {
-        log.debug('get', () => `${binary} accel=${accelerator}: from ${hit.source} (${hit.capabilities.version})`);
+        log.debug('get', () => `${binary} accel=${accelerator}: from ${hit.source}`);
         return hit;
       }
       const flight = this.#flights.get(key.realpath) ?? this.#start(binary, key, accelerator);
