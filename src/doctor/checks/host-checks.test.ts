@@ -8,7 +8,7 @@ import { checkFirmware, checkPrograms } from './devices.ts';
 import { checkCgroups, checkContainer, checkLimits, checkNamespaces, checkSecurityModules } from './isolation.ts';
 import { checkAccelerator, checkEntropy, checkHugePages, checkIommu, checkMemory, checkProcessor } from './machine.ts';
 import { checkDnsmasq, checkFirewall, checkForwarding } from './network.ts';
-import { checkSocketPaths } from './services.ts';
+import { checkServices, checkSocketPaths } from './services.ts';
 
 let root: string;
 let host: DoctorHost;
@@ -196,6 +196,24 @@ describe('networks', () => {
     rmSync(join(root, 'proc/net/ip_tables_names'));
     vi.stubEnv('BROKEN', '3');
     expect(await lineOf(checkFirewall, 'firewall')).toMatch(/^warn: .*cannot list the nat table .*iptables-legacy/);
+  });
+});
+
+describe('services', () => {
+  it('virtlockd is asked for only where the configuration wants it', async () => {
+    programs({});
+    expect(await findingOf(checkServices, 'virtlockd')).toBeUndefined();
+    put('etc/libvirt/qemu.conf', '#lock_manager = "sanlock"\nlock_manager = "lockd"\n');
+    expect(await lineOf(checkServices, 'virtlockd')).toMatch(/^warn: does not run .*virtlockd --daemon/);
+    put('proc/77/comm', 'virtlockd\n');
+    expect(await lineOf(checkServices, 'virtlockd')).toMatch(/^pass: runs/);
+  });
+
+  it('that have died and left their sockets are told', async () => {
+    programs({});
+    expect(await lineOf(checkServices, 'libvirtd')).toMatch(/^pass: not installed/);
+    put('run/libvirtd.pid', '4194304');
+    expect(await lineOf(checkServices, 'libvirtd')).toMatch(/^warn: does not run, and has left .*libvirtd.pid .*rm -f/);
   });
 });
 

@@ -25,6 +25,8 @@ interface Service {
   readonly pidFile: string;
   readonly why: string;
   readonly start: string;
+  /** The configuration asks for it: that it does not run is a warning. */
+  readonly isWanted?: boolean;
 }
 
 const SERVICES: readonly Service[] = [
@@ -57,9 +59,23 @@ const SERVICES: readonly Service[] = [
   },
 ];
 
+/** Only for those who ask for it: QEMU locks images itself. */
+const LOCKS: Service = {
+  id: 'virtlockd',
+  process: 'virtlockd',
+  program: 'virtlockd',
+  sockets: ['libvirt/virtlockd-sock'],
+  pidFile: 'virtlockd.pid',
+  why: 'qemu.conf has lock_manager = "lockd": no guest of libvirt starts without it',
+  start: 'virtlockd --daemon',
+  isWanted: true,
+};
+
 export async function checkServices(host: DoctorHost): Promise<Finding[]> {
   const names = processNames(host.proc);
-  return await Promise.all(SERVICES.map((service) => checkService(host, service, names)));
+  const qemuConf = readText(`${host.etc}/libvirt/qemu.conf`) ?? '';
+  const services = /^\s*lock_manager\s*=\s*"lockd"/m.test(qemuConf) ? [...SERVICES, LOCKS] : SERVICES;
+  return await Promise.all(services.map((service) => checkService(host, service, names)));
 }
 
 async function checkService(host: DoctorHost, service: Service, names: ReadonlySet<string>): Promise<Finding> {
@@ -80,6 +96,7 @@ async function checkService(host: DoctorHost, service: Service, names: ReadonlyS
       rootFix(host, `rm -f ${left.map(quoted).join(' ')}   # to start it: nestling ci prepare --services`),
     );
   }
+  if (service.isWanted === true) return warn(id, id, 'does not run', why, rootFix(host, start));
   if (lookUp(host, program) === undefined) return pass(id, id, 'not installed; Nestling does not need it');
   return pass(id, id, `installed, does not run; for real libvirt: ${start}`);
 }
