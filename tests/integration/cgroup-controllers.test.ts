@@ -3,11 +3,10 @@
  * v2 in cgroup-v2-guest.test.ts.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { deviceNumbers } from '../../src/cgroup/block-device.ts';
 import {
   applyActions,
   type CgroupPlace,
@@ -25,6 +24,7 @@ import {
   v1Hierarchy,
   v2Hierarchy,
 } from '../../src/cgroup/index.ts';
+import { wholeDiskOf } from '../support/whole-disk.ts';
 
 const host = detectCgroups();
 const isRoot = process.getuid?.() === 0;
@@ -58,15 +58,6 @@ function tune(tuning: GuestTuning, at = place): void {
 function runIn(script: string, files = plan.directories.map((directory) => `${directory}/cgroup.procs`)): string {
   const enter = `for f in ${files.join(' ')}; do echo $$ > $f; done; ${script}`;
   return spawnSync('sh', ['-c', enter], { encoding: 'utf8' }).stdout;
-}
-
-function wholeDiskOf(path: string): { number: string; path: string } | undefined {
-  const { major, minor } = deviceNumbers(statSync(path).dev);
-  const sysfs = `/sys/dev/block/${major}:${minor}`;
-  const name = existsSync(sysfs) ? /^DEVNAME=(.+)$/m.exec(readFileSync(`${sysfs}/uevent`, 'utf8'))?.[1] : undefined;
-  return name === undefined || existsSync(`${sysfs}/partition`)
-    ? undefined
-    : { number: `${major}:${minor}`, path: `/dev/${name}` };
 }
 
 describe.skipIf(!has('cpu'))('cpu', () => {

@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   applyActions,
@@ -37,6 +38,7 @@ import { connect } from '../../src/index.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
+import { wholeDiskOf } from '../support/whole-disk.ts';
 
 const host = detectCgroups();
 const hasV1 = ['cpu', 'memory', 'pids', 'freezer'].every((name) => v1Hierarchy(host, name)?.writable === true);
@@ -108,6 +110,22 @@ describe.skipIf(!canTest)('a guest with limits', () => {
     expect(stats['cgroup.memory.usage']).toBeGreaterThan(0);
     expect(stats['vcpu.0.time']).toBeGreaterThan(0n);
   });
+
+  const disk = wholeDiskOf(tmpdir());
+  it.skipIf(disk === undefined || v1Hierarchy(host, 'blkio')?.writable !== true)(
+    'has its disk traffic limited while it runs',
+    async () => {
+      await using connection = await connect('qemu:///embed');
+      await using guest = await connection.createDomain(guestXml('disk', ''));
+      await guest.setBlkioParameters({ device_read_bytes_sec: `${disk?.path},1048576` });
+      const group = groupOf(own('blkio'), 'disk');
+      expect(read(`${group}/blkio.throttle.read_bps_device`)).toBe(`${disk?.number} 1048576`);
+      expect(await guest.blkioParameters()).toMatchObject({ device_read_bytes_sec: `${disk?.path},1048576` });
+      await guest.setBlkioParameters({ device_read_bytes_sec: `${disk?.path},0` });
+      expect(read(`${group}/blkio.throttle.read_bps_device`)).toBe('');
+      expect(read(`${group}/cgroup.procs`)).not.toBe('');
+    },
+  );
 
   it('has virtual CPUs that are plugged in later where their limits and pins are', async () => {
     await using connection = await connect('qemu:///embed');

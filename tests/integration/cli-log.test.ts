@@ -183,6 +183,20 @@ describe('settings', () => {
     expect(existsSync(path)).toBe(true);
   });
 
+  it('keep the logs of transient guests, or do not', () => {
+    const root = join(folder, 'transient');
+    mkdirSync(join(root, 'etc/qemu'), { recursive: true });
+    const log = join(root, 'log/qemu/logged.log');
+    for (const [setting, isKept] of [
+      ['keep_transient_logs = 1\n', true],
+      ['keep_transient_logs = 0\n', false],
+    ] as const) {
+      writeFileSync(join(root, 'etc/qemu/qemu.conf'), setting);
+      expect(run(['run', '--root', root, guest]).status).toBe(0);
+      expect([setting, existsSync(log)]).toEqual([setting, isKept]);
+    }
+  });
+
   it('that are wrong stop the start, with file and line', () => {
     const root = join(folder, 'wrong');
     mkdirSync(join(root, 'etc/qemu'), { recursive: true });

@@ -213,6 +213,27 @@ describe.skipIf(!isRoot)('a guest of another user', () => {
     expect(await once(program, 'exit')).toEqual([0, null]);
   });
 
+  it('says which keys keep swtpm from making a TPM as that user, and whose they are', () => {
+    const authority = join(scratch, 'closed-localca');
+    mkdirSync(authority, { mode: 0o755 });
+    writeFileSync(join(authority, 'signkey.pem'), '', { mode: 0o640 });
+    const root = join(scratch, 'tpm-root');
+    mkdirSync(join(root, 'etc/qemu'), { recursive: true });
+    writeFileSync(join(root, 'etc/qemu/qemu.conf'), 'swtpm_user = "+65534"\nswtpm_group = "+65534"\n');
+    const tpm = "<tpm model='tpm-crb'><backend type='emulator' version='2.0'/></tpm>";
+    const file = join(scratch, 'closed-tpm.xml');
+    writeFileSync(file, domainXml({ name: 's-closed', devices: tpm }));
+    const script = `mount --bind ${authority} /var/lib/swtpm-localca && exec "$0" run --root ${root} ${file}`;
+    const cli = new URL('../../dist/cli.cjs', import.meta.url).pathname;
+    const run = spawnSync('unshare', ['--mount', 'sh', '-c', script, cli], { encoding: 'utf8', timeout: 60_000 });
+    expect([run.status, run.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /swtpm-setup .* ended with status 1: \/var\/lib\/swtpm-localca\S* is not for \S+ .*chown -R/,
+      ),
+    ]);
+  });
+
   it('is what one definition says, and only that one', async () => {
     const label = `<seclabel type='static' model='dac' relabel='yes'><label>+${account.uid}:+${account.gid}</label></seclabel>`;
     const [one, two] = [await ownDisk('static'), await ownDisk('plain')];
