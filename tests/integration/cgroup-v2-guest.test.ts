@@ -5,10 +5,10 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
 import { whyNoProgramGuests } from '../support/guests/node-image.ts';
-import type { ProgramGuest } from '../support/guests/program-guest.ts';
+import { GUEST_TIMEOUTS, type ProgramGuest } from '../support/guests/program-guest.ts';
 import { startV2Guest } from '../support/guests/v2-guest.ts';
 
 const PROGRAMS = ['cgroup-v2-program', 'cgroup-v2-limits-program', 'cgroup-v2-guest-program'];
@@ -28,6 +28,8 @@ const LIMITED = {
 
 const why = whyNoProgramGuests();
 if (why !== undefined) process.stderr.write(`\nSKIPPED: cgroup v2 in a guest: ${why}\n\n`);
+
+vi.setConfig(GUEST_TIMEOUTS);
 
 let guest: ProgramGuest | undefined;
 let directory: string | undefined;

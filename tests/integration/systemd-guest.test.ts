@@ -6,9 +6,9 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
-import type { ProgramGuest } from '../support/guests/program-guest.ts';
+import { GUEST_TIMEOUTS, type ProgramGuest } from '../support/guests/program-guest.ts';
 import { startSystemdGuest, whyNoSystemdGuest } from '../support/guests/systemd-guest.ts';
 
 const PROGRAM = 'systemd-guest-program';
@@ -19,6 +19,8 @@ const SCOPE = /^0::\/system\.slice\/run-r[0-9a-f]+\.scope$/;
 
 const why = whyNoSystemdGuest();
 if (why !== undefined) process.stderr.write(`\nSKIPPED: systemd in a guest: ${why}\n\n`);
+
+vi.setConfig(GUEST_TIMEOUTS);
 
 let guest: ProgramGuest | undefined;
 let directory: string | undefined;

@@ -13,8 +13,11 @@ import { type CpioEntry, writeCpio } from './cpio.ts';
 import { LINUX_GUEST_CMDLINE, linuxGuest } from './linux-guest.ts';
 
 const READY = 'nestling session ready\n';
-const BOOT_PATIENCE_MS = 150_000;
-const RUN_PATIENCE_MS = 90_000;
+/** These guests are emulated: beside seven other programs on two cores they take ten times as long as alone. Only what hangs comes to it. */
+const BOOT_PATIENCE_MS = 400_000;
+const RUN_PATIENCE_MS = 240_000;
+/** For the tests: what is above, with time to tell of it. */
+export const GUEST_TIMEOUTS = { hookTimeout: BOOT_PATIENCE_MS + 20_000, testTimeout: 2 * RUN_PATIENCE_MS };
 const SECTOR_BYTES = 512;
 
 export interface ProgramGuestOptions {
