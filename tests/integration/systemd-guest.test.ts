@@ -164,6 +164,18 @@ describe.skipIf(why !== undefined)('under systemd', () => {
     expect(await guest?.runProgram(SCOPES, ['crash'])).toEqual({ isHeld: true, machines: '', notes: [] });
   });
 
+  it('a guest of a daemon keeps its scope when the daemon is killed, and the next one has it', async () => {
+    expect(await guest?.runProgram(SCOPES, ['daemon'])).toEqual({
+      isKept: true,
+      shown: { MemoryMax: String(300 * 1024 * 1024), ActiveState: 'active' },
+      quota: 20_000,
+      changed: { MemoryMax: String(200 * 1024 * 1024) },
+      isCounted: true,
+      after: '',
+      machines: '',
+    });
+  });
+
   it("a user's scopes are the user's own systemd's", async () => {
     const runtime = '/run/user/1000';
     // What logging in does, of which this small system has not all parts.

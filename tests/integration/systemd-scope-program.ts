@@ -1,6 +1,6 @@
 /** Runs inside the systemd guest: scopes, slices and a guest with `cgroup_layout = "systemd"`, with systemd's own commands asked what it knows. */
 import { execFileSync } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import {
   createScope,
   openPartitions,
@@ -13,6 +13,7 @@ import {
 import { connect } from '../../src/index.ts';
 import { listDescendants } from '../../src/process/proc.ts';
 import { spawnChild } from '../../src/process/spawn.ts';
+import { startDaemon } from '../support/daemon.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { attempt, messageOfAsync, read, runScenario, startSleeper } from './cgroup-v2-groups.ts';
 
@@ -182,6 +183,39 @@ await runScenario({
     await using domain = await connection.createDomain(domainXml({ name: 'held', memoryMiB: 16, disks }));
     process.stdout.write(`${listed('machine-qemu*')}\n`);
     await domain.waitForStop();
+  },
+
+  /** A daemon's guest keeps its scope when the daemon is killed; the next one reads, changes and ends it. */
+  daemon: async () => {
+    mkdirSync('/etc/nestling', { recursive: true });
+    writeFileSync('/etc/nestling/qemu.conf', 'cgroup_layout = "systemd"\n');
+    const options = { cli: '/programs/main.mjs', prefix: [process.execPath] };
+    await using daemon = await startDaemon([], options);
+    const first = await connect(daemon.uri);
+    const extra = "<memtune><hard_limit unit='MiB'>300</hard_limit></memtune><cputune><quota>20000</quota></cputune>";
+    const disks = [{ path: '/programs/halt.img', readonly: true }];
+    await first.createDomain(domainXml({ name: 'kept', memoryMiB: 16, disks, extra }));
+    const unit = listed('machine-qemu*');
+    await first.close();
+    await daemon.crash(options);
+    await using connection = await connect(daemon.uri);
+    const domain = await connection.lookupDomainByName('kept');
+    const alone = { unit: listed('machine-qemu*'), shown: show(unit, ['MemoryMax', 'ActiveState']) };
+    const { vcpu_quota: quota } = await domain.schedulerParameters();
+    await domain.setMemoryParameters({ hard_limit: 200 * 1024 });
+    const changed = show(unit, ['MemoryMax']);
+    const stats = await domain.stats();
+    await domain.destroy();
+    rmSync('/etc/nestling', { recursive: true });
+    return {
+      isKept: unit !== '' && unit === alone.unit,
+      shown: alone.shown,
+      quota: Number(quota),
+      changed,
+      isCounted: Number(stats['cgroup.memory.usage']) > 0,
+      after: listed('machine-qemu*'),
+      machines: machines(),
+    };
   },
 
   /** A partition asks for a slice where systemd manages the groups, whatever the layout. */

@@ -6,7 +6,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
-const PATIENCE_MS = 30_000;
+/** Emulated test guests start it too. */
+const PATIENCE_MS = 120_000;
 
 export interface TestDaemon extends AsyncDisposable {
   readonly stateDir: string;
