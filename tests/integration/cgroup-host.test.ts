@@ -127,9 +127,9 @@ describe.skipIf(!canTest)('a guest with limits', () => {
     },
   );
 
-  it('has virtual CPUs that are plugged in later where their limits and pins are', async () => {
+  it('has virtual CPUs and I/O threads that are plugged in later where their limits and pins are', async () => {
     await using connection = await connect('qemu:///embed');
-    const pins = "<vcpupin vcpu='1' cpuset='0'/></cputune>";
+    const pins = "<iothread_quota>70000</iothread_quota><vcpupin vcpu='1' cpuset='0'/></cputune>";
     const xml = guestXml('plugged', LIMITS.replace('</cputune>', pins)).replace('<vcpu>', "<vcpu current='1'>");
     await using guest = await connection.createDomain(xml);
     const group = groupOf(own('cpu'), 'plugged');
@@ -139,6 +139,10 @@ describe.skipIf(!canTest)('a guest with limits', () => {
     const tid = cpus.find((cpu) => cpu['cpu-index'] === 1)?.['thread-id'];
     expect(read(`${group}/vcpu1/tasks`)).toBe(String(tid));
     expect(read(`/proc/${tid}/status`)).toMatch(/^Cpus_allowed_list:\t0$/m);
+    await guest.addIothread(7, { live: true });
+    const io = (await guest.qemuMonitorCommand('query-iothreads')) as { 'thread-id': number }[];
+    expect(read(`${group}/iothread7/tasks`)).toBe(String(io[0]?.['thread-id']));
+    expect(read(`${group}/iothread7/cpu.cfs_quota_us`)).toBe('70000');
   });
 
   it('of a daemon that starts anew somewhere else is found where it is, limits and all', async () => {

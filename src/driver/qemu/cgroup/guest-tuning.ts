@@ -29,19 +29,29 @@ export function guestTuningOf(domain: Domain): GuestTuning {
 
 /** Where the threads of a guest get groups of their own, one for each; their tunings may be empty. */
 export function threadTuningsOf(domain: Domain): ThreadTuning[] {
-  const { cputune, vcpu } = domain;
-  const vcpuBandwidth = prune({ periodUs: cputune?.period, quotaUs: cputune?.quota });
-  const emulator = prune({ periodUs: cputune?.emulatorPeriod, quotaUs: cputune?.emulatorQuota });
-  const iothread = prune({ periodUs: cputune?.iothreadPeriod, quotaUs: cputune?.iothreadQuota });
-  const tuning = (cpu: GuestTuning['cpu'], cpus: readonly number[] | undefined): GuestTuning =>
-    prune({ cpu, cpuset: prune({ cpus: cpus?.slice() }) });
-  const vcpus = Array.from({ length: vcpu?.value ?? 1 }, (_, id): ThreadTuning => {
-    return { kind: 'vcpu', id, tuning: tuning(vcpuBandwidth, vcpuCpus(domain, id)) };
-  });
-  const iothreads = iothreadIdsOf(domain).map((id): ThreadTuning => {
-    return { kind: 'iothread', id, tuning: tuning(iothread, iothreadCpus(domain, id)) };
-  });
-  return [{ kind: 'emulator', id: 0, tuning: tuning(emulator, emulatorCpus(domain)) }, ...vcpus, ...iothreads];
+  return [
+    threadTuningOf(domain, 'emulator', 0),
+    ...Array.from({ length: domain.vcpu?.value ?? 1 }, (_, id) => threadTuningOf(domain, 'vcpu', id)),
+    ...iothreadIdsOf(domain).map((id) => threadTuningOf(domain, 'iothread', id)),
+  ];
+}
+
+/** One thread's, whether the definition names it or not. */
+export function threadTuningOf(domain: Domain, kind: ThreadTuning['kind'], id: number): ThreadTuning {
+  const { cputune } = domain;
+  const tuning = (
+    periodUs: number | undefined,
+    quotaUs: number | undefined,
+    cpus: readonly number[] | undefined,
+  ): GuestTuning => prune({ cpu: prune({ periodUs, quotaUs }), cpuset: prune({ cpus: cpus?.slice() }) });
+  switch (kind) {
+    case 'emulator':
+      return { kind, id, tuning: tuning(cputune?.emulatorPeriod, cputune?.emulatorQuota, emulatorCpus(domain)) };
+    case 'vcpu':
+      return { kind, id, tuning: tuning(cputune?.period, cputune?.quota, vcpuCpus(domain, id)) };
+    case 'iothread':
+      return { kind, id, tuning: tuning(cputune?.iothreadPeriod, cputune?.iothreadQuota, iothreadCpus(domain, id)) };
+  }
 }
 
 /** Whether the definition limits single threads, so that they cannot do without groups of their own. */

@@ -6,6 +6,7 @@ import { applyIothreadSettings, iothreadProperties } from '../live/iothread-sett
 import { iothreadIdsOf } from '../sections/iothreads.ts';
 import { changeAffected, invalid, readAffected } from './affected-domain.ts';
 import type { DriverParts } from './driver-parts.ts';
+import { placePlugged } from './place-plugged.ts';
 import { affinityOf, readThreads } from './thread-placement.ts';
 
 type Parts = Pick<DriverParts, 'store' | 'starter'>;
@@ -35,6 +36,7 @@ export async function addIothread(parts: Parts, uuid: string, id: number, option
     },
     carryOut: async (guest) => {
       await guest.qmp.execute('object-add', { 'qom-type': 'iothread', id: `iothread${id}` }, options);
+      await placePlugged(guest, options.signal);
     },
   });
 }

@@ -88,6 +88,11 @@ export class GuestCgroups implements AsyncDisposable {
     this.#made?.placeThreads(threads);
   }
 
+  /** Groups for threads that the guest has got since its start, where threads have any. @throws CgroupError */
+  growThreads(domain: Domain, threads: GuestThreads): void {
+    this.#made?.growThreads(domain, threads);
+  }
+
   /**
    * Carries a changed definition out on the running guest; one that had no groups gets them and moves in. Memory that it has by then
    * stays counted where it was.

@@ -1,10 +1,9 @@
 /** Virtual CPUs of a running guest, in and out. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
-import { placesThreads } from '../cgroup/guest-tuning.ts';
 import { noteVcpus } from '../live/vcpu-list.ts';
+import { placePlugged } from './place-plugged.ts';
 import type { RunningGuest } from './running-guest.ts';
-import { placeThreads, readThreads } from './thread-placement.ts';
 
 /** A place for a virtual CPU; its position is the CPU's number. */
 interface Slot {
@@ -36,7 +35,7 @@ export async function plugVcpus(guest: RunningGuest, count: number, signal?: Abo
     }
     for (const slot of removable.slice(0, surplus)) await unplug(guest, slot, signal);
   });
-  await placeThem(guest, signal);
+  await placePlugged(guest, signal);
 }
 
 /** Switches single ones. All that can be refused is refused before anything is done. @throws VirtError */
@@ -51,7 +50,7 @@ export async function switchLiveVcpus(
     const wanted = ids.map((id) => requireSwitchable(slots, id, enabled));
     for (const slot of wanted) await (enabled ? plug : unplug)(guest, slot, signal);
   });
-  await placeThem(guest, signal);
+  await placePlugged(guest, signal);
   await recountVcpus(guest);
 }
 
@@ -71,14 +70,6 @@ async function recountingOnFailure(guest: RunningGuest, change: () => Promise<vo
     if (!guest.hasEnded) await recountVcpus(guest);
     throw error;
   }
-}
-
-/** The thread of a new one begins among the emulator's: it gets the group and the host CPUs that the definition gives to virtual CPUs. */
-async function placeThem({ cgroups, domain, qmp, pid }: RunningGuest, signal: AbortSignal | undefined): Promise<void> {
-  if (!cgroups.hasThreadGroups && !placesThreads(domain)) return;
-  const threads = await readThreads(qmp, pid, signal);
-  cgroups.placeThreads(threads);
-  await placeThreads(domain, threads, signal);
 }
 
 function requireSwitchable(slots: readonly Slot[], id: number, enabled: boolean): Slot {

@@ -23,6 +23,7 @@ import {
   enterGroups,
   type MadeGroups,
   placeInGroups,
+  planGrowth,
   type RetunedPart,
   readSchedulerParameters,
   retuneThreads,
@@ -96,6 +97,17 @@ export class MadeCgroups implements MadeGroups {
 
   placeThreads(threads: GuestThreads): void {
     placeInGroups(this.#groups.threads, threads);
+  }
+
+  growThreads(domain: Domain, running: GuestThreads): void {
+    const { actions, directories, threads } = planGrowth(this.#groups.threads, domain, running);
+    this.#entries.push(...directories.map((directory) => this.#init.ledger.record('cgroup', { directory })));
+    this.#groups = {
+      ...this.#groups,
+      threads: [...this.#groups.threads, ...threads],
+      directories: [...this.#groups.directories, ...directories],
+    };
+    applyActions(actions);
   }
 
   /** A process that is running already moves in, with all its threads. */

@@ -109,6 +109,14 @@ describe('the scope of a guest', () => {
       expect(made?.hasThreadGroups).toBe(true);
       made?.placeThreads({ pid: 41, vcpus: new Map([[0, 43]]), iothreads: new Map() });
       expect(read('libvirt/vcpu0/cgroup.threads')).toMatch(/^43/);
+      // An I/O thread that comes later.
+      makeGroup(join(scope, 'libvirt/iothread5'));
+      const later = { pid: 41, vcpus: new Map([[0, 43]]), iothreads: new Map([[5, 44]]) };
+      made?.growThreads(domainOf('<cputune><iothread_quota>30000</iothread_quota></cputune>'), later);
+      made?.placeThreads(later);
+      expect(read('libvirt/iothread5/cpu.max')).toMatch(/^30000 100000/);
+      expect(read('libvirt/iothread5/cgroup.threads')).toMatch(/^44/);
+      expect(ledger.entries).toHaveLength(5);
       // What systemd removes with the scope.
       rmSync(scope, { recursive: true });
       await made?.[Symbol.asyncDispose]();

@@ -34,6 +34,7 @@ import {
   changedTuning,
   type MadeGroups,
   placeInGroups,
+  planGrowth,
   type RetunedPart,
   readSchedulerParameters,
   retuneThreads,
@@ -128,6 +129,20 @@ export class ScopeCgroups implements MadeGroups {
 
   placeThreads(threads: GuestThreads): void {
     placeInGroups(this.#groups?.threads ?? [], threads);
+  }
+
+  growThreads(domain: Domain, running: GuestThreads): void {
+    const groups = this.#groups;
+    if (groups === undefined) return;
+    const { actions, directories, threads } = planGrowth(groups.threads, domain, running);
+    const { guest, entries } = this.#init;
+    entries.push(...directories.map((directory) => guest.ledger.record('cgroup', { directory })));
+    this.#groups = {
+      ...groups,
+      threads: [...groups.threads, ...threads],
+      directories: [...groups.directories, ...directories],
+    };
+    applyActions(actions);
   }
 
   async retune(domain: Domain, what: RetunedPart): Promise<void> {

@@ -2,6 +2,8 @@
  * What guests' cgroups have in common once they are made, whoever made them: threads move to theirs, limits change, and are read. Plain
  * writes and reads; making and removing is `made-cgroups.ts`'s and `scope-cgroups.ts`'s.
  */
+import { dirname } from 'node:path';
+import type { CgroupAction } from '../../../cgroup/action.ts';
 import { applyActions } from '../../../cgroup/apply.ts';
 import {
   type BlkioDeviceTuning,
@@ -14,8 +16,8 @@ import type { CgroupPlace } from '../../../cgroup/host.ts';
 import type { GroupStats } from '../../../cgroup/stats.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { TypedParameters } from '../../driver.ts';
-import { type GuestGroups, type ThreadGroup, threadTuningAt } from '../cgroup/guest-groups.ts';
-import { guestTuningOf, threadTuningsOf } from '../cgroup/guest-tuning.ts';
+import { type GuestGroups, planThreadGroup, type ThreadGroup, threadTuningAt } from '../cgroup/guest-groups.ts';
+import { guestTuningOf, limitsThreads, threadTuningOf, threadTuningsOf } from '../cgroup/guest-tuning.ts';
 import type { GuestThreads } from './thread-placement.ts';
 
 /** What can be changed on a running guest. */
@@ -28,6 +30,8 @@ export interface MadeGroups extends AsyncDisposable {
   readonly hasThreadGroups: boolean;
   /** Moves virtual CPUs and I/O threads to their groups; all others stay where QEMU began, among the emulator's. */
   placeThreads(threads: GuestThreads): void;
+  /** Where threads have groups: makes those of threads that the guest has got since, as the definition limits them. @throws CgroupError */
+  growThreads(domain: Domain, threads: GuestThreads): void;
   /**
    * Carries a changed definition out on the running guest.
    * @throws CgroupError when the kernel or systemd refuses, or the controller is not to be had
@@ -43,6 +47,41 @@ export function placeInGroups(groups: readonly ThreadGroup[], { vcpus, iothreads
     const tid = kind === 'emulator' ? undefined : (kind === 'vcpu' ? vcpus : iothreads).get(id);
     if (tid !== undefined) applyActions(joining(place, tid));
   }
+}
+
+/** Groups for threads that have none yet, beside those that there are. */
+export interface ThreadGrowth {
+  readonly actions: readonly CgroupAction[];
+  readonly directories: readonly string[];
+  readonly threads: readonly ThreadGroup[];
+}
+
+export function planGrowth(groups: readonly ThreadGroup[], domain: Domain, running: GuestThreads): ThreadGrowth {
+  const [sibling] = groups;
+  if (sibling === undefined) return { actions: [], directories: [], threads: [] };
+  const has = (kind: ThreadGroup['kind'], id: number): boolean =>
+    groups.some((group) => group.kind === kind && group.id === id);
+  const missing = [
+    ...[...running.vcpus.keys()].filter((id) => !has('vcpu', id)).map((id) => threadTuningOf(domain, 'vcpu', id)),
+    ...[...running.iothreads.keys()]
+      .filter((id) => !has('iothread', id))
+      .map((id) => threadTuningOf(domain, 'iothread', id)),
+  ];
+  const actions: CgroupAction[] = [];
+  const directories: string[] = [];
+  const context = { actions, directories, demanded: limitsThreads(domain) ? ['cpu'] : [] };
+  const threads = missing.flatMap((thread) => planThreadGroup(parentOf(sibling.place), thread, context));
+  return { actions, directories: [...new Set(directories)], threads };
+}
+
+/** The group in which one lies. */
+function parentOf({ path, v1, v2 }: CgroupPlace): CgroupPlace {
+  const directories = Object.entries(v1).map(([controller, directory]) => [controller, dirname(directory)] as const);
+  return {
+    path: dirname(path),
+    v1: Object.fromEntries(directories),
+    ...(v2 === undefined ? {} : { v2: { directory: dirname(v2.directory), controllers: v2.controllers } }),
+  };
 }
 
 /** Writes a process into these files, with all its threads. */
