@@ -124,7 +124,11 @@ export interface InspectionOperations {
     uuid: string,
     options?: Waiting,
   ): Promise<{ readonly state: 'ok' | 'job' | 'occupied' | 'error'; readonly sinceMs: number }>;
-  jobStats(uuid: string, options?: { readonly completed?: boolean } & Waiting): Promise<JobStats>;
+  /** `completed`: of the last one that went well, which is forgotten then unless it is to be kept. */
+  jobStats(
+    uuid: string,
+    options?: { readonly completed?: boolean; readonly keep?: boolean } & Waiting,
+  ): Promise<JobStats>;
   abortJob(uuid: string, options?: Waiting): Promise<void>;
   /** Labels of QEMU's process, one for each security model. */
   securityLabels(

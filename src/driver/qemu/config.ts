@@ -62,6 +62,9 @@ export interface QemuConfig {
   clearEmulatorCapabilities: boolean | undefined;
   /** Between two domains that are started with the host's daemon. */
   autoStartDelayMs: number;
+  /** How saved guests and dumps are compressed: a name of `SAVE_FORMATS`. */
+  saveImageFormat: string;
+  dumpImageFormat: string;
   /** Of TPM emulators; undefined: the caller's. */
   swtpmUser: string | undefined;
   swtpmGroup: string | undefined;
@@ -138,6 +141,8 @@ export const DEFAULT_CONFIG: QemuConfig = {
   firmwares: undefined,
   clearEmulatorCapabilities: undefined,
   autoStartDelayMs: 0,
+  saveImageFormat: 'raw',
+  dumpImageFormat: 'raw',
   swtpmUser: undefined,
   swtpmGroup: undefined,
   cgroupLayout: 'inherit',

@@ -29,11 +29,11 @@ describe('qemu.conf', () => {
 
   it('takes pairs of firmware and variables, and no wish for what happens anyway as one', () => {
     const { config, notes } = parseSettings(
-      'nvram = [ "/a:/b", "/c:/d" ]\nsave_image_format = "raw"\ndump_image_format = "gzip"\nnamespaces = []',
+      'nvram = [ "/a:/b", "/c:/d" ]\nsave_image_format = "zstd"\nsnapshot_image_format = "gzip"\nnamespaces = []',
       'f',
     );
-    expect(config).toEqual({ firmwares: { '/a': '/b', '/c': '/d' } });
-    expect(notes).toEqual([expect.stringMatching(/^f:3: dump_image_format has no effect/)]);
+    expect(config).toEqual({ firmwares: { '/a': '/b', '/c': '/d' }, saveImageFormat: 'zstd' });
+    expect(notes).toEqual([expect.stringMatching(/^f:3: snapshot_image_format has no effect/)]);
   });
 
   it('says what has none, and what there is not, with the nearest name', () => {

@@ -99,8 +99,16 @@ export const QEMU_SETTINGS: Readonly<Record<string, QemuSetting>> = {
     choices: ['cpu', 'devices', 'memory', 'blkio', 'cpuset', 'cpuacct'],
   },
   cgroup_device_acl: { kind: 'texts', field: 'cgroupDeviceAcl' },
-  save_image_format: inert('text', 'guests are saved as they are, not compressed', ['raw']),
-  dump_image_format: inert('text', 'dumps are written as they are, not compressed', ['raw']),
+  save_image_format: {
+    kind: 'text',
+    field: 'saveImageFormat',
+    choices: ['raw', 'gzip', 'bzip2', 'xz', 'lzop', 'zstd'],
+  },
+  dump_image_format: {
+    kind: 'text',
+    field: 'dumpImageFormat',
+    choices: ['raw', 'gzip', 'bzip2', 'xz', 'lzop', 'zstd'],
+  },
   snapshot_image_format: inert('text', 'there are no snapshots with memory in this version'),
   auto_dump_path: inert('text', 'a guest that crashes is not dumped by itself: use virsh dump'),
   auto_dump_bypass_cache: inert('flag', 'a guest that crashes is not dumped by itself: use virsh dump'),

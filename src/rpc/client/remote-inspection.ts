@@ -174,9 +174,12 @@ export class RemoteInspection implements InspectionOperations {
     return { state: CONTROL_STATES[state] ?? 'error', sinceMs: Number(stateTime) };
   }
 
-  async jobStats(uuid: string, options: { readonly completed?: boolean } & Waiting = {}): Promise<JobStats> {
+  async jobStats(
+    uuid: string,
+    options: { readonly completed?: boolean; readonly keep?: boolean } & Waiting = {},
+  ): Promise<JobStats> {
     const dom = await this.#calls.domain(uuid, options);
-    const flags = flagsOf([JobFlag.COMPLETED, options.completed]);
+    const flags = flagsOf([JobFlag.COMPLETED, options.completed], [JobFlag.KEEP_COMPLETED, options.keep]);
     const { type, params } = await this.#calls.call(P.domainGetJobStats, { dom, flags }, options);
     return { type: JOB_TYPES[type] ?? 'none', parameters: fromTypedParams(params) };
   }

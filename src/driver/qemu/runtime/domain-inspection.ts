@@ -19,6 +19,7 @@ import type {
 } from '../../inspection-operations.ts';
 import { sourcesOf } from '../devices/blockdev/node-index.ts';
 import { readBalloonStats } from './balloon-stats.ts';
+import type { DomainJobs } from './domain-jobs.ts';
 import { activeGuest, definitionOf } from './domain-report.ts';
 import { readDomainStats } from './domain-stats.ts';
 import type { DomainStore } from './domain-store.ts';
@@ -39,9 +40,11 @@ const DIRTY_RATE_MAX_S = 60;
 export class DomainInspection implements InspectionOperations {
   readonly #store: DomainStore;
   readonly #scratchDir: string;
+  readonly #jobs: DomainJobs;
 
-  constructor({ store, root }: Pick<DriverParts, 'store' | 'root'>) {
+  constructor({ store, root, jobs }: Pick<DriverParts, 'store' | 'root' | 'jobs'>) {
     this.#store = store;
+    this.#jobs = jobs;
     this.#scratchDir = root.layout.roots.run;
   }
 
@@ -150,21 +153,24 @@ export class DomainInspection implements InspectionOperations {
     uuid: string,
   ): Promise<{ readonly state: 'ok' | 'job' | 'occupied' | 'error'; readonly sinceMs: number }> {
     this.#active(uuid);
-    return { state: 'ok', sinceMs: 0 };
+    const sinceMs = this.#jobs.activeForMs(this.#store.byUuid(uuid));
+    return sinceMs === undefined ? { state: 'ok', sinceMs: 0 } : { state: 'job', sinceMs };
   }
 
-  /** Jobs that take long (saving, dumping) hold the domain until they are done, and are not asked about meanwhile. */
-  async jobStats(uuid: string): Promise<JobStats> {
-    this.#store.byUuid(uuid);
-    return { type: 'none', parameters: {} };
+  /** Of saving and dumping; the lock that they hold is not waited for. */
+  async jobStats(
+    uuid: string,
+    { completed = false, keep = false }: { readonly completed?: boolean; readonly keep?: boolean } = {},
+  ): Promise<JobStats> {
+    const record = this.#store.byUuid(uuid);
+    if (!completed) activeGuest('measure', record);
+    return await this.#jobs.stats(record, { completed, keep });
   }
 
   async abortJob(uuid: string): Promise<void> {
-    this.#active(uuid);
-    throw new VirtError('no job is active on the domain', {
-      code: ErrorCode.OPERATION_INVALID,
-      domain: ErrorDomain.QEMU,
-    });
+    const record = this.#store.byUuid(uuid);
+    activeGuest('abortJob', record);
+    this.#jobs.abort(record);
   }
 
   async securityLabels(uuid: string): Promise<readonly { model: string; label: string; enforcing: boolean }[]> {

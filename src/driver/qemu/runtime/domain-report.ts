@@ -5,6 +5,8 @@ import { type Domain, formatDomain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import { type DomainOperation, DomainState, isLegal, STATE_NAMES } from '../../domain-state.ts';
 import type { DomainFilter, DomainInfo, XmlOptions } from '../../driver.ts';
+import type { Layout } from '../layout.ts';
+import { savedDefinition } from '../live/saved-definition.ts';
 import { type DomainRecord, stateOf } from './domain-store.ts';
 import type { RunningGuest } from './running-guest.ts';
 
@@ -35,8 +37,14 @@ export function formatWithoutSecrets(domain: Domain): string {
   return formatDomain(shown);
 }
 
-/** The domain's XML. Without `secure` it holds no password. */
-export function describeDomain(record: DomainRecord, { inactive = false, secure = false }: XmlOptions): string {
+/** The domain's XML. Without `secure` it holds no password; `migratable`: as saved images hold it. */
+export function describeDomain(
+  record: DomainRecord,
+  layout: Layout,
+  { inactive = false, secure = false, migratable = false }: XmlOptions,
+): string {
+  // Whoever starts the guest elsewhere needs the passwords too.
+  if (migratable) return formatDomain(savedDefinition(definitionOf(record, inactive), layout));
   const domain = cloneDefinition(definitionOf(record, inactive));
   if (!secure) hideSecrets(domain);
   delete domain.id;
@@ -44,7 +52,7 @@ export function describeDomain(record: DomainRecord, { inactive = false, secure 
 }
 
 /** Removes what only VIR_DOMAIN_XML_SECURE shows. */
-function hideSecrets({ devices }: Domain): void {
+export function hideSecrets({ devices }: Domain): void {
   for (const graphics of devices?.graphics ?? []) {
     delete graphics.passwd;
     delete graphics.passwdValidTo;

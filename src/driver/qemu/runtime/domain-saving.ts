@@ -1,38 +1,32 @@
-/** Guests in files: saved, restored, kept for the next start, dumped. */
-import { closeSync, existsSync, fstatSync, mkdirSync, openSync, rmSync } from 'node:fs';
-import { setTimeout as pause } from 'node:timers/promises';
+/** Guests in files: saved, restored, kept for the next start. The stream itself is `state-stream.ts`'s, dumps are `core-dump.ts`'s. */
+import { closeSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { LogSource } from '../../../core/log-source.ts';
+import type { Cpu } from '../../../model/domain/cpu.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
-import { cloneDefinition } from '../../../model/schema/schema.ts';
-import type { QmpClient } from '../../../qmp/client.ts';
+import { formatXml } from '../../../xml/format.ts';
+import { parseXml } from '../../../xml/parse.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { DomainIdentity } from '../../driver.ts';
 import type { CoreDumpOptions, SaveOptions, SavingOperations } from '../../saving-operations.ts';
-import { notRunning } from './affected-domain.ts';
-import { requireDefined } from './domain-report.ts';
+import { requireSameGuest } from '../live/guest-abi.ts';
+import { savedDefinition } from '../live/saved-definition.ts';
+import { dumpCore } from './core-dump.ts';
+import { JobOperation } from './domain-jobs.ts';
+import { activeGuest, hideSecrets, requireDefined } from './domain-report.ts';
+import type { DomainStarter } from './domain-starter.ts';
 import { type DomainRecord, identityOf } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
-import type { RunningGuest } from './running-guest.ts';
+import type { PreparedGuest } from './prepare-guest.ts';
+import { decompressFrom, saveFormatOf } from './save-compression.ts';
 import {
   beginSaveImage,
   finishSaveImage,
+  type OpenSaveImage,
   openSaveImage,
   readSaveImage,
   rewriteSaveImage,
-  SAVE_FORMATS,
 } from './save-image.ts';
-
-const log = new LogSource('qemu.qemu_driver');
-const POLL_MS = 10;
-/** QEMU's formats of memory dumps. */
-const DUMP_FORMATS = {
-  raw: 'elf',
-  'kdump-zlib': 'kdump-zlib',
-  'kdump-lzo': 'kdump-lzo',
-  'kdump-snappy': 'kdump-snappy',
-  'win-dmp': 'win-dmp',
-} as const;
+import { giveUp, migrateInto, TargetFile } from './state-stream.ts';
 
 export class DomainSaving implements SavingOperations {
   readonly #parts: DriverParts;
@@ -48,34 +42,38 @@ export class DomainSaving implements SavingOperations {
   }
 
   async restore(path: string, options: SaveOptions = {}): Promise<DomainIdentity> {
+    const { store, starter } = this.#parts;
     using image = openSaveImage(path);
-    requireRaw(image.format);
     const saved = await hookedDefinition(this.#parts, parseSaved(image.xml, path), options.signal);
-    const domain = options.xml === undefined ? saved : sameGuest(saved, options.xml);
-    const prepared = await this.#parts.starter.prepare(domain, { signal: options.signal });
+    const domain = options.xml === undefined ? saved : await sameGuest(starter, saved, options.xml, options.signal);
+    const prepared = await prepareSaved(starter, domain, { image, path, signal: options.signal });
     const { name = '', uuid = '' } = prepared.context.domain;
-    const record = this.#parts.store.claim(name, uuid);
+    const record = store.claim(name, uuid);
     try {
       using _job = await record.job.acquire(options.signal);
       if (record.guest !== undefined) throw alreadyRuns(name);
-      const resume = isResumed(options, image.wasRunning);
-      await this.#parts.starter.start(record, prepared, {
-        paused: !resume,
-        signal: options.signal,
-        incomingFd: image.fd,
+      await startFrom(this.#parts, record, prepared, {
+        image,
+        paused: !isResumed(options, image.wasRunning),
+        ...options,
       });
     } finally {
-      this.#parts.store.releaseIfGone(record);
+      store.releaseIfGone(record);
     }
     return identityOf(record);
   }
 
-  async savedXml(path: string): Promise<string> {
-    return readSaveImage(path).xml;
+  async savedXml(path: string, { secure = false }: { readonly secure?: boolean } = {}): Promise<string> {
+    const { xml } = readSaveImage(path);
+    if (secure) return xml;
+    const domain = parseSaved(xml, path);
+    hideSecrets(domain);
+    return formatDomain(domain);
   }
 
-  async defineSaved(path: string, xml: string, options: Pick<SaveOptions, 'resume'> = {}): Promise<void> {
-    const changed = sameGuest(parseSaved(readSaveImage(path).xml, path), xml);
+  async defineSaved(path: string, xml: string, options: Pick<SaveOptions, 'resume' | 'signal'> = {}): Promise<void> {
+    const before = parseSaved(readSaveImage(path).xml, path);
+    const changed = await sameGuest(this.#parts.starter, before, xml, options.signal);
     rewriteSaveImage(path, {
       xml: formatDomain(changed),
       ...(options.resume === undefined ? {} : { wasRunning: options.resume === 'running' }),
@@ -104,69 +102,43 @@ export class DomainSaving implements SavingOperations {
     rmSync(this.#managedPath(uuid), { force: true });
   }
 
-  async managedSaveXml(uuid: string): Promise<string> {
-    return readSaveImage(this.#requireManaged(uuid)).xml;
+  async managedSaveXml(uuid: string, options: { readonly secure?: boolean } = {}): Promise<string> {
+    return await this.savedXml(this.#requireManaged(uuid), options);
   }
 
-  async defineManagedSave(uuid: string, xml: string, options: Pick<SaveOptions, 'resume'> = {}): Promise<void> {
+  async defineManagedSave(
+    uuid: string,
+    xml: string,
+    options: Pick<SaveOptions, 'resume' | 'signal'> = {},
+  ): Promise<void> {
     await this.defineSaved(this.#requireManaged(uuid), xml, options);
   }
 
   async coreDump(uuid: string, path: string, options: CoreDumpOptions = {}): Promise<void> {
     const record = this.#parts.store.byUuid(uuid);
     using _job = await record.job.acquire(options.signal);
-    const guest = requireGuest(record);
-    requireDumpFormat(options);
-    const wasRunning = guest.state === DomainState.RUNNING;
-    const target = new TargetFile(path);
-    if (wasRunning && options.live !== true) await guest.pauseFor(StateReason.paused.DUMP, options.signal);
-    try {
-      await this.#dump(guest, target, options);
-    } catch (error) {
-      await giveUp(guest, target, wasRunning);
-      throw error;
-    }
-    if (options.crash === true) await guest.endAs('crashed', 'its memory was dumped, and it was ended as asked for');
-    else if (options.reset === true) await guest.reset(options.signal);
-    if (options.crash !== true && wasRunning && options.live !== true) await guest.resume();
-  }
-
-  async #dump(
-    guest: RunningGuest,
-    target: TargetFile,
-    { memoryOnly, format = 'raw', signal }: CoreDumpOptions,
-  ): Promise<void> {
-    const fd = target.opened(openFile(target.path));
-    try {
-      if (memoryOnly === true) {
-        const protocol = await handOver(guest.qmp, fd, signal);
-        const args = { paging: false, protocol, detach: true, format: DUMP_FORMATS[format] };
-        await guest.qmp.execute('dump-guest-memory', args, { signal });
-        await untilDone(guest.qmp, 'query-dump', signal);
-      } else {
-        await migrateTo(guest.qmp, fd, signal);
-      }
-    } finally {
-      closeSync(fd);
-    }
+    await dumpCore(this.#parts, record, path, options);
   }
 
   /** The guest pauses, its state goes to the file, and only then is it ended; a failure resumes it and removes the file. */
   async #save(record: DomainRecord, path: string, options: SaveOptions): Promise<void> {
-    const guest = requireGuest(record);
-    requireRaw(options.format ?? 'raw');
+    const { root, config, jobs, starter, emit } = this.#parts;
+    const guest = activeGuest('save', record);
+    const format = saveFormatOf(options.format ?? config.saveImageFormat);
+    const live = savedDefinition(guest.domain, root.layout);
+    const domain = options.xml === undefined ? live : await sameGuest(starter, live, options.xml, options.signal);
     const wasRunning = guest.state === DomainState.RUNNING;
-    const live = cloneDefinition(guest.domain);
-    const domain = options.xml === undefined ? live : sameGuest(live, options.xml);
-    delete domain.id;
+    using job = jobs.begin(record, JobOperation.SAVE);
     const target = new TargetFile(path);
-    if (wasRunning) await guest.pauseFor(StateReason.paused.SAVE, options.signal);
     let fd: number | undefined;
     try {
-      const resume = isResumed(options, wasRunning);
-      fd = target.opened(beginSaveImage(path, { xml: formatDomain(domain), wasRunning: resume, format: 'raw' }));
-      await migrateTo(guest.qmp, fd, options.signal);
+      if (wasRunning) await guest.pauseFor(StateReason.paused.SAVE, options.signal);
+      const header = { xml: formatDomain(domain), wasRunning: isResumed(options, wasRunning), format };
+      fd = target.opened(beginSaveImage(path, header));
+      const scratchDir = root.layout.roots.run;
+      const result = await migrateInto(guest.qmp, fd, { job, format, scratchDir, signal: options.signal });
       finishSaveImage(fd);
+      emit(record, { event: 'job-completed', parameters: job.complete(result) });
     } catch (error) {
       await giveUp(guest, target, wasRunning);
       throw error;
@@ -190,48 +162,6 @@ export class DomainSaving implements SavingOperations {
   }
 }
 
-/** A file that is being written: removed after a failure only where it was made here, and is a plain file. */
-class TargetFile {
-  readonly path: string;
-  readonly #wasThere: boolean;
-  #isOurs = false;
-
-  constructor(path: string) {
-    this.path = path;
-    this.#wasThere = existsSync(path);
-  }
-
-  opened(fd: number): number {
-    this.#isOurs = !this.#wasThere && fstatSync(fd).isFile();
-    return fd;
-  }
-
-  remove(): void {
-    if (this.#isOurs) rmSync(this.path, { force: true });
-  }
-}
-
-/** After a failure: the guest goes on first, whatever else fails then; the reason of the failure is the caller's. */
-async function giveUp(guest: RunningGuest, target: TargetFile, wasRunning: boolean): Promise<void> {
-  try {
-    if (wasRunning) await guest.resume();
-  } catch (error) {
-    log.error(
-      'resume',
-      () => `vm=${guest.domain.name ?? ''}: ${error instanceof Error ? error.message : String(error)}`,
-    );
-  }
-  target.remove();
-}
-
-function requireDumpFormat({ memoryOnly, format = 'raw' }: CoreDumpOptions): void {
-  if (memoryOnly === true || format === 'raw') return;
-  throw new VirtError('a format other than raw is for dumps of the memory only (memory-only)', {
-    code: ErrorCode.OPERATION_UNSUPPORTED,
-    domain: ErrorDomain.QEMU,
-  });
-}
-
 /** What a start of a defined domain restores, if it was saved: the file is removed only once the guest runs. */
 export async function startSaved(
   { root, starter, hooks }: Pick<DriverParts, 'root' | 'starter' | 'hooks'>,
@@ -246,53 +176,39 @@ export async function startSaved(
   }
   requireDefined(record, 'create');
   using image = openSaveImage(path);
-  requireRaw(image.format);
-  const saved = await hookedDefinition({ hooks }, parseSaved(image.xml, path), options.signal);
-  const prepared = await starter.prepare(saved, { signal: options.signal });
+  const saved = await hookedDefinition({ hooks, starter }, parseSaved(image.xml, path), options.signal);
+  const prepared = await prepareSaved(starter, saved, { image, path, signal: options.signal });
   const paused = options.paused === true || !image.wasRunning;
-  await starter.start(record, prepared, { paused, signal: options.signal, incomingFd: image.fd });
+  await startFrom({ root, starter }, record, prepared, { image, paused, signal: options.signal });
   rmSync(path);
   return true;
 }
 
-/** QEMU's state as a stream, into an open file from where it stands. */
-async function migrateTo(qmp: QmpClient, fd: number, signal: AbortSignal | undefined): Promise<void> {
-  // Without a limit: there is no network to be kept free.
-  await qmp.execute('migrate-set-parameters', { 'max-bandwidth': Number.MAX_SAFE_INTEGER }, { signal });
-  const uri = await handOver(qmp, fd, signal);
-  await qmp.execute('migrate', { uri }, { signal });
-  try {
-    await untilDone(qmp, 'query-migrate', signal);
-  } catch (error) {
-    if (signal?.aborted === true) await qmp.execute('migrate_cancel').catch(() => undefined);
-    throw error;
-  }
-}
-
-/** Gives QEMU a descriptor. @returns its address there */
-async function handOver(qmp: QmpClient, fd: number, signal: AbortSignal | undefined): Promise<string> {
-  await qmp.execute('getfd', { fdname: 'nestling-state' }, { fds: [fd], signal });
-  return 'fd:nestling-state';
-}
-
-async function untilDone(
-  qmp: QmpClient,
-  query: 'query-migrate' | 'query-dump',
-  signal: AbortSignal | undefined,
+/** QEMU reads the stream from the file, or from the program that unpacks it. */
+async function startFrom(
+  { root, starter }: Pick<DriverParts, 'root' | 'starter'>,
+  record: DomainRecord,
+  prepared: PreparedGuest,
+  { image, paused, signal }: { image: OpenSaveImage; paused: boolean; signal?: AbortSignal | undefined },
 ): Promise<void> {
-  for (;;) {
-    const reply: unknown = await qmp.execute(query, undefined, { signal });
-    const status: unknown = typeof reply === 'object' && reply !== null ? Reflect.get(reply, 'status') : undefined;
-    if (status === 'completed') return;
-    if (status === 'failed' || status === 'cancelled') {
-      const why: unknown = typeof reply === 'object' && reply !== null ? Reflect.get(reply, 'error-desc') : undefined;
-      throw new VirtError(`QEMU could not write the guest's state: ${typeof why === 'string' ? why : status}`, {
-        code: ErrorCode.OPERATION_FAILED,
-        domain: ErrorDomain.QEMU,
-      });
-    }
-    await pause(POLL_MS, undefined, { signal });
+  await using filter = await decompressFrom(image.fd, image.format, { scratchDir: root.layout.roots.run, signal });
+  try {
+    const stop =
+      filter === undefined ? signal : AbortSignal.any([filter.broken, ...(signal === undefined ? [] : [signal])]);
+    await starter.start(record, prepared, { paused, signal: stop, incomingFd: filter?.fd ?? image.fd });
+  } catch (error) {
+    throw (await filter?.failure()) ?? error;
   }
+}
+
+/** With the CPU that it had. */
+async function prepareSaved(
+  starter: DomainStarter,
+  saved: Domain,
+  { image, path, signal }: { image: OpenSaveImage; path: string; signal: AbortSignal | undefined },
+): Promise<PreparedGuest> {
+  const cpu = cpuOf(image, path);
+  return await starter.prepare(cpu === undefined ? saved : { ...saved, cpu }, { signal });
 }
 
 function parseSaved(xml: string, path: string): Domain {
@@ -301,69 +217,41 @@ function parseSaved(xml: string, path: string): Domain {
 
 /** What a hook script has to say to a saved definition: another one, or nothing. @throws VirtError HOOK_SCRIPT_FAILED */
 async function hookedDefinition(
-  { hooks }: Pick<DriverParts, 'hooks'>,
+  { hooks, starter }: Pick<DriverParts, 'hooks' | 'starter'>,
   domain: Domain,
   signal: AbortSignal | undefined,
 ): Promise<Domain> {
   if (!hooks.has('qemu')) return domain;
   const call = { driver: 'qemu', object: domain.name ?? '-', operation: 'restore', subOperation: 'begin' } as const;
   const xml = await hooks.run({ ...call, xml: formatDomain(domain) }, { signal });
-  return xml === '' ? domain : sameGuest(domain, xml);
+  return xml === '' ? domain : await sameGuest(starter, domain, xml, signal);
 }
 
-/** Another definition for the same guest: what it sees must not change. */
-function sameGuest(before: Domain, xml: string): Domain {
+/** Another definition for the same guest, filled in where it leaves things open. @throws VirtError CONFIG_UNSUPPORTED */
+async function sameGuest(
+  starter: DomainStarter,
+  before: Domain,
+  xml: string,
+  signal: AbortSignal | undefined,
+): Promise<Domain> {
   const after = parseDomain(xml).domain;
-  const visible = (domain: Domain): string =>
-    JSON.stringify([
-      domain.uuid,
-      domain.name,
-      domain.memory?.value,
-      domain.vcpu?.value,
-      domain.os?.type,
-      (domain.devices?.disks ?? []).map(({ target, device }) => [target?.dev, target?.bus, device ?? 'disk']),
-      (domain.devices?.interfaces ?? []).map(({ mac, model }) => [mac?.address, model?.type]),
-    ]);
-  if (visible(before) === visible(after)) return after;
-  throw new VirtError(
-    'the new definition changes what the guest sees: only files, limits and descriptions may differ',
-    {
-      code: ErrorCode.CONFIG_UNSUPPORTED,
-      domain: ErrorDomain.QEMU,
-    },
-  );
+  const [old, next] = await Promise.all([before, after].map((domain) => starter.prepare(domain, { signal })));
+  if (old !== undefined && next !== undefined) requireSameGuest(old.context.domain, next.context.domain);
+  return after;
+}
+
+/** The CPU as QEMU had it when the guest was saved, where libvirt has noted it: the restored one must have the same. */
+function cpuOf({ cookie }: Pick<OpenSaveImage, 'cookie'>, path: string): Cpu | undefined {
+  if (cookie === undefined) return undefined;
+  const { root } = parseXml(cookie, { fileName: path });
+  const cpu = root.elements('cpu')[0];
+  return cpu === undefined
+    ? undefined
+    : parseDomain(`<domain>${formatXml(cpu)}</domain>`, { fileName: path }).domain.cpu;
 }
 
 function isResumed({ resume }: Pick<SaveOptions, 'resume'>, wasRunning: boolean): boolean {
   return resume === undefined ? wasRunning : resume === 'running';
-}
-
-function requireRaw(format: string): void {
-  if (format === 'raw') return;
-  const known = SAVE_FORMATS.some((candidate) => candidate === format);
-  throw new VirtError(
-    known
-      ? `saved guests compressed with ${format} are not supported: save_image_format = "raw"`
-      : `unknown save image format '${format}'`,
-    { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.QEMU },
-  );
-}
-
-function requireGuest(record: DomainRecord): RunningGuest {
-  if (record.guest === undefined) throw notRunning(record);
-  return record.guest;
-}
-
-function openFile(path: string): number {
-  try {
-    return openSync(path, 'w', 0o600);
-  } catch (cause) {
-    throw new VirtError(`failed to create file '${path}': ${cause instanceof Error ? cause.message : String(cause)}`, {
-      code: ErrorCode.SYSTEM_ERROR,
-      domain: ErrorDomain.QEMU,
-      cause,
-    });
-  }
 }
 
 function alreadyRuns(name: string): VirtError {

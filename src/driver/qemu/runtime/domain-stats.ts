@@ -150,13 +150,14 @@ function numberOf(thread: unknown): number {
 function dirtyRateStats(reply: unknown): Numbers {
   if (reply === undefined) return {};
   const status = DIRTY_RATE_STATES.indexOf(String(memberOf(reply, 'status')));
+  const mode = memberOf(reply, 'mode');
   const megabytes = memberOf(reply, 'dirty-rate');
   const vcpus = memberOf(reply, 'vcpu-dirty-rate');
   const stats: Numbers = {
     'dirtyrate.calc_status': Math.max(0, status),
     'dirtyrate.calc_start_time': BigInt(Number(memberOf(reply, 'start-time') ?? 0)),
     'dirtyrate.calc_period': Number(memberOf(reply, 'calc-time') ?? 0),
-    'dirtyrate.calc_mode': String(memberOf(reply, 'mode') ?? 'page-sampling'),
+    'dirtyrate.calc_mode': typeof mode === 'string' ? mode : 'page-sampling',
   };
   if (typeof megabytes === 'number') stats['dirtyrate.megabytes_per_second'] = BigInt(megabytes);
   for (const vcpu of Array.isArray(vcpus) ? vcpus : []) {

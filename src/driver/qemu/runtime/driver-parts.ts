@@ -2,6 +2,7 @@
 import type { HookScripts } from '../../../process/hook-scripts.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import type { QemuConfig } from '../config.ts';
+import type { DomainJobs } from './domain-jobs.ts';
 import type { DomainStarter } from './domain-starter.ts';
 import type { DomainRecord, DomainStore } from './domain-store.ts';
 import type { DriverRoot } from './driver-root.ts';
@@ -17,5 +18,7 @@ export interface DriverParts {
   readonly hooks: HookScripts;
   readonly store: DomainStore;
   readonly starter: DomainStarter;
+  /** What takes long. */
+  readonly jobs: DomainJobs;
   readonly emit: (record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number) => void;
 }

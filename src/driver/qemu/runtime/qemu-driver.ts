@@ -51,6 +51,7 @@ import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
 import { driverSecurity } from '../security/driver-security.ts';
 import { loadSettings } from '../settings-files.ts';
 import { DaemonRoot, type DaemonRootOptions } from './daemon-root.ts';
+import { DomainJobs } from './domain-jobs.ts';
 import { activeGuest, describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
@@ -169,6 +170,7 @@ export class QemuDriver implements Driver {
       secrets: this.#secrets,
       hooks: options.hooks ?? new HookScripts(),
       store: this.#store,
+      jobs: new DomainJobs(),
       emit: (record, event, id, timestampMs) => this.#emit(record, event, id, timestampMs),
     };
     this.#starter = new DomainStarter({
@@ -377,7 +379,7 @@ export class QemuDriver implements Driver {
   }
 
   async xmlDesc(uuid: string, options: XmlOptions & Waiting = {}): Promise<string> {
-    return describeDomain(this.#store.byUuid(uuid), options);
+    return describeDomain(this.#store.byUuid(uuid), this.root.layout, options);
   }
 
   async waitForStop(uuid: string, { signal }: Waiting = {}): Promise<DomainStop> {

@@ -105,6 +105,7 @@ async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<
     const hooks = new GuestHooks(request.hooks, domain);
     await hooks.ask('reconnect');
     if (state !== undefined) await readChannels(domain, qmp, deadline);
+    const isResumed = state !== undefined && (await resumeInterrupted(status, qmp, deadline));
     const balloonKiB = state === undefined ? undefined : await readBalloonKiB(qmp, domain, deadline);
     const { ledger } = root.ledgerOf(shortName);
     const own = new GuestCgroups({ ...cgroups, id, root: root.path, ledger });
@@ -132,7 +133,7 @@ async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<
       cgroups: own,
       security,
       paused: false,
-      initial: state === undefined ? status.state : stateOf(state, status.state),
+      initial: isResumed ? RESUMED : state === undefined ? status.state : stateOf(state, status.state),
       balloonKiB,
       cleanup,
       onNote,
@@ -146,6 +147,22 @@ async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<
     throw error;
   }
 }
+
+/** A guest that was paused to be saved or dumped by a daemon that is gone: nobody finishes that, and it goes on. */
+async function resumeInterrupted(
+  { state, domain }: GuestStatus,
+  qmp: QmpClient,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const reasons: readonly number[] = [StateReason.paused.SAVE, StateReason.paused.DUMP];
+  if (state.state !== DomainState.PAUSED || !reasons.includes(state.reason)) return false;
+  log.info('reattach', () => `vm=${domain.name ?? ''}: the daemon before was about to save or dump it: it goes on`);
+  await qmp.execute('migrate_cancel', undefined, { signal });
+  await qmp.execute('cont', undefined, { signal });
+  return true;
+}
+
+const RESUMED = { state: DomainState.RUNNING, reason: StateReason.running.SAVE_CANCELED } as const;
 
 /** Undefined where QEMU does not answer in time: it hangs (on its storage, or stopped by a signal), and may come back. */
 async function answeredSoon(answer: Promise<string>): Promise<string | undefined> {

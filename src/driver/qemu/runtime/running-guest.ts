@@ -274,7 +274,8 @@ export class RunningGuest implements AsyncDisposable {
   }
 
   #moveChannel({ id, open }: JsonObject): void {
-    if (noteChannel(this.domain, String(id), open === true)) this.#init.onOwnChange?.({ kind: 'state' });
+    if (typeof id === 'string' && noteChannel(this.domain, id, open === true))
+      this.#init.onOwnChange?.({ kind: 'state' });
   }
 
   #moveTray(alias: string, tray: 'open' | 'close'): void {

@@ -16,7 +16,7 @@ const AT = { version: 16, dataLength: 20, wasRunning: 24, format: 28, cookieOffs
 /** Longest definition that is read. */
 const DATA_MAX = 64 * 1024 * 1024;
 /** Room that a later definition may take without moving the stream, as libvirt leaves. */
-const SPARE_BYTES = 1024;
+const SPARE_BYTES = 64 * 1024;
 
 /** Compression by number; programs of the same names. */
 export const SAVE_FORMATS = ['raw', 'gzip', 'bzip2', 'xz', 'lzop', 'zstd'] as const;
@@ -26,6 +26,8 @@ export interface SaveHeader {
   readonly xml: string;
   readonly wasRunning: boolean;
   readonly format: SaveFormat;
+  /** What libvirt notes beside the definition (the CPU as it really was); kept as it is. */
+  readonly cookie?: string | undefined;
 }
 
 /** An open file that stands at the migration stream. Close it. */
@@ -47,17 +49,17 @@ export function openSaveImage(path: string): OpenSaveImage {
 
 export function readSaveImage(path: string): SaveHeader {
   using image = openSaveImage(path);
-  const { xml, wasRunning, format } = image;
-  return { xml, wasRunning, format };
+  const { xml, wasRunning, format, cookie } = image;
+  return { xml, wasRunning, format, cookie };
 }
 
 /** Begins a file: what it says until `finishSaveImage` is that it is not complete. @returns its descriptor, behind the definition */
-export function beginSaveImage(path: string, { xml, wasRunning, format }: SaveHeader): number {
+export function beginSaveImage(path: string, header: SaveHeader): number {
   const fd = open(path, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC);
-  const text = Buffer.from(xml);
-  const data = Buffer.alloc(text.length + 1 + SPARE_BYTES);
+  const text = textsOf(header);
+  const data = Buffer.alloc(text.length + SPARE_BYTES);
   data.set(text);
-  writeSync(fd, Buffer.concat([makeHeader(PARTIAL_MAGIC, data.length, wasRunning, format), data]));
+  writeSync(fd, Buffer.concat([makeHeader(PARTIAL_MAGIC, data.length, header), data]));
   return fd;
 }
 
@@ -73,15 +75,14 @@ export function rewriteSaveImage(path: string, change: Partial<Pick<SaveHeader, 
   const fd = open(path, constants.O_RDWR);
   try {
     const { header, dataLength } = readHeader(fd, path);
-    const text = Buffer.from(change.xml ?? header.xml);
-    if (text.length + 1 > dataLength) {
-      throw failed(
-        `new xml too large to fit in file '${path}': ${text.length} bytes, there is room for ${dataLength - 1}`,
-      );
+    const next = { ...header, ...change };
+    const text = textsOf(next);
+    if (text.length > dataLength) {
+      throw failed(`new xml too large to fit in file '${path}': ${text.length} bytes, there is room for ${dataLength}`);
     }
     const data = Buffer.alloc(dataLength);
     data.set(text);
-    const head = makeHeader(MAGIC, dataLength, change.wasRunning ?? header.wasRunning, header.format);
+    const head = makeHeader(MAGIC, dataLength, next);
     writeSync(fd, Buffer.concat([head, data]), 0, HEADER_BYTES + dataLength, 0);
     fsyncSync(fd);
   } finally {
@@ -109,10 +110,24 @@ function readHeader(fd: number, path: string): { header: SaveHeader; dataLength:
   if (format === undefined) throw failed(`invalid compressed save format ${number(AT.format)}`);
   const end = data.indexOf(0);
   const xml = data.toString('utf8', 0, end < 0 ? dataLength : end);
-  return { header: { xml, wasRunning: number(AT.wasRunning) !== 0, format }, dataLength };
+  const cookie = textAt(data, number(AT.cookieOffset), path);
+  return { header: { xml, wasRunning: number(AT.wasRunning) !== 0, format, cookie }, dataLength };
 }
 
-function makeHeader(magic: string, dataLength: number, wasRunning: boolean, format: SaveFormat): Buffer {
+/** A text that ends with a NUL; none at 0. */
+function textAt(data: Buffer, offset: number, path: string): string | undefined {
+  if (offset === 0) return undefined;
+  if (offset >= data.length) throw failed(`save image '${path}' is damaged: its cookie lies outside of its header`);
+  const end = data.indexOf(0, offset);
+  return data.toString('utf8', offset, end < 0 ? data.length : end);
+}
+
+/** The definition and the cookie, each with its NUL. */
+function textsOf({ xml, cookie }: SaveHeader): Buffer {
+  return Buffer.from(cookie === undefined ? `${xml}\0` : `${xml}\0${cookie}\0`);
+}
+
+function makeHeader(magic: string, dataLength: number, { xml, wasRunning, format, cookie }: SaveHeader): Buffer {
   const head = Buffer.alloc(HEADER_BYTES);
   const put = (value: number, at: number): void =>
     void (endianness() === 'LE' ? head.writeUInt32LE(value, at) : head.writeUInt32BE(value, at));
@@ -121,6 +136,7 @@ function makeHeader(magic: string, dataLength: number, wasRunning: boolean, form
   put(dataLength, AT.dataLength);
   put(wasRunning ? 1 : 0, AT.wasRunning);
   put(SAVE_FORMATS.indexOf(format), AT.format);
+  put(cookie === undefined ? 0 : Buffer.byteLength(xml) + 1, AT.cookieOffset);
   return head;
 }
 

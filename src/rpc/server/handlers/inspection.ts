@@ -152,7 +152,8 @@ export const inspectionHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   domainGetJobStats: async (session, { dom, flags }) => {
     checkFlags(flags, JobFlag.COMPLETED | JobFlag.KEEP_COMPLETED, 'virDomainGetJobStats');
     const completed = (flags & JobFlag.COMPLETED) !== 0;
-    const { type, parameters } = await group(session, 'inspection').jobStats(uuidOf(dom), { completed });
+    const keep = (flags & JobFlag.KEEP_COMPLETED) !== 0;
+    const { type, parameters } = await group(session, 'inspection').jobStats(uuidOf(dom), { completed, keep });
     return { type: JOB_TYPES.indexOf(type), params: toTypedParams(parameters) };
   },
   domainAbortJob: async (session, { dom }) => {
