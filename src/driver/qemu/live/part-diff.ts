@@ -7,7 +7,7 @@ import type { LaunchPlan } from '../plan/launch-plan.ts';
 import { LIVE_COMMANDS, type Part } from '../plan/parts.ts';
 import type { Props } from '../plan/props.ts';
 
-type LivePart = Extract<Part, { kind: keyof typeof LIVE_COMMANDS }>;
+export type LivePart = Extract<Part, { kind: keyof typeof LIVE_COMMANDS }>;
 
 export interface MonitorCommand {
   readonly command: string;
@@ -58,19 +58,21 @@ export function mixedUpParts(before: LaunchPlan, after: LaunchPlan): string[] {
 /** What a part refers to. Descriptors' numbers are made anew by every plan. */
 function meaningOf(part: Part): string {
   if (!isLive(part)) return '';
-  const { driver, drive, netdev, chardev, filename, file, backing } = part.props;
-  return JSON.stringify([driver, drive, netdev, chardev, isInherited(filename) ? '' : filename, file, backing]);
+  const { driver, drive, netdev, chardev, backing } = part.props;
+  const [filename, file] = [part.props['filename'], part.props['file']].map((name) => (isInherited(name) ? '' : name));
+  return JSON.stringify([driver, drive, netdev, chardev, filename, file, backing]);
 }
 
 function isInherited(filename: unknown): boolean {
-  return typeof filename === 'string' && filename.startsWith('/dev/fdset/');
+  return typeof filename === 'string' && /^\/dev\/fd(?:set)?\//.test(filename);
 }
 
 function isLive(part: Part): part is LivePart {
   return Object.hasOwn(LIVE_COMMANDS, part.kind);
 }
 
-function stepOf(part: LivePart): LiveStep {
+/** The step that adds a part. */
+export function stepOf(part: LivePart): LiveStep {
   const named = part.props['id'] ?? part.props['node-name'];
   const id = typeof named === 'string' ? named : '';
   const add = {

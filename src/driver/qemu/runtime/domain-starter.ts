@@ -12,6 +12,7 @@ import type { CreateOptions } from '../../driver.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import { deviceNodesOf } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
+import type { Lookup } from '../context.ts';
 import { driverSecurity } from '../security/driver-security.ts';
 import type { DomainRecord, DomainStore } from './domain-store.ts';
 import type { DriverRoot } from './driver-root.ts';
@@ -81,6 +82,13 @@ export class DomainStarter {
     });
     for (const note of prepared.notes) observers.onNote?.(note);
     return prepared;
+  }
+
+  /** Answers for a device that joins a running guest; ports are the displays' that it has already. */
+  liveLookup(guest: RunningGuest): Lookup {
+    const lookup = this.#reservations.begin(this.#init.config);
+    void guest.ended.then(() => lookup[Symbol.dispose]());
+    return { vhostNet: (request) => lookup.vhostNet(request), vsockCid: () => lookup.vsockCid() };
   }
 
   /** What starting a prepared definition would do. Starts nothing and keeps nothing. */

@@ -17,6 +17,7 @@ import { addedParts, type LiveStep, mixedUpParts, removedParts } from '../live/p
 import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
 import { formatJson } from '../plan/props.ts';
 import type { DomainStarter } from './domain-starter.ts';
+import { requireTransferable } from './live-fds.ts';
 import { fillBackingChains } from './plan-start.ts';
 import type { RunningGuest } from './running-guest.ts';
 
@@ -26,6 +27,8 @@ const log = new LogSource('qemu.qemu_process');
 export interface LiveChange {
   /** The live definition as it will be, with aliases and addresses. */
   readonly domain: Domain;
+  /** Of the definition as it will be: what the steps' descriptors stand for. */
+  readonly plan: LaunchPlan;
   readonly added: readonly LiveStep[];
   readonly removed: readonly LiveStep[];
 }
@@ -37,7 +40,8 @@ export async function planLiveChange(
   starter: DomainStarter,
   { signal, changing }: { readonly signal?: AbortSignal | undefined; readonly changing?: string } = {},
 ): Promise<LiveChange> {
-  const { context } = await starter.prepare(changed, { signal });
+  const prepared = await starter.prepare(changed, { signal });
+  const context = { ...prepared.context, lookup: starter.liveLookup(guest) };
   nameNewDevices(context);
   await fillBackingChains(context.domain, signal);
   keepNodeIndexes(guest.domain, context.domain);
@@ -47,7 +51,9 @@ export async function planLiveChange(
   const after = planOf(context, guest.id);
   requirePluggable(guest, before, after, context.domain);
   requireUnmixed(before, after, changing);
-  return { domain: context.domain, added: addedParts(before, after), removed: removedParts(before, after) };
+  const added = addedParts(before, after);
+  requireTransferable(added, after);
+  return { domain: context.domain, plan: after, added, removed: removedParts(before, after) };
 }
 
 /**
@@ -107,14 +113,10 @@ function requireUnmixed(before: LaunchPlan, after: LaunchPlan, changing: string 
   );
 }
 
-/** Descriptors and helper processes of a new device would have to follow it into QEMU. */
+/** Helper processes of a new device would have to be there before it. */
 function requirePluggable(guest: RunningGuest, before: LaunchPlan, after: LaunchPlan, domain: Domain): void {
-  const needs = [
-    after.fds.length > before.fds.length ? 'a descriptor that QEMU inherits' : '',
-    after.helpers.length > before.helpers.length ? 'a helper process' : '',
-  ].filter((need) => need !== '');
-  if (needs.length > 0) {
-    throw unsupported(`the device needs ${needs.join(' and ')}: it can be added to the next start only (--config)`);
+  if (after.helpers.length > before.helpers.length) {
+    throw unsupported('the device needs a helper process: it can be added to the next start only (--config)');
   }
   const ports = (of: Domain): number => (of.devices?.controllers ?? []).filter(({ type }) => type === 'pci').length;
   if (ports(domain) > ports(guest.domain)) {

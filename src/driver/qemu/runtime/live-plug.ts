@@ -9,6 +9,7 @@ import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { fillPtyPaths } from './guest-ptys.ts';
 import { addParts, planLiveChange, removeParts } from './live-change.ts';
+import { handOver } from './live-fds.ts';
 import { isVcpu, recountVcpus } from './live-vcpus.ts';
 import type { RunningGuest } from './running-guest.ts';
 
@@ -29,23 +30,31 @@ export interface NewDevice {
 
 /** @throws DefinitionError, VirtError for what cannot be plugged or is refused by QEMU: nothing is left of it then */
 export async function attachLive(
-  { starter, emit }: DriverParts,
+  parts: DriverParts,
   { record, guest }: LiveGuest,
   { wanted, next }: NewDevice,
   signal?: AbortSignal,
 ): Promise<void> {
+  const { starter, emit } = parts;
   const changed = cloneDefinition(guest.domain);
   requireFree(changed, wanted);
   if (wanted.list === 'interfaces') takeMac(wanted.device as NetworkInterface, next);
   addDevice(changed, wanted);
-  const { domain, added } = await planLiveChange(guest, changed, starter, { signal });
+  const { domain, added, plan } = await planLiveChange(guest, changed, starter, { signal });
   if (!added.some(({ part }) => part.kind === 'device')) {
     throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
   }
   const before = new Set(aliasesOf(guest.domain));
   await guest.security?.admit(domain, signal);
   try {
-    await addParts(guest.qmp, added, signal);
+    const handed = await handOver(parts, guest, { steps: added, plan, domain });
+    try {
+      await addParts(guest.qmp, handed.steps, signal);
+    } catch (error) {
+      await handed.takeBack();
+      throw error;
+    }
+    guest.keepPlugged(handed.keep());
   } catch (error) {
     await guest.security?.dismiss(guest.domain);
     throw error;

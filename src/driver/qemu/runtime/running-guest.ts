@@ -111,6 +111,11 @@ export class RunningGuest implements AsyncDisposable {
     this.#domain = domain;
   }
 
+  /** What came with a device that was plugged: it goes when QEMU has ended. */
+  keepPlugged(resource: AsyncDisposable): void {
+    this.#init.cleanup.use(resource);
+  }
+
   /** What QEMU says it is, to a daemon that did not know. Events that came meanwhile are newer than the answer. */
   learn({ state, reason }: DomainStateAndReason): void {
     if (this.hasEnded || this.#isTold) return;
