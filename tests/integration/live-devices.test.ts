@@ -2,7 +2,9 @@
  * Devices that join and leave running guests on real QEMU: that what QEMU has open is what the definition says, that nothing is left of what
  * was refused, media, links, virtual CPUs. A boot sector does where the guest need not help; Linux lets go of PCI devices.
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect as connectSocket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -10,6 +12,7 @@ import { type Connection, connect, type Domain, type DomainEvent, ErrorCode, Vir
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
 import { LINUX_GUEST_CMDLINE, LINUX_GUEST_READY, linuxGuest } from '../support/guests/linux-guest.ts';
+import { createLuksImage } from '../support/luks.ts';
 
 let scratch: string;
 let connection: Connection;
@@ -175,6 +178,45 @@ describe('a device that joins', () => {
     expect((await failureOf(guest.detachDevice(disk, LIVE))).code).toBe(ErrorCode.DEVICE_MISSING);
   });
 
+  it('brings descriptors and secrets along, and leaves none of them behind', async () => {
+    const uuid = '1f0c8a52-7a77-4c05-8d10-9d4b1f3c2a11';
+    await connection.defineSecret(`<secret ephemeral='yes' private='yes'><uuid>${uuid}</uuid></secret>`, 'sesame');
+    const luks = join(scratch, 'luks.img');
+    createLuksImage([
+      '--object',
+      'secret,id=s,data=sesame',
+      '-f',
+      'luks',
+      '-o',
+      'key-secret=s,iter-time=10',
+      luks,
+      '1M',
+    ]);
+    const sets = async (): Promise<unknown> => await ask('query-fdsets');
+    const before = [await inventory(), await sets()];
+    const [log, socket] = [join(scratch, 'serial.log'), join(scratch, 'own.sock')];
+    const devices = [
+      `<serial type='file'><source path='${log}'/><target type='usb-serial'/></serial>`,
+      `<channel type='unix'><source mode='bind' path='${socket}'/><target type='virtio' name='org.example.1'/></channel>`,
+      "<channel type='unix'><target type='virtio' name='org.example.2'/></channel>",
+      `<disk type='file' device='disk'><driver name='qemu' type='raw'/><source file='${luks}'><encryption format='luks'><secret type='passphrase' uuid='${uuid}'/></encryption></source><target dev='sdc' bus='usb'/></disk>`,
+    ].map((xml) => xml.replace("dev='sdc'", "dev='sdb'"));
+    for (const xml of devices) await guest.attachDevice(xml, LIVE);
+    expect(existsSync(log)).toBe(true);
+    // Whoever opens the socket speaks with QEMU.
+    const client = connectSocket(socket);
+    await once(client, 'connect');
+    client.destroy();
+    const own = /<source mode='bind' path='([^']+org\.example\.2)'/.exec(await guest.xmlDesc())?.[1] ?? '';
+    expect(existsSync(own)).toBe(true);
+    // What is encrypted is smaller than its file.
+    expect((await guest.blockInfo('sdb')).capacity).toBe(1n << 20n);
+    expect(await guest.xmlDesc({ secure: true })).not.toContain('sesame');
+    for (const xml of devices) await guest.detachDevice(xml, LIVE);
+    expect([await inventory(), await sets()]).toEqual(before);
+    expect([existsSync(socket), existsSync(own)]).toEqual([false, false]);
+  });
+
   it('has the same made-up address now and at the next start', async () => {
     const xml = domainXml({
       name: 'both',
@@ -227,6 +269,10 @@ describe('a change of what is there', () => {
     await guest.setVcpus(3, LIVE);
     expect(await ask('query-cpus-fast')).toHaveLength(3);
     expect(await guest.vcpuCount(LIVE)).toBe(3);
+    await guest.setVcpu([3], true, LIVE);
+    expect(await guest.vcpuCount(LIVE)).toBe(4);
+    expect((await failureOf(guest.setVcpu([0], false, LIVE))).code).toBe(ErrorCode.OPERATION_UNSUPPORTED);
+    expect((await failureOf(guest.setVcpu([3], true, LIVE))).message).toContain('already in requested state');
     expect((await failureOf(guest.setVcpus(5, LIVE))).code).toBe(ErrorCode.INVALID_ARG);
   });
 
@@ -260,6 +306,17 @@ describe('a guest that helps', () => {
     await guest.detachDevice(disk, LIVE);
     expect(await inventory()).toEqual(before);
     expect(await guest.xmlDesc()).not.toContain('pci.img');
+    // What the guest throws out by itself is gone for everybody.
+    await guest.attachDevice(disk, LIVE);
+    await guest
+      .console()
+      .write(
+        'until [ -e /sys/block/vda/size ]; do usleep 50000; done; a=$(basename $(readlink -f /sys/block/vda/device/..)); for s in /sys/bus/pci/slots/*; do [ "$(cat $s/address)" = "${a%.*}" ] && echo 0 > $s/power; done; echo ejec\'\'ted\n',
+      );
+    await guest.console().waitFor(/ejected/, { signal: AbortSignal.timeout(30_000) });
+    await until(async () => !(await guest.xmlDesc()).includes('pci.img'));
+    await until(async () => JSON.stringify(await inventory()) === JSON.stringify(before));
+    expect(events.filter(({ event }) => event === 'device-removed')).toHaveLength(2);
     await guest.setVcpus(2, LIVE);
     await guest.console().write('echo 1 > /sys/devices/system/cpu/cpu1/online; echo cpus=$(nproc)\n');
     await guest.console().waitFor(/cpus=2\b/, { signal: AbortSignal.timeout(30_000) });

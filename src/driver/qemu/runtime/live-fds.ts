@@ -2,12 +2,13 @@
  * Descriptors and secrets that a new device needs in a running QEMU: opened here, handed over its monitor, and put into the steps where the
  * plan has the numbers that a new process would inherit. Nothing is left of them when the device is refused.
  */
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, rmSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { randomHex } from '../../../core/random.ts';
+import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { MASTER_KEY_ID } from '../devices/secret.ts';
 import { type LiveStep, stepOf } from '../live/part-diff.ts';
@@ -81,6 +82,31 @@ export async function handOver(
     await hand.takeBack();
     throw error;
   }
+}
+
+/** What is left of a device that has gone: its sets of descriptors in QEMU, and the socket that others found it by. */
+export async function dropRest({ qmp }: RunningGuest, device: DeviceInfo): Promise<void> {
+  const alias = device.alias?.name ?? '';
+  const sets: unknown = await qmp.execute('query-fdsets');
+  for (const set of Array.isArray(sets) ? (sets as unknown[]) : []) {
+    const [id, fds] = [memberOf(set, 'fdset-id'), memberOf(set, 'fds')];
+    const isOwn = Array.isArray(fds) && fds.some((fd: unknown) => opaqueOf(fd).startsWith(`${alias}-`));
+    if (isOwn && typeof id === 'number') await qmp.execute('remove-fd', { 'fdset-id': id });
+  }
+  const [source]: unknown[] = [memberOf(device, 'sources')].flat();
+  const path = memberOf(source, 'path');
+  if (memberOf(device, 'type') === 'unix' && memberOf(source, 'mode') === 'bind' && typeof path === 'string') {
+    rmSync(path, { force: true });
+  }
+}
+
+function opaqueOf(fd: unknown): string {
+  const opaque = memberOf(fd, 'opaque');
+  return typeof opaque === 'string' ? opaque : '';
+}
+
+function memberOf(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 interface HandSources {

@@ -9,7 +9,7 @@ import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { fillPtyPaths } from './guest-ptys.ts';
 import { addParts, planLiveChange, removeParts } from './live-change.ts';
-import { handOver } from './live-fds.ts';
+import { dropRest, handOver } from './live-fds.ts';
 import { isVcpu, recountVcpus } from './live-vcpus.ts';
 import type { RunningGuest } from './running-guest.ts';
 
@@ -92,6 +92,7 @@ export async function detachLive(
       guest.qmp,
       removed.filter(({ part }) => part.kind !== 'device'),
     );
+    await dropRest(guest, device);
     const { list: own, device: found } = findByAlias(guest.domain, alias);
     removeDevice(guest.domain, own, found);
     await guest.security?.dismiss(guest.domain);
@@ -126,6 +127,7 @@ export async function forgetUnplugged({ starter }: DriverParts, record: DomainRe
     guest.qmp,
     removed.filter(({ part }) => part.kind !== 'device'),
   );
+  await dropRest(guest, device);
   guest.redefine(domain);
   await guest.security?.dismiss(guest.domain);
   await starter.persist(record);
