@@ -17,9 +17,14 @@ import { interleave, quantile, type Result, type Row, summarize } from '../figur
 import { NESTLING, type Workplace } from '../workplace.ts';
 
 const DOMAINS = 1000;
+/** Defined without a pause; the sides take turns. */
+const BATCH = 100;
+const WRITERS = 10;
 const CALLS = 1000;
 const WINDOW = 64;
 const CLIENTS = 50;
+/** Each starts a server of its own. */
+const COLD_ROUNDS = 7;
 /** MiB. */
 const RSS_GOAL = 150;
 
@@ -60,9 +65,29 @@ export const DAEMON: Bench = {
     await compare(`p99 of domain.info with ${CLIENTS} clients`, (side) => timeMany(side, probe), 100);
     await compare('virsh create of a small guest, warm', (side) => timeCreate(side, place), 100 / 3);
     await compare('power-off of a guest to its STOPPED event', (side) => timePowerOff(side, place), 20);
-    await compare(`defining ${DOMAINS} domains`, (side) => timeDefine(side), 100, 1);
+    await compare(`defining ${DOMAINS} domains, ${BATCH} in a row`, (side) => timeDefine(side), 100, DOMAINS / BATCH);
+    await compare(`defining ${BATCH} domains with ${WRITERS} clients at once`, (side) => timeDefineAtOnce(side), 100);
     await compare(`virsh list --all of ${DOMAINS} domains`, (side) => timeVirsh(side, ['list', '--all']), 100);
     rows.push(rssRow(ours, theirs));
+    const restarts = await interleave(
+      { ours: () => timeRestart(daemon), theirs: () => timeRestart(libvirtd) },
+      { rounds, warmUps: 1 },
+    );
+    rows.push(shareRow(`start with ${DOMAINS} domains to the first list`, restarts.ours, restarts.theirs, 100));
+    const cold = await interleave(
+      {
+        ours: async () => {
+          await using fresh = await startDaemon([], { cli: NESTLING, env: { NESTLING_CACHE_DIR: place.folder('cache') } });
+          return await timeColdCreate(fresh.uri, place);
+        },
+        theirs: async () => {
+          await using fresh = await startLibvirtd();
+          return await timeColdCreate(fresh.uri, place);
+        },
+      },
+      { rounds: Math.min(rounds, COLD_ROUNDS), warmUps: 1 },
+    );
+    rows.push(shareRow('virsh create of a small guest, nothing cached', cold.ours, cold.theirs, 100 / 3));
     return rows;
   },
 };
@@ -151,6 +176,27 @@ async function timeCreate(side: Side, place: Workplace): Promise<number> {
   return elapsedMs;
 }
 
+/** From the start of the process to the answer; its connections end with it. */
+async function timeRestart(server: { uri: string; stop(): Promise<unknown>; start(): Promise<void> }): Promise<number> {
+  await server.stop();
+  const startedMs = performance.now();
+  await server.start();
+  const connection = await connect(server.uri);
+  const found = await connection.listAllDomains();
+  const elapsedMs = performance.now() - startedMs;
+  await connection.close();
+  if (found.length < DOMAINS) throw new Error(`${server.uri} has lost domains: ${found.length} are left`);
+  return elapsedMs;
+}
+
+async function timeColdCreate(uri: string, place: Workplace): Promise<number> {
+  const guest = await smallGuest(place, 'halt');
+  const elapsedMs = await timeVirsh({ uri }, ['create', guest.xmlPath]);
+  await using connection = await connect(uri);
+  await (await connection.lookupDomainByName(guest.name)).destroy();
+  return elapsedMs;
+}
+
 async function timePowerOff({ connection }: Side, place: Workplace): Promise<number> {
   const guest = await smallGuest(place, 'poweroff');
   const stop = new AbortController();
@@ -169,13 +215,24 @@ async function timePowerOff({ connection }: Side, place: Workplace): Promise<num
   return elapsedMs;
 }
 
-async function timeDefine({ connection }: Side): Promise<number> {
+async function timeDefine({ connection }: Pick<Side, 'connection'>, count = BATCH): Promise<number> {
+  const run = randomUuid().slice(0, 8);
   const startedMs = performance.now();
-  for (let index = 0; index < DOMAINS; index++) await connection.defineDomain(domainXml({ name: `many-${index}` }));
+  for (let index = 0; index < count; index++)
+    await connection.defineDomain(domainXml({ name: `many-${run}-${index}` }));
   return performance.now() - startedMs;
 }
 
-async function timeVirsh({ uri }: Side, args: readonly string[]): Promise<number> {
+async function timeDefineAtOnce({ uri }: Side): Promise<number> {
+  const connections = await Promise.all(Array.from({ length: WRITERS }, () => connect(uri)));
+  const startedMs = performance.now();
+  await Promise.all(connections.map((connection) => timeDefine({ connection }, BATCH / WRITERS)));
+  const elapsedMs = performance.now() - startedMs;
+  await Promise.all(connections.map((connection) => connection.close()));
+  return elapsedMs;
+}
+
+async function timeVirsh({ uri }: Pick<Side, 'uri'>, args: readonly string[]): Promise<number> {
   const startedMs = performance.now();
   const child = spawn('virsh', ['-c', uri, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
   const code = await new Promise((resolve) => child.once('exit', resolve));

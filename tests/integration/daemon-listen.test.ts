@@ -10,17 +10,10 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { setSaslUser } from '../../src/daemon/sasl-users.ts';
 import { connect, ErrorCode } from '../../src/index.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { freePort } from '../support/free-port.ts';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 const run = promisify(execFile);
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await new Promise((resolve) => server.once('listening', resolve));
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === 'object' && address !== null ? address.port : 0;
-}
 
 /** A CA with a server's and a client's certificate, as libvirt's clients look for them. */
 function makePki(dir: string, client = 'client one'): void {

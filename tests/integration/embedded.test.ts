@@ -98,7 +98,13 @@ describe('a guest in the scope of its program', () => {
     await connection.close();
     await following;
     const lifecycle = events.flatMap((event) => (event.event === 'lifecycle' ? [`${event.type} ${event.detail}`] : []));
-    expect(lifecycle).toEqual(['started booted', 'suspended paused', 'resumed unpaused', 'stopped destroyed']);
+    expect(lifecycle).toEqual([
+      'started booted',
+      'suspended paused',
+      'resumed unpaused',
+      'shutdown host',
+      'stopped destroyed',
+    ]);
     expect(events[0]?.domain).toMatchObject({ name: 't-halt', id: 1 });
   });
 

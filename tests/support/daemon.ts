@@ -26,20 +26,22 @@ export interface TestDaemon extends AsyncDisposable {
 export interface DaemonOptions {
   /** The command, where it is not the one of this checkout. */
   readonly cli?: string;
+  /** Over this process's environment. */
+  readonly env?: NodeJS.ProcessEnv;
   /** A command that executes what is behind it: `['taskset', '1']`. */
   readonly prefix?: readonly string[];
 }
 
 export async function startDaemon(
   args: readonly string[] = [],
-  { cli = CLI, prefix: first }: DaemonOptions = {},
+  { cli = CLI, env = {}, prefix: first }: DaemonOptions = {},
 ): Promise<TestDaemon> {
   const stateDir = mkdtempSync(join(tmpdir(), 'nd-'));
   let child: ChildProcess | undefined;
   let words = '';
   const start = async ({ prefix = [] }: DaemonOptions = {}): Promise<void> => {
     const [command = cli, ...rest] = [...prefix, cli, 'daemon', '--state-dir', stateDir, ...args];
-    const started = spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const started = spawn(command, rest, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...env } });
     child = started;
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`the daemon does not start: ${words}`)), PATIENCE_MS);

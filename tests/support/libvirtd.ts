@@ -8,8 +8,9 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** Folders that libvirtd keeps its state in. */
-const STATE = ['/run/libvirt', '/var/lib/libvirt', '/var/log/libvirt', '/var/cache/libvirt'];
+/** Folders that libvirtd keeps its state in; what it has found out about QEMU is kept over a restart, as on a host. */
+const STATE = ['/run/libvirt', '/var/lib/libvirt', '/var/log/libvirt'];
+const CACHE = '/var/cache/libvirt';
 const PATIENCE_MS = 30_000;
 
 export interface Libvirtd extends AsyncDisposable {
@@ -19,6 +20,9 @@ export interface Libvirtd extends AsyncDisposable {
   readonly pid: number;
   /** What it has logged. */
   log(): string;
+  /** Ends it; its definitions stay for the next `start`. Running guests are lost from sight. */
+  stop(): Promise<void>;
+  start(): Promise<void>;
 }
 
 export function hasLibvirtd(): boolean {
@@ -43,6 +47,7 @@ export async function startLibvirtd(
   const logFile = join(dir, 'log');
   mkdirSync(join(dir, 'etc', 'qemu'), { recursive: true });
   mkdirSync(join(dir, 'sock'));
+  mkdirSync(join(dir, 'cache'));
   writeFileSync(
     join(dir, 'etc', 'qemu.conf'),
     'stdio_handler = "file"\nsecurity_driver = "none"\nuser = "root"\ngroup = "root"\ncgroup_controllers = []\nnamespaces = []\nremember_owner = 0\n',
@@ -53,6 +58,7 @@ export async function startLibvirtd(
   );
   const script = [
     ...STATE.map((path) => `mkdir -p ${path} && mount -t tmpfs none ${path}`),
+    `mkdir -p ${CACHE} && mount --bind ${join(dir, 'cache')} ${CACHE}`,
     `mount --bind ${join(dir, 'etc')} /etc/libvirt`,
     'mkdir -p /var/lib/libvirt/qemu /var/log/libvirt/qemu',
     ...(ownNetwork ? ['mount -t sysfs none /sys'] : []),
@@ -60,30 +66,42 @@ export async function startLibvirtd(
     `exec libvirtd --config ${join(dir, 'etc', 'libvirtd.conf')} --pid-file ${join(dir, 'pid')}`,
   ].join(' && ');
   const spaces = ['--mount', '--propagation', 'private', ...(ownNetwork ? ['--net'] : [])];
-  const child = spawn('unshare', [...spaces, 'sh', '-c', script], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    env: { ...process.env, ...env },
-  });
+  let child: ChildProcess | undefined;
   let words = '';
-  child.stderr.on('data', (chunk: Buffer) => {
-    words += chunk.toString();
-  });
+  const start = async (): Promise<void> => {
+    const started = spawn('unshare', [...spaces, 'sh', '-c', script], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: { ...process.env, ...env },
+    });
+    child = started;
+    started.stderr.on('data', (chunk: Buffer) => {
+      words += chunk.toString();
+    });
+    await untilAnswers(socket, started, () => words);
+  };
   const stop = async (): Promise<void> => {
-    await ended(child);
+    if (child !== undefined) await ended(child);
+  };
+  const remove = async (): Promise<void> => {
+    await stop();
     rmSync(dir, { recursive: true, force: true });
   };
   try {
-    await untilAnswers(socket, child, () => words);
+    await start();
   } catch (error) {
-    await stop();
+    await remove();
     throw error;
   }
   return {
     socket,
     uri: `qemu+unix:///system?socket=${socket}`,
-    pid: child.pid ?? 0,
+    get pid() {
+      return child?.pid ?? 0;
+    },
     log: () => words + (existsSync(logFile) ? readFileSync(logFile, 'utf8') : ''),
-    [Symbol.asyncDispose]: stop,
+    stop,
+    start,
+    [Symbol.asyncDispose]: remove,
   };
 }
 

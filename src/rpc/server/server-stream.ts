@@ -107,10 +107,9 @@ export class ServerStream {
     this.close();
   }
 
+  /** What the client has not read is dropped; that is what it wanted, and no error. */
   #abort(): void {
-    this.#init.sendError(
-      new VirtError('stream aborted at client request', { code: ErrorCode.RPC, domain: ErrorDomain.STREAMS }),
-    );
+    this.#init.send(MessageStatus.OK, NOTHING);
     this.close();
   }
 

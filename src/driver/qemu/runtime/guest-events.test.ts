@@ -29,6 +29,9 @@ describe('SHUTDOWN', () => {
       followUp: { kind: 'restart' },
     });
     expect(readGuestEvent('SHUTDOWN', { guest: false }, situation('', { ending: true }))).toEqual({});
+    expect(
+      readGuestEvent('SHUTDOWN', { guest: false, reason: 'host-signal' }, situation('', { ending: true })),
+    ).toEqual({ events: [{ event: 'lifecycle', type: 'shutdown', detail: 'host' }] });
   });
 });
 

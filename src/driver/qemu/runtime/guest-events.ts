@@ -44,6 +44,13 @@ export function readGuestEvent(name: string, data: JsonObject, situation: EventS
   return READERS[name]?.(data, situation) ?? {};
 }
 
+/** What is told of a guest that has just been started, in libvirt's order: whether it runs comes before or after by how it came to be. */
+export function startEvents(isRestored: boolean, isPaused: boolean): BareEvent[] {
+  const started = lifecycle('started', isRestored ? 'restored' : 'booted');
+  if (isPaused) return [started, lifecycle('suspended', 'paused')];
+  return isRestored ? [started, lifecycle('resumed', 'from-snapshot')] : [lifecycle('resumed', 'unpaused'), started];
+}
+
 function lifecycle<T extends LifecycleType>(type: T, detail: LifecycleDetail<T>): BareEvent {
   return { event: 'lifecycle', type, detail };
 }
@@ -65,7 +72,8 @@ const PAUSE_DETAIL: Readonly<Record<number, LifecycleDetail<'suspended'>>> = {
 
 const READERS: Readonly<Record<string, Reader>> = {
   SHUTDOWN: (data, { domain, rebooting, ending }) => {
-    if (ending) return {};
+    // Only that our signal has reached it.
+    if (ending) return text(data, 'reason') === 'host-signal' ? { events: [lifecycle('shutdown', 'host')] } : {};
     if (rebooting) return { followUp: { kind: 'restart' } };
     const byGuest = data['guest'] === true;
     const detail = byGuest ? 'guest' : 'host';

@@ -23,6 +23,7 @@ import type { DeferredCommand } from '../plan/parts.ts';
 import { MONITOR_STREAM } from '../sections/monitor.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
 import { closeChannels } from './channel-states.ts';
+import { startEvents } from './guest-events.ts';
 import { makeGuestFiles } from './guest-files.ts';
 import { GuestHooks } from './guest-hooks.ts';
 import { GuestLog } from './guest-log.ts';
@@ -139,9 +140,7 @@ async function introduce(
   await hooks.ask('started', signal);
   request.onMark?.('running');
   // Before anything that the guest itself has done meanwhile.
-  const detail = isRestored ? 'restored' : 'booted';
-  request.emit({ event: 'lifecycle', type: 'started', detail }, Date.now());
-  if (request.paused) request.emit({ event: 'lifecycle', type: 'suspended', detail: 'paused' }, Date.now());
+  for (const event of startEvents(isRestored, request.paused)) request.emit(event, Date.now());
   if (request.root.placement === 'daemon') await fillPtyPaths(request.domain, qmp, signal);
   const { id, domain, paused, emit, onMonitorEvent, onOwnChange } = request;
   closeChannels(domain);
