@@ -53,13 +53,18 @@ export interface Frame {
  * is kept of a message grows with what has arrived, whatever its length word promises and however small the pieces are.
  */
 export class FrameSplitter {
-  readonly #max: number;
+  #max: number;
   /** The beginning of a message; undefined between messages. */
   #partial: Buffer | undefined;
   #size = 0;
 
   /** `max`: bytes of a message without its length. */
   constructor(max = MESSAGE_MAX) {
+    this.#max = max;
+  }
+
+  /** From the next message on; `max` as above. */
+  allow(max: number): void {
     this.#max = max;
   }
 

@@ -18,7 +18,7 @@ export {
   readFrame,
   streamHole,
 } from './frame.ts';
-export { Max, STREAM_CHUNK } from './limits.ts';
+export { Max, MESSAGE_MAX, STREAM_CHUNK } from './limits.ts';
 export { LXC_PROCEDURES } from './lxc.ts';
 export type { ArgsOf, EventMessage, MessageOf, Procedure, ReturnOf, Row } from './procedure.ts';
 export { QEMU_PROCEDURES } from './qemu.ts';

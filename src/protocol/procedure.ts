@@ -12,7 +12,7 @@ export interface Procedure<A = unknown, R = unknown> {
   /** A read-only connection may not call it. */
   readonly writes: boolean;
   /** It may call it, but not with such arguments: they show secrets or reach into the guest. */
-  writesWhen?(args: A): boolean;
+  writesWhen?(this: void, args: A): boolean;
   /** It opens a stream, which the client reads or writes. */
   readonly stream?: 'read' | 'write';
 }

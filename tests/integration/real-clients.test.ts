@@ -126,9 +126,18 @@ describe.skipIf(!has('virt-install'))('virtinst', () => {
       ? `path=${await copyBootSectorImage('halt', dir)},format=raw,bus=virtio`
       : 'none';
   const wanted = async (name: string): Promise<string[]> => [
-    ...['--name', name, '--memory', '64', '--virt-type', 'qemu', '--osinfo', 'generic', '--import', '--boot', 'hd'],
-    ...['--disk', await disk(), '--network', 'none', '--graphics', 'none', '--serial', 'pty', '--console', 'none'],
+    '--import',
     '--noautoconsole',
+    '--osinfo=generic',
+    '--virt-type=qemu',
+    '--memory=64',
+    '--boot=hd',
+    '--network=none',
+    '--graphics=none',
+    '--serial=pty',
+    '--console=none',
+    `--name=${name}`,
+    `--disk=${await disk()}`,
   ];
 
   it('installs, changes, and clones a guest', async () => {

@@ -5,12 +5,17 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import type { Driver } from '../../driver/driver.ts';
 import type { Procedure } from '../../protocol/index.ts';
 import { uuidFromWire, type WireDomain } from '../convert.ts';
+import type { ConsoleSessions } from './console-sessions.ts';
 
 /** What a handler sees of the connection that calls it. */
 export interface HandlerSession {
   /** @throws VirtError before the client has opened a driver */
   readonly driver: Driver;
   readonly isReadOnly: boolean;
+  /** Nobody on the way can read along. */
+  readonly isSecure: boolean;
+  /** Consoles that clients of this server have open. */
+  readonly consoles: ConsoleSessions;
   /** Ends with the connection. */
   readonly signal: AbortSignal;
   /** Joins a byte stream of ours with the stream that this call opens; after its reply. */
@@ -47,15 +52,6 @@ export function checkFlags(flags: number, known: number, api: string): void {
   throw new VirtError(`unsupported flags (0x${unknown.toString(16)}) in function ${api}`, {
     code: ErrorCode.INVALID_ARG,
     domain: ErrorDomain.QEMU,
-  });
-}
-
-/** For calls that only some flags make dangerous. @throws VirtError OPERATION_DENIED */
-export function requireWritable({ isReadOnly }: HandlerSession, api: string): void {
-  if (!isReadOnly) return;
-  throw new VirtError(`read only access prevents ${api}`, {
-    code: ErrorCode.OPERATION_DENIED,
-    domain: ErrorDomain.DOM,
   });
 }
 

@@ -5,7 +5,8 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { MessageStatus, MessageType, REMOTE_PROCEDURES as P } from '../../protocol/index.ts';
 import type { RpcClient } from '../client/rpc-client.ts';
 import { identityToWire } from '../convert.ts';
-import { messageOf, type ServedDriver, serveFake } from '../testing/served-driver.ts';
+import { messageOf } from '../testing/peer.ts';
+import { type ServedDriver, serveFake } from '../testing/served-driver.ts';
 
 let served: ServedDriver;
 /** Somebody else, there before, during and after. */
@@ -65,11 +66,11 @@ test('a client that asks for much and reads nothing is sent away', async () => {
   const xml = 'x'.repeat(1024 * 1024);
   served.driver.xmlDesc = async () => xml;
   const client = await served.bare();
-  client.ask(P.connectOpen, { name: undefined, flags: 0 });
+  client.call(P.connectOpen, { name: undefined, flags: 0 }, { serial: 1 });
   await client.next();
-  client.socket.pause();
+  client.stream.pause();
   for (let serial = 2; served.server.clients.length > 1 && serial < 1000; serial++) {
-    client.ask(P.domainGetXmlDesc, { dom, flags: 0 }, serial);
+    client.call(P.domainGetXmlDesc, { dom, flags: 0 }, { serial });
     await turn();
   }
   await untilClients(1);
@@ -77,11 +78,11 @@ test('a client that asks for much and reads nothing is sent away', async () => {
 
 test('a client that wants all events and reads none is sent away', async () => {
   const client = await served.bare();
-  client.ask(P.connectOpen, { name: undefined, flags: 0 });
+  client.call(P.connectOpen, { name: undefined, flags: 0 }, { serial: 1 });
   await client.next();
-  client.ask(P.connectDomainEventCallbackRegisterAny, { eventID: 4, dom: undefined }, 2);
+  client.call(P.connectDomainEventCallbackRegisterAny, { eventID: 4, dom: undefined }, { serial: 2 });
   expect((await client.next()).header.status).toBe(MessageStatus.OK);
-  client.socket.pause();
+  client.stream.pause();
   const domain = { name: 'vm', uuid: '00000000-0000-0000-0000-000000000001', id: 1 };
   const path = 'p'.repeat(1024 * 1024);
   for (let count = 0; served.server.clients.length > 1 && count < 1000; count++) {
@@ -114,10 +115,10 @@ test('bytes without an end are refused as soon as their header says what they ar
 test('a message that comes byte by byte is understood, and holds nobody up', async () => {
   const client = await served.bare();
   const call = messageOf({ procedure: P.connectGetLibVersion.number, serial: 9 });
-  client.ask(P.connectOpen, { name: undefined, flags: 0 });
+  client.call(P.connectOpen, { name: undefined, flags: 0 }, { serial: 1 });
   await client.next();
   for (const byte of call) {
-    client.socket.write(Buffer.of(byte));
+    client.stream.write(Buffer.of(byte));
     await turn();
   }
   await othersAreServed();
@@ -146,19 +147,19 @@ test('a client that closes its sending side only is not kept', async () => {
 test('thousands of calls in one piece that wait for a slow one are answered in turn', async () => {
   await using busy = await serveFake({ limits: { requests: 1 } });
   const client = await busy.bare();
-  client.ask(P.connectOpen, { name: undefined, flags: 0 });
+  client.call(P.connectOpen, { name: undefined, flags: 0 }, { serial: 1 });
   await client.next();
   let release = (): void => {};
   busy.driver.gate = new Promise((resolve) => {
     release = resolve;
   });
-  client.ask(P.connectGetVersion, {}, 1);
+  client.call(P.connectGetVersion, {}, { serial: 1 });
   while (busy.driver.calls.length === 0) await turn();
   const count = 2300;
   const calls = Array.from({ length: count }, (_, index) =>
     messageOf({ procedure: P.connectGetLibVersion.number, serial: index + 2 }),
   );
-  client.socket.write(Buffer.concat(calls));
+  client.stream.write(Buffer.concat(calls));
   for (let turns = 0; turns < 20; turns++) await turn();
   release();
   for (let serial = 1; serial <= count + 1; serial++) {
@@ -202,7 +203,7 @@ test('signs of life and messages of streams that are not there cost nothing', as
     { procedure: P.domainOpenConsole.number, type: MessageType.STREAM, serial: 5, status: MessageStatus.CONTINUE },
     Buffer.alloc(100),
   );
-  client.socket.write(Buffer.concat(Array.from({ length: 5000 }, () => stream)));
-  client.ask(P.connectOpen, { name: undefined, flags: 0 }, 77);
+  client.stream.write(Buffer.concat(Array.from({ length: 5000 }, () => stream)));
+  client.call(P.connectOpen, { name: undefined, flags: 0 }, { serial: 77 });
   expect((await client.next()).header).toMatchObject({ serial: 77, status: MessageStatus.OK });
 });

@@ -12,7 +12,8 @@ import {
   streamHole,
 } from '../../protocol/index.ts';
 import { uuidToWire, type WireDomain } from '../convert.ts';
-import { type BareClient, messageOf, type ServedDriver, serveFake } from '../testing/served-driver.ts';
+import { messageOf, type Peer } from '../testing/peer.ts';
+import { type ServedDriver, serveFake } from '../testing/served-driver.ts';
 import { CORPUS } from './testing/hostile-corpus.ts';
 
 let served: ServedDriver;
@@ -26,19 +27,19 @@ afterEach(async () => {
   await served[Symbol.asyncDispose]();
 });
 
-async function opened(): Promise<BareClient> {
+async function opened(): Promise<Peer> {
   const client = await served.bare();
-  client.ask(P.connectOpen, { name: undefined, flags: 0 });
+  client.call(P.connectOpen, { name: undefined, flags: 0 }, { serial: 1 });
   expect((await client.next()).header.status).toBe(MessageStatus.OK);
   return client;
 }
 
 /** A domain, and a client whose call 7 has opened its console. */
-async function withConsole(): Promise<{ client: BareClient; dom: WireDomain }> {
+async function withConsole(): Promise<{ client: Peer; dom: WireDomain }> {
   const { name, uuid } = await served.driver.defineDomain('<domain><name>one</name></domain>');
   const dom = { name, uuid: uuidToWire(uuid), id: -1 };
   const client = await opened();
-  client.ask(P.domainOpenConsole, { dom, devName: undefined, flags: 0 }, 7);
+  client.call(P.domainOpenConsole, { dom, devName: undefined, flags: 0 }, { serial: 7 });
   expect((await client.next()).header).toMatchObject({ serial: 7, status: MessageStatus.OK });
   return { client, dom };
 }
@@ -54,7 +55,7 @@ test.each([
   ['a call with descriptors', messageOf({ type: MessageType.CALL_WITH_FDS })],
 ])('%s ends the connection', async (_name, bytes) => {
   const client = await served.bare();
-  client.socket.write(bytes);
+  client.stream.write(bytes);
   await client.closed;
 });
 
@@ -65,7 +66,7 @@ test.each([
   ['the number of an event', { procedure: P.domainEventLifecycle.number }, 'unknown procedure: 107'],
 ])('%s is an error of that call', async (_name, header, message) => {
   const client = await opened();
-  client.socket.write(messageOf(header));
+  client.stream.write(messageOf(header));
   const { header: reply, payload } = await client.next();
   expect(reply).toMatchObject({ type: MessageType.REPLY, status: MessageStatus.ERROR, serial: 1 });
   expect(messageError.read(payload)).toMatchObject({ code: 39, message });
@@ -73,24 +74,24 @@ test.each([
 
 test('arguments that cannot be read are an error of that call', async () => {
   const client = await opened();
-  client.socket.write(messageOf({ procedure: P.domainLookupByName.number }, Buffer.from([0xff, 0xff, 0xff, 0xff])));
+  client.stream.write(messageOf({ procedure: P.domainLookupByName.number }, Buffer.from([0xff, 0xff, 0xff, 0xff])));
   expect((await client.next()).header.status).toBe(MessageStatus.ERROR);
-  client.ask(P.connectGetType, {});
+  client.call(P.connectGetType, {}, { serial: 1 });
   expect((await client.next()).header.status).toBe(MessageStatus.OK);
 });
 
 test('calls before a driver is open, and a second opening, are errors', async () => {
   const client = await served.bare();
-  client.ask(P.connectGetUri, {});
+  client.call(P.connectGetUri, {}, { serial: 1 });
   expect((await client.next()).header.status).toBe(MessageStatus.ERROR);
   const second = await opened();
-  second.ask(P.connectOpen, { name: undefined, flags: 0 });
+  second.call(P.connectOpen, { name: undefined, flags: 0 }, { serial: 1 });
   expect((await second.next()).header.status).toBe(MessageStatus.ERROR);
 });
 
 test('an error that repeats a text of 4 MiB is cut, not refused', async () => {
   const client = await opened();
-  client.ask(P.domainLookupByName, { name: 'n'.repeat(4_194_304) });
+  client.call(P.domainLookupByName, { name: 'n'.repeat(4_194_304) }, { serial: 1 });
   const { payload } = await client.next();
   expect(messageError.read(payload).message).toHaveLength(65_536);
 });
@@ -108,7 +109,7 @@ test.each([
     serial: 7,
     status: MessageStatus.CONTINUE,
   };
-  client.socket.write(encodeFrame(header, streamHole, { length, flags: 0 }));
+  client.stream.write(encodeFrame(header, streamHole, { length, flags: 0 }));
   expect((await client.next()).header).toMatchObject({ type: MessageType.STREAM, status: MessageStatus.ERROR });
   expect(served.driver.consoles[0]?.stream.destroyed).toBe(true);
   expect(served.driver.consoles[0]?.written).toEqual([]);
@@ -117,11 +118,11 @@ test.each([
 test('data for streams that are not there, or not any more, is dropped', async () => {
   const { client } = await withConsole();
   const stream = { procedure: P.domainOpenConsole.number, type: MessageType.STREAM } as const;
-  client.socket.write(messageOf({ ...stream, serial: 99, status: MessageStatus.CONTINUE }, Buffer.from('lost')));
-  client.socket.write(messageOf({ ...stream, serial: 7, status: MessageStatus.ERROR }));
-  expect((await client.next()).header).toMatchObject({ serial: 7, status: MessageStatus.ERROR });
-  client.socket.write(messageOf({ ...stream, serial: 7, status: MessageStatus.CONTINUE }, Buffer.from('late')));
-  client.ask(P.connectGetType, {});
+  client.stream.write(messageOf({ ...stream, serial: 99, status: MessageStatus.CONTINUE }, Buffer.from('lost')));
+  client.stream.write(messageOf({ ...stream, serial: 7, status: MessageStatus.ERROR }));
+  expect((await client.next()).header).toMatchObject({ serial: 7, status: MessageStatus.OK });
+  client.stream.write(messageOf({ ...stream, serial: 7, status: MessageStatus.CONTINUE }, Buffer.from('late')));
+  client.call(P.connectGetType, {}, { serial: 1 });
   expect((await client.next()).header.type).toBe(MessageType.REPLY);
   expect(served.driver.consoles[0]?.written).toEqual([]);
 });
@@ -129,7 +130,7 @@ test('data for streams that are not there, or not any more, is dropped', async (
 test('a client gets no more streams than the limit says, and no second one with the same serial', async () => {
   const { client, dom } = await withConsole();
   const open = async (serial: number): Promise<number> => {
-    client.ask(P.domainOpenConsole, { dom, devName: undefined, flags: 0 }, serial);
+    client.call(P.domainOpenConsole, { dom, devName: `serial${serial}`, flags: 0 }, { serial });
     return (await client.next()).header.status;
   };
   expect(await open(7)).toBe(MessageStatus.ERROR);
@@ -145,7 +146,7 @@ test('an endless upload to a guest that reads nothing waits in its socket, not i
     { procedure: P.domainOpenConsole.number, type: MessageType.STREAM, serial: 7, status: MessageStatus.CONTINUE },
     Buffer.alloc(65_536),
   );
-  while (client.socket.write(piece) || client.socket.writableLength < 32 * 1024 * 1024) await turn();
+  while (client.stream.write(piece) || client.stream.writableLength < 32 * 1024 * 1024) await turn();
   for (let i = 0; i < 50; i++) await turn();
   expect(served.driver.consoles[0]?.stream.writableLength).toBeLessThan(1024 * 1024);
 });
@@ -153,7 +154,7 @@ test('an endless upload to a guest that reads nothing waits in its socket, not i
 test('a client that goes takes its streams along', async () => {
   const { client } = await withConsole();
   const closed = new Promise((resolve) => served.driver.consoles[0]?.stream.once('close', resolve));
-  client.socket.destroy();
+  client.stream.destroy();
   await closed;
 });
 
@@ -163,11 +164,11 @@ test('one that never says who it is has its time, and no one else waits for it',
   const [first, second, third] = [await guarded.bare(), await guarded.bare(), await guarded.bare()];
   // More than are allowed at a time.
   await third.closed;
-  first.ask(P.connectOpen, { name: undefined, flags: 0 });
+  first.call(P.connectOpen, { name: undefined, flags: 0 }, { serial: 1 });
   expect((await first.next()).header.status).toBe(MessageStatus.ERROR);
   await Promise.all([first.closed, second.closed]);
   const next = await guarded.bare();
-  next.ask(P.authList, {});
+  next.call(P.authList, {}, { serial: 1 });
   expect((await next.next()).header.status).toBe(MessageStatus.OK);
 });
 
@@ -188,7 +189,7 @@ test('of 300 connections beyond the limit none is served and none is kept', asyn
 
 test.each(Object.entries(CORPUS))('saved: %s', async (_name, hex) => {
   const client = await opened();
-  client.socket.end(Buffer.from(hex, 'hex'));
+  client.stream.end(Buffer.from(hex, 'hex'));
   await client.closed;
 });
 
@@ -208,7 +209,7 @@ test('whatever bytes follow a length and a header, the server survives them', as
       fc.array(fc.oneof({ weight: 9, arbitrary: message }, { weight: 1, arbitrary: fc.uint8Array() })),
       async (parts) => {
         const client = await opened();
-        client.socket.end(Buffer.concat(parts));
+        client.stream.end(Buffer.concat(parts));
         await client.closed;
       },
     ),

@@ -28,6 +28,8 @@ export interface Served {
   readonly name: string;
   readonly api: string;
   readonly writes: boolean;
+  /** With such arguments it is not for read-only connections. */
+  readonly writesWhen: ((args: never) => boolean) | undefined;
   readonly args: Codec<unknown>;
   readonly ret: Codec<unknown>;
   /** Undefined: the procedure is known, but not served. */
@@ -86,6 +88,7 @@ function byNumber(table: Table, handlers: HandlerTable): ReadonlyMap<number, Ser
       name,
       api: row.api,
       writes: row.writes,
+      writesWhen: row.writesWhen,
       args: row.args,
       ret: row.ret,
       handler: handlers[name],

@@ -8,7 +8,8 @@ import {
   QEMU_PROCEDURES as Q,
 } from '../../protocol/index.ts';
 import { identityFromWire, uuidToWire, type WireDomain } from '../convert.ts';
-import { messageOf, type ServedDriver, serveFake } from '../testing/served-driver.ts';
+import { messageOf } from '../testing/peer.ts';
+import { type ServedDriver, serveFake } from '../testing/served-driver.ts';
 
 const XML = '<domain><name>one</name></domain>';
 const AUTODESTROY = 2;
@@ -91,7 +92,7 @@ test('a read-only session reads, changes nothing and sees no password', async ()
   expect((await client.call(P.domainGetXmlDesc, { dom, flags: 0 })).xml).not.toContain('password');
   const secure = {
     code: 29,
-    message: 'operation forbidden: read only access prevents virDomainGetXMLDesc with secure flag',
+    message: 'operation forbidden: read only access prevents virDomainGetXMLDesc with these arguments',
   };
   await expect(client.call(P.domainGetXmlDesc, { dom, flags: 1 })).rejects.toMatchObject(secure);
   await expect(client.call(P.domainGetXmlDesc, { dom, flags: 8 })).rejects.toMatchObject(secure);
@@ -311,8 +312,8 @@ test('only clients that ask for signs of life are asked for theirs; those that t
   try {
     const [idle, silent] = [await served.bare(), await served.bare()];
     // Features besides keepalive are asked for by clients that never answer while they are idle.
-    idle.ask(P.connectSupportsFeature, { feature: 14 });
-    silent.ask(P.connectSupportsFeature, { feature: 10 });
+    idle.call(P.connectSupportsFeature, { feature: 14 });
+    silent.call(P.connectSupportsFeature, { feature: 10 });
     expect((await idle.next()).header.type).toBe(MessageType.REPLY);
     expect((await silent.next()).header.type).toBe(MessageType.REPLY);
     vi.advanceTimersByTime(5000);
@@ -322,7 +323,7 @@ test('only clients that ask for signs of life are asked for theirs; those that t
     });
     vi.advanceTimersByTime(3_600_000);
     await silent.closed;
-    idle.ask(P.connectSupportsFeature, { feature: 14 });
+    idle.call(P.connectSupportsFeature, { feature: 14 });
     expect((await idle.next()).header.program).toBe(Program.REMOTE);
   } finally {
     vi.useRealTimers();
@@ -331,7 +332,7 @@ test('only clients that ask for signs of life are asked for theirs; those that t
 
 test('a sign of life is answered before anybody has proved who it is', async () => {
   const client = await served.bare();
-  client.socket.write(
+  client.stream.write(
     messageOf({ program: Program.KEEPALIVE, procedure: KeepaliveProcedure.PING, type: MessageType.MESSAGE }),
   );
   expect((await client.next()).header).toMatchObject({

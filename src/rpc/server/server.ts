@@ -4,6 +4,7 @@ import { LogSource } from '../../core/log-source.ts';
 import type { Driver } from '../../driver/driver.ts';
 import type { SaslUsers } from './authentication.ts';
 import type { ClientInfo, SessionLimits } from './client-info.ts';
+import { ConsoleSessions } from './console-sessions.ts';
 import { type Served, servedProcedures } from './procedures.ts';
 import { Session } from './session.ts';
 
@@ -44,6 +45,7 @@ export class RpcServer implements AsyncDisposable {
   readonly #openDriver: RpcServerOptions['openDriver'];
   readonly #sessions = new Set<Session>();
   readonly #idle: (() => void)[] = [];
+  readonly #consoles = new ConsoleSessions();
   readonly #programs: ReadonlyMap<number, ReadonlyMap<number, Served>>;
   #limits: ServerLimits;
   #anonymous = 0;
@@ -102,6 +104,7 @@ export class RpcServer implements AsyncDisposable {
       sasl,
       programs: this.#programs,
       openDriver: this.#openDriver,
+      consoles: this.#consoles,
       onAuthenticated: known,
       onClosed: () => {
         known();

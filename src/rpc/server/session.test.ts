@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { setImmediate as turn } from 'node:timers/promises';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ErrorCode } from '../../core/errors.ts';
 import { errorFromWire, messageError } from '../../protocol/error.ts';
 import {
@@ -25,6 +25,7 @@ import { servedProcedures } from './procedures.ts';
 
 const XML = '<domain><name>vm</name></domain>';
 const RO = 1;
+const CONSOLE_FORCE = 1;
 
 let served: ServedDriver;
 const sockets: Socket[] = [];
@@ -116,6 +117,45 @@ describe('a connection', () => {
     await peer.ask(P.connectUnregisterCloseCallback, {});
     const told = peer.event(P.connectEventConnectionClosed);
     await Promise.all([served.server[Symbol.asyncDispose](), expect(told).rejects.toThrow('the connection ended')]);
+  });
+});
+
+describe('a server that stops', () => {
+  it('waits for the farewell of whoever it has just answered, and begins nothing else', async () => {
+    await start();
+    const peer = await openPeer();
+    await peer.ask(P.connectRegisterCloseCallback, {});
+    let answer: (version: number) => void = () => {};
+    const version = vi.spyOn(served.driver, 'version');
+    version.mockImplementation(async () => await new Promise<number>((resolve) => (answer = resolve)));
+    const asked = peer.ask(P.connectGetVersion, {});
+    while (version.mock.calls.length === 0) await turn();
+    const stopped = served.server[Symbol.asyncDispose]();
+    answer(7);
+    await expect(asked).resolves.toEqual({ hvVer: 7n });
+    await expect(peer.ask(P.connectGetHostname, {})).rejects.toThrow('the server stops');
+    await expect(peer.ask(P.connectUnregisterCloseCallback, {})).resolves.toEqual({});
+    await expect(peer.ask(P.connectClose, {})).resolves.toEqual({});
+    await Promise.all([stopped, peer.closed]);
+  });
+});
+
+describe('calls sent behind the one that opens the driver', () => {
+  it('are served after it, however long it takes', async () => {
+    let open: () => void = () => {};
+    await start({ opening: new Promise<void>((resolve) => (open = resolve)) });
+    const peer = newPeer();
+    const serials = [
+      peer.call(P.connectOpen, { name: '', flags: 0 }),
+      peer.call(P.connectGetType, {}),
+      peer.call(P.connectGetUri, {}),
+    ];
+    while (served.server.clients.length === 0) await turn();
+    await turn();
+    open();
+    for (const serial of serials) {
+      expect((await peer.next()).header).toMatchObject({ serial, status: MessageStatus.OK });
+    }
   });
 });
 
@@ -370,6 +410,22 @@ describe('a stream', () => {
     await closed;
   });
 
+  it('belongs to one client at a time, unless another one insists', async () => {
+    await start();
+    const [first, second] = [await served.open(), await served.open()];
+    const dom = await define();
+    const ask = { dom, devName: undefined };
+    const { stream } = await first.callStream(P.domainOpenConsole, { ...ask, flags: 0 });
+    await expect(second.callStream(P.domainOpenConsole, { ...ask, flags: 0 })).rejects.toMatchObject({
+      code: ErrorCode.OPERATION_FAILED,
+      message: expect.stringContaining('Active console session exists'),
+    });
+    const ended = new Promise((resolve) => stream.resume().once('end', resolve));
+    const { stream: next } = await second.callStream(P.domainOpenConsole, { ...ask, flags: CONSOLE_FORCE });
+    await ended;
+    for (const open of [stream, next]) open.destroy();
+  });
+
   it('that its client gives up is confirmed, as by libvirtd', async () => {
     await start();
     const dom = await define();
@@ -515,6 +571,13 @@ describe('SASL', () => {
       }
     }
     await expect(peer.ask(P.authList, {})).resolves.toEqual({ types: [1] });
+  });
+
+  it('takes no long message before', async () => {
+    await start({ sasl });
+    const peer = newPeer();
+    peer.send({ procedure: P.authSaslStart.number }, Buffer.alloc(200_000));
+    await peer.closed;
   });
 
   it('does not take a mechanism that it has not offered', async () => {

@@ -9,10 +9,10 @@ import type { Driver } from '../../driver/driver.ts';
 import {
   type EventMessage,
   encodeFrame,
-  encodeRawFrame,
   type Frame,
   FrameSplitter,
-  type Header,
+  Max,
+  MESSAGE_MAX,
   MessageStatus,
   MessageType,
   messageError,
@@ -23,15 +23,17 @@ import {
 } from '../../protocol/index.ts';
 import { XdrError } from '../../xdr/error.ts';
 import { Keepalive } from '../keepalive.ts';
+import { admitCall, findProcedure } from './admit-call.ts';
 import { Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
 import { destroyWithClient } from './autodestroy.ts';
 import type { ClientInfo, SessionLimits } from './client-info.ts';
-import { isUnexpected, notServed, rpcError, stackOf, toMessageError } from './error-text.ts';
+import type { ConsoleSessions } from './console-sessions.ts';
+import { isUnexpected, stackOf, toMessageError } from './error-text.ts';
 import { type EventSession, SessionEvents } from './events.ts';
 import type { Served } from './procedures.ts';
 import { replyTo } from './reply-header.ts';
-import { ServerStream } from './server-stream.ts';
 import type { OpeningSession } from './session-handlers.ts';
+import { SessionStreams } from './session-streams.ts';
 
 const log = new LogSource('rpc.netserverclient');
 
@@ -44,6 +46,8 @@ export interface SessionInit {
   readonly programs: ReadonlyMap<number, ReadonlyMap<number, Served>>;
   /** @throws VirtError where there is no such driver */
   readonly openDriver: (uri: string, readOnly: boolean) => Driver | Promise<Driver>;
+  /** Of the whole server. */
+  readonly consoles: ConsoleSessions;
   readonly onAuthenticated: () => void;
   readonly onClosed: () => void;
 }
@@ -55,6 +59,10 @@ interface StreamCall {
 
 /** Milliseconds for the last message to a client of a server that stops. */
 const FAREWELL_MS = 1000;
+/** Milliseconds in which a client that was answered while the server stops may take leave by itself. */
+const LINGER_MS = 200;
+/** Bytes of a message from who has not proved who it is: a step of SASL at its longest, twice. */
+const ANONYMOUS_MESSAGE_MAX = 2 * Max.authSaslData;
 /** Bytes that may wait to be sent to a client that does not read. */
 const OUTPUT_MAX = 64 * 1024 * 1024;
 
@@ -68,21 +76,23 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   readonly closed: Promise<void>;
   readonly #init: SessionInit;
   readonly #stream: Duplex;
-  readonly #splitter = new FrameSplitter();
+  readonly #splitter: FrameSplitter;
   readonly #abort = new AbortController();
-  readonly #streams = new Map<number, ServerStream>();
-  readonly #fullStreams = new Set<number>();
+  readonly #streams: SessionStreams;
   readonly #waiting: Frame[] = [];
   readonly #keepalive = new Keepalive((frame) => this.#write(frame));
   #driver: Driver | undefined;
   #isReadOnly: boolean;
   #running = 0;
+  #isOpening = false;
+  #isContinuing = false;
   #isCorked = false;
   #isClosing = false;
   /** The server stops: calls end, none begin. */
   #isLeaving = false;
   #wantsCloseMessage = false;
   #patience: NodeJS.Timeout | undefined;
+  #lingering: NodeJS.Timeout | undefined;
 
   constructor(init: SessionInit) {
     this.#init = init;
@@ -91,6 +101,11 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     this.#stream = init.stream;
     this.#isReadOnly = init.info.readOnly;
     this.authentication = new Authentication({ sasl: init.sasl, isEncrypted: init.info.isEncrypted });
+    this.#splitter = new FrameSplitter(this.authentication.isDone ? MESSAGE_MAX : ANONYMOUS_MESSAGE_MAX);
+    this.#streams = new SessionStreams(init.limits.streams, {
+      write: (frame) => this.#write(frame),
+      onFull: (isFull) => (isFull ? this.#stream.pause() : this.#readOn()),
+    });
     this.events = new SessionEvents(
       (program, event, message) => this.#sendEvent(program, event, message),
       this.#abort.signal,
@@ -120,6 +135,14 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     return this.#isReadOnly;
   }
 
+  get isSecure(): boolean {
+    return this.info.isEncrypted;
+  }
+
+  get consoles(): ConsoleSessions {
+    return this.#init.consoles;
+  }
+
   get signal(): AbortSignal {
     return this.#abort.signal;
   }
@@ -143,7 +166,13 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     }
     // A client may give rights up, never take them.
     if (readOnly) this.#isReadOnly = true;
-    this.#driver = await this.#init.openDriver(uri, this.#isReadOnly);
+    // What the client has sent behind it needs the driver.
+    this.#isOpening = true;
+    try {
+      this.#driver = await this.#init.openDriver(uri, this.#isReadOnly);
+    } finally {
+      this.#isOpening = false;
+    }
     log.info('open', () => `client=${this.id} uri=${uri} readonly=${this.#isReadOnly}`);
   }
 
@@ -177,15 +206,24 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     }
     if (this.#isLeaving) return;
     this.#isLeaving = true;
-    // Calls that are being carried out are answered, which may be why the server stops; no others are begun.
-    this.#stream.pause();
     const patience = setTimeout(() => this.#stream.destroy(), FAREWELL_MS);
-    this.#stream.once('close', () => clearTimeout(patience));
+    this.#stream.once('close', () => {
+      clearTimeout(patience);
+      clearTimeout(this.#lingering);
+    });
+    // Calls that are being carried out are answered, which may be why the server stops; no others are begun.
     if (this.#running === 0) this.#leave();
+  }
+
+  /** Whoever has just been answered may want to take leave, and has no use for being told that we have gone. */
+  #linger(): void {
+    this.#lingering ??= setTimeout(() => this.#leave(), LINGER_MS);
+    if (!this.#isClosing) this.#stream.resume();
   }
 
   #leave(): void {
     if (this.#isClosing) return;
+    clearTimeout(this.#lingering);
     if (this.#wantsCloseMessage) {
       // VIR_CONNECT_CLOSE_REASON_EOF.
       this.#sendEvent(Program.REMOTE, REMOTE_PROCEDURES.connectEventConnectionClosed, { reason: 1 });
@@ -212,18 +250,22 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     switch (header.type) {
       case MessageType.STREAM:
       case MessageType.STREAM_HOLE:
-        return this.#streams.get(header.serial)?.receive(header, frame.payload);
+        return this.#streams.receive(header, frame.payload);
       case MessageType.CALL:
         break;
       default:
         throw new XdrError(`a client sends no message of type ${header.type}`);
     }
-    if (this.#running >= this.#init.limits.requests) {
+    if (!this.#hasRoom()) {
       this.#waiting.push(frame);
       this.#stream.pause();
       return;
     }
     this.#begin(frame);
+  }
+
+  #hasRoom(): boolean {
+    return !this.#isOpening && this.#running < this.#init.limits.requests;
   }
 
   #begin(frame: Frame): void {
@@ -237,20 +279,21 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   async #serve({ header, payload }: Frame): Promise<void> {
     this.#running++;
     try {
-      const served = this.#find(header);
-      const { handler } = served;
-      if (handler === undefined) throw notServed(served);
-      const args = served.args.read(payload);
+      const served = findProcedure(this.#init.programs, header, {
+        isKnown: this.authentication.isDone,
+        isLeaving: this.#isLeaving,
+      });
+      const { args, handler } = admitCall(served, payload, this.#isReadOnly);
       log.debug('call', () => `client=${this.id} ${served.api} serial=${header.serial}`);
       const call: StreamCall = {};
-      const seen = served.stream ? this.#withCall(call) : this;
+      const seen = served.stream ? seenByCall(this, call) : this;
       const result = handler(seen as never, args as never);
       const ret: unknown = result instanceof Promise ? await result : result;
       if (this.#isClosing) {
         call.stream?.destroy();
         return;
       }
-      if (call.stream !== undefined) this.#open(header, call.stream);
+      if (call.stream !== undefined) this.#streams.open(header, call.stream);
       this.#write(encodeFrame(replyTo(header, MessageType.REPLY), served.ret, ret));
     } catch (error) {
       if (isUnexpected(error)) log.error('call', () => `client=${this.id} proc=${header.procedure}: ${stackOf(error)}`);
@@ -263,91 +306,32 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     }
   }
 
-  /** This session as the handler of one call sees it: what it attaches belongs to that call. */
-  #withCall(call: StreamCall): Session {
-    return new Proxy(this, {
-      get: (target, name) => {
-        if (name === 'attach') {
-          return (stream: Readable | Duplex): void => {
-            call.stream = stream;
-          };
-        }
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === 'function' ? value.bind(target) : value;
-      },
-    });
-  }
-
-  /** What a call is for, if this client may call it. */
-  #find({ program, version, procedure }: Header): Served {
-    const procedures = this.#init.programs.get(program);
-    if (procedures === undefined || version !== PROGRAM_VERSION) {
-      throw rpcError(`Cannot find program ${program} version ${version}`);
-    }
-    const served = procedures.get(procedure);
-    if (served === undefined) throw rpcError(`unknown procedure: ${procedure}`);
-    if (!this.authentication.isDone && !served.isOpenToAll) {
-      throw new VirtError('authentication required', { code: ErrorCode.RPC, domain: ErrorDomain.RPC });
-    }
-    if (served.writes && this.#isReadOnly) {
-      throw new VirtError(`read only access prevents ${served.api}`, {
-        code: ErrorCode.OPERATION_DENIED,
-        domain: ErrorDomain.RPC,
-      });
-    }
-    return served;
-  }
-
   #continue(): void {
     if (this.#isLeaving) {
-      if (this.#running === 0) this.#leave();
+      if (this.#running === 0) this.#linger();
       return;
     }
     if (this.authentication.isDone && this.#patience !== undefined) {
       clearTimeout(this.#patience);
       this.#patience = undefined;
+      this.#splitter.allow(MESSAGE_MAX);
       this.#init.onAuthenticated();
     }
-    const next = this.#waiting.shift();
-    if (next !== undefined) this.#begin(next);
-    else this.#readOn();
+    // Calls that are answered at once come back here.
+    if (this.#isContinuing) return;
+    this.#isContinuing = true;
+    while (this.#hasRoom()) {
+      const next = this.#waiting.shift();
+      if (next === undefined) break;
+      this.#begin(next);
+    }
+    this.#isContinuing = false;
+    this.#readOn();
   }
 
   /** Reads again, if nothing that the client has sent waits for room. */
   #readOn(): void {
-    if (!this.#isLeaving && this.#fullStreams.size === 0 && this.#waiting.length === 0) this.#stream.resume();
-  }
-
-  #open(header: Header, source: Readable | Duplex): void {
-    const { serial } = header;
-    if (this.#streams.size >= this.#init.limits.streams || this.#streams.has(serial)) {
-      source.destroy();
-      throw new VirtError(`this client has ${this.#streams.size} streams open: it gets no more`, {
-        code: ErrorCode.OPERATION_FAILED,
-        domain: ErrorDomain.STREAMS,
-      });
-    }
-    const stream = new ServerStream(source, {
-      send: (status, data) => this.#write(encodeRawFrame(replyTo(header, MessageType.STREAM, status), data)),
-      sendError: (error) => {
-        const frame = replyTo(header, MessageType.STREAM, MessageStatus.ERROR);
-        this.#write(encodeFrame(frame, messageError, toMessageError(error)));
-      },
-      onFull: (isFull) => {
-        if (isFull) {
-          this.#fullStreams.add(serial);
-          this.#stream.pause();
-        } else if (this.#fullStreams.delete(serial)) {
-          this.#readOn();
-        }
-      },
-      onClose: () => {
-        this.#streams.delete(serial);
-        // What did not fit goes with the stream; the connection goes on.
-        if (this.#fullStreams.delete(serial)) this.#readOn();
-      },
-    });
-    this.#streams.set(serial, stream);
+    if (!this.#isLeaving && !this.#streams.isFull && this.#waiting.length === 0) this.#stream.resume();
   }
 
   #sendEvent(program: number, event: EventMessage, message: unknown): void {
@@ -382,7 +366,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   }
 
   #drained(): void {
-    for (const stream of this.#streams.values()) stream.resume();
+    this.#streams.resume();
   }
 
   async #end(): Promise<void> {
@@ -390,11 +374,25 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     clearTimeout(this.#patience);
     this.#keepalive.stop();
     this.#abort.abort(new VirtError('the client has gone', { code: ErrorCode.INVALID_CONN, domain: ErrorDomain.RPC }));
-    for (const stream of this.#streams.values()) stream.close();
+    this.#streams.close();
     this.#waiting.length = 0;
     this.#init.onClosed();
     const driver = this.#driver;
     if (driver === undefined) return;
     await Promise.all([...this.autodestroy].map(([uuid, id]) => destroyWithClient(driver, uuid, id)));
   }
+}
+
+/** The session as the handler of one call sees it: what it attaches belongs to that call. */
+function seenByCall(session: Session, call: StreamCall): Session {
+  const attach = (stream: Readable | Duplex): void => {
+    call.stream = stream;
+  };
+  return new Proxy(session, {
+    get: (target, name) => {
+      if (name === 'attach') return attach;
+      const value: unknown = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
 }

@@ -40,6 +40,7 @@ export class FakeDriver implements Driver {
   readonly uri = 'qemu:///fake';
   readonly features = { embedded: true, consoles: true };
   readonly domains = new Map<string, FakeDomain>();
+  readonly #devices = new Map<string, ConsoleStream>();
   readonly consoles: FakeConsole[] = [];
   /** Calls in the order in which they came. */
   readonly calls: string[] = [];
@@ -158,9 +159,12 @@ export class FakeDriver implements Driver {
     throw unsupported('waitForStop');
   }
 
-  console(uuid: string): ConsoleStream {
-    this.#find(uuid);
-    return { open: () => this.#openConsole() };
+  /** The same object for the same device, as real drivers have it. */
+  console(uuid: string, device = ''): ConsoleStream {
+    const key = `${this.#find(uuid).uuid} ${device}`;
+    const known = this.#devices.get(key) ?? { open: () => this.#openConsole() };
+    this.#devices.set(key, known);
+    return known;
   }
 
   async monitorCommand(): Promise<unknown> {

@@ -96,6 +96,11 @@ export class Peer {
   }
 }
 
+/** A message with this payload; what the header does not say is that of a call. */
+export function messageOf(header: Partial<Header>, payload: Uint8Array = EMPTY): Buffer {
+  return encodeRawFrame(headerOf({ serial: 1, ...header }), payload);
+}
+
 function headerOf(header: Partial<Header>): Header {
   return {
     program: Program.REMOTE,

@@ -35,29 +35,33 @@ export function exists({ version, live }: GuestState): boolean {
 
 /** `version`: of the definition that `define` brings. */
 export function outcomeOf(state: GuestState, operation: Operation, version: number): Outcome {
-  if (operation === 'define') return { next: { ...state, version } };
-  if (operation === 'createTransient') return start(state, 'running');
-  if (!exists(state)) return { refusal: ErrorCode.NO_DOMAIN };
-  switch (operation) {
-    case 'undefine':
-      return state.version === undefined ? INVALID : { next: { ...state, version: undefined, autostart: false } };
-    case 'start':
-      return start(state, 'running');
-    case 'startPaused':
-      return start(state, 'paused');
-    case 'destroy':
-      return state.live === 'off' ? INVALID : { next: { ...state, live: 'off' } };
-    case 'suspend':
-      return state.live === 'off' ? INVALID : { next: { ...state, live: 'paused' } };
-    case 'resume':
-      return state.live === 'off' ? INVALID : { next: { ...state, live: 'running' } };
-    case 'setAutostart':
-      return state.version === undefined ? INVALID : { next: { ...state, autostart: !state.autostart } };
-  }
+  const needsDomain = operation !== 'define' && operation !== 'createTransient';
+  return needsDomain && !exists(state) ? { refusal: ErrorCode.NO_DOMAIN } : EFFECTS[operation](state, version);
 }
+
+/** On a domain that is there. */
+const EFFECTS: Readonly<Record<Operation, (state: GuestState, version: number) => Outcome>> = {
+  define: (state, version) => ({ next: { ...state, version } }),
+  undefine: (state) => ifDefined(state, { version: undefined, autostart: false }),
+  start: (state) => start(state, 'running'),
+  startPaused: (state) => start(state, 'paused'),
+  createTransient: (state) => start(state, 'running'),
+  destroy: (state) => ifLive(state, 'off'),
+  suspend: (state) => ifLive(state, 'paused'),
+  resume: (state) => ifLive(state, 'running'),
+  setAutostart: (state) => ifDefined(state, { autostart: !state.autostart }),
+};
 
 const INVALID = { refusal: ErrorCode.OPERATION_INVALID } as const;
 
 function start(state: GuestState, live: 'running' | 'paused'): Outcome {
   return state.live === 'off' ? { next: { ...state, live } } : INVALID;
+}
+
+function ifLive(state: GuestState, live: GuestState['live']): Outcome {
+  return state.live === 'off' ? INVALID : { next: { ...state, live } };
+}
+
+function ifDefined(state: GuestState, change: Partial<GuestState>): Outcome {
+  return state.version === undefined ? INVALID : { next: { ...state, ...change } };
 }

@@ -34,8 +34,7 @@ export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
       capabilities: await driver.domainCapabilities({ emulator: emulatorbin, arch, machine, virttype, signal }),
     };
   },
-  // Sockets of this host and TLS; whatever else there is has authenticated itself.
-  connectIsSecure: () => ({ secure: 1 }),
+  connectIsSecure: ({ isSecure }) => ({ secure: isSecure ? 1 : 0 }),
 
   connectListAllDomains: async ({ driver }, { needResults, flags }) => {
     checkFlags(flags, LIST_FLAGS, 'virConnectListAllDomains');

@@ -80,12 +80,13 @@ export const deviceHandlers: Handlers<typeof DOMAIN_DEVICES_PROCEDURES> = {
 
   domainOpenConsole: async (session, { dom, devName, flags }) => {
     checkFlags(flags, ConsoleFlag.FORCE | ConsoleFlag.SAFE, 'virDomainOpenConsole');
-    session.attach(session.driver.console(uuidOf(dom), devName).open({ replay: false }));
+    const console = session.driver.console(uuidOf(dom), devName);
+    session.attach(session.consoles.open(console, (flags & ConsoleFlag.FORCE) !== 0));
     return DONE;
   },
   domainOpenChannel: async (session, { dom, name, flags }) => {
     checkFlags(flags, ConsoleFlag.FORCE, 'virDomainOpenChannel');
-    session.attach(session.driver.console(uuidOf(dom), name).open({ replay: false }));
+    session.attach(session.consoles.open(session.driver.console(uuidOf(dom), name), (flags & ConsoleFlag.FORCE) !== 0));
     return DONE;
   },
   domainScreenshot: async (session, { dom, screen, flags }) => {

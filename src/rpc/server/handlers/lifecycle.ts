@@ -28,7 +28,6 @@ import {
   type Handlers,
   invalidArg,
   oneOf,
-  requireWritable,
   uuidOf,
 } from '../handler.ts';
 
@@ -132,7 +131,7 @@ export const lifecycleHandlers: Handlers<typeof DOMAIN_LIFECYCLE_PROCEDURES> = {
   },
   domainGetXmlDesc: async (session, { dom, flags }) => {
     checkFlags(flags, 0xf, 'virDomainGetXMLDesc');
-    return { xml: await session.driver.xmlDesc(uuidOf(dom), xmlOptions(session, flags, 'virDomainGetXMLDesc')) };
+    return { xml: await session.driver.xmlDesc(uuidOf(dom), xmlOptions(flags)) };
   },
   domainGetAutostart: async ({ driver }, { dom }) => ({ autostart: (await driver.autostart(uuidOf(dom))) ? 1 : 0 }),
   domainSetAutostart: async ({ driver }, { dom, autostart }) => {
@@ -192,7 +191,7 @@ export const lifecycleHandlers: Handlers<typeof DOMAIN_LIFECYCLE_PROCEDURES> = {
   },
   domainManagedSaveGetXmlDesc: async (session, { dom, flags }) => {
     checkFlags(flags, XmlDescFlag.SECURE, 'virDomainManagedSaveGetXMLDesc');
-    const { secure = false } = xmlOptions(session, flags, 'virDomainManagedSaveGetXMLDesc');
+    const { secure = false } = xmlOptions(flags);
     return { xml: await group(session, 'saving').managedSaveXml(uuidOf(dom), { secure }) };
   },
   domainManagedSaveDefineXml: async (session, { dom, dxml, flags }) => {
@@ -280,11 +279,7 @@ function createOptions({ signal }: HandlerSession, flags: number): CreateOptions
   };
 }
 
-/** Passwords leave only on connections that may write. @throws VirtError OPERATION_DENIED */
-function xmlOptions(session: HandlerSession, flags: number, api: string): XmlOptions {
-  // A definition for migration may hold them too.
-  const isSecure = (flags & (XmlDescFlag.SECURE | XmlDescFlag.MIGRATABLE)) !== 0;
-  if (isSecure) requireWritable(session, `${api} with secure flag`);
+function xmlOptions(flags: number): XmlOptions {
   return {
     secure: (flags & XmlDescFlag.SECURE) !== 0,
     inactive: (flags & XmlDescFlag.INACTIVE) !== 0,

@@ -5,16 +5,7 @@ import { fromTypedParams, type TypedParam, toTypedParams } from '../../../protoc
 import type { DOMAIN_TUNING_PROCEDURES } from '../../../protocol/remote/domain-tuning.ts';
 import { affectFromFlags, cpusFromWire, cpusToWire, numbersFromText, type WireDomain } from '../../convert.ts';
 import { IOTHREAD_PARAMETERS, MemoryFlag, ResizeFlag, VcpuFlag } from '../../flags.ts';
-import {
-  checkFlags,
-  DONE,
-  group,
-  type HandlerSession,
-  type Handlers,
-  invalidArg,
-  requireWritable,
-  uuidOf,
-} from '../handler.ts';
+import { checkFlags, DONE, group, type HandlerSession, type Handlers, invalidArg, uuidOf } from '../handler.ts';
 import { restoreParams, saveParams } from './lifecycle.ts';
 
 /** VIR_DOMAIN_AFFECT_LIVE, …_CONFIG, and VIR_TYPED_PARAM_STRING_OKAY, which all of today's clients set. */
@@ -130,7 +121,6 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   },
   domainGetVcpusFlags: async (session, { dom, flags }) => {
     checkFlags(flags, VCPU_FLAGS, 'virDomainGetVcpusFlags');
-    if ((flags & VcpuFlag.GUEST) !== 0) requireWritable(session, 'virDomainGetVcpusFlags');
     return { num: await group(session, 'devices').vcpuCount(uuidOf(dom), vcpuOptions(flags)) };
   },
   domainSetVcpus: async (session, { dom, nvcpus }) => {

@@ -1,0 +1,88 @@
+/** The open streams of one client, by the serial of the call that opened each. */
+import type { Duplex, Readable } from 'node:stream';
+import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import {
+  encodeFrame,
+  encodeRawFrame,
+  type Header,
+  MessageStatus,
+  MessageType,
+  messageError,
+} from '../../protocol/index.ts';
+import type { XdrReader } from '../../xdr/reader.ts';
+import { toMessageError } from './error-text.ts';
+import { replyTo } from './reply-header.ts';
+import { ServerStream } from './server-stream.ts';
+
+export interface SessionStreamsInit {
+  /** False: enough is waiting to be sent already. */
+  readonly write: (frame: Buffer) => boolean;
+  /** Something cannot take more of what the client sends, or all can again. */
+  readonly onFull: (isFull: boolean) => void;
+}
+
+export class SessionStreams {
+  readonly #max: number;
+  readonly #init: SessionStreamsInit;
+  readonly #streams = new Map<number, ServerStream>();
+  readonly #full = new Set<number>();
+
+  /** `max`: streams that may be open at a time. */
+  constructor(max: number, init: SessionStreamsInit) {
+    this.#max = max;
+    this.#init = init;
+  }
+
+  get isFull(): boolean {
+    return this.#full.size > 0;
+  }
+
+  /** Joins a stream of ours with the one that a call opens. @throws VirtError where the client has too many */
+  open(header: Header, source: Readable | Duplex): void {
+    const { serial } = header;
+    if (this.#streams.size >= this.#max || this.#streams.has(serial)) {
+      source.destroy();
+      throw new VirtError(`this client has ${this.#streams.size} streams open: it gets no more`, {
+        code: ErrorCode.OPERATION_FAILED,
+        domain: ErrorDomain.STREAMS,
+      });
+    }
+    const { write } = this.#init;
+    const stream = new ServerStream(source, {
+      send: (status, data) => write(encodeRawFrame(replyTo(header, MessageType.STREAM, status), data)),
+      sendError: (error) => {
+        const frame = replyTo(header, MessageType.STREAM, MessageStatus.ERROR);
+        write(encodeFrame(frame, messageError, toMessageError(error)));
+      },
+      onFull: (isFull) => {
+        if (!isFull) return this.#emptied(serial);
+        this.#full.add(serial);
+        this.#init.onFull(true);
+      },
+      onClose: () => {
+        this.#streams.delete(serial);
+        // What did not fit goes with the stream; the connection goes on.
+        this.#emptied(serial);
+      },
+    });
+    this.#streams.set(serial, stream);
+  }
+
+  /** A message for one of them; there may be none any more. */
+  receive(header: Header, payload: XdrReader): void {
+    this.#streams.get(header.serial)?.receive(header, payload);
+  }
+
+  /** The connection can take more. */
+  resume(): void {
+    for (const stream of this.#streams.values()) stream.resume();
+  }
+
+  close(): void {
+    for (const stream of this.#streams.values()) stream.close();
+  }
+
+  #emptied(serial: number): void {
+    if (this.#full.delete(serial)) this.#init.onFull(false);
+  }
+}
