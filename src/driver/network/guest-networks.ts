@@ -3,6 +3,7 @@ import { randomUuid } from '../../core/random.ts';
 import type { NetworkInterface } from '../../model/domain/devices/interface.ts';
 import type { Waiting } from '../driver.ts';
 import type { GuestNetworks, NetworkPort, PortOwner } from '../guest-sources.ts';
+import type { DhcpLease } from '../network-operations.ts';
 import type { NetworkDriver } from './network-driver.ts';
 import { planPort, portOf } from './network-ports.ts';
 
@@ -31,7 +32,7 @@ export class NetworkPorts implements GuestNetworks {
     return portOf(network, port);
   }
 
-  async plugged({ network, uuid }: NetworkPort, hostEnd: string): Promise<void> {
+  async plugged({ network, uuid }: Pick<NetworkPort, 'network' | 'uuid'>, hostEnd: string): Promise<void> {
     const record = await this.#networks.requireRunning(network);
     const port = record.ports.get(uuid);
     if (port === undefined) return;
@@ -45,6 +46,11 @@ export class NetworkPorts implements GuestNetworks {
     if (record === undefined) return;
     using _job = await record.job.acquire();
     await this.#networks.dropPort(record, uuid);
+  }
+
+  async leases(network: string, mac: string): Promise<readonly DhcpLease[]> {
+    const record = this.#networks.findByName(network);
+    return record === undefined ? [] : await this.#networks.dhcpLeases(record.uuid, { mac });
   }
 
   async hostAddress(network: string): Promise<string | undefined> {
