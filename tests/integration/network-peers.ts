@@ -2,11 +2,12 @@
  * Network namespaces that stand for guests, the host and the outside, for programs which run in the namespace that is the host. A peer is a process of this same
  * program in a namespace of its own, told over its standard input what to do; it ends with its parent. It serves: who connects is told by which address it was seen.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 
 export interface Probe {
   readonly protocol: 'tcp' | 'udp' | 'ping';
@@ -20,19 +21,17 @@ const SERVED_PORTS = [22, 53, 67, 7777];
 
 /** Asks: by whom was I seen? `refused`, `silence`, or the error's code. */
 export async function ask({ protocol, address, port = 7777 }: Probe): Promise<string> {
-  if (protocol === 'ping') return ping(address);
+  if (protocol === 'ping') return await ping(address);
   return await (protocol === 'tcp' ? askTcp(address, port) : askUdp(address, port));
 }
 
-function ping(address: string): string {
-  try {
-    execFileSync('busybox', [address.includes(':') ? 'ping6' : 'ping', '-c', '1', '-W', '1', address], {
-      stdio: 'pipe',
-    });
-    return 'answered';
-  } catch {
-    return 'refused';
-  }
+/** Not waited for idly: this process serves meanwhile. */
+async function ping(address: string): Promise<string> {
+  const name = address.includes(':') ? 'ping6' : 'ping';
+  return await promisify(execFile)('busybox', [name, '-c', '1', '-W', '1', address]).then(
+    () => 'answered',
+    () => 'refused',
+  );
 }
 
 async function askTcp(host: string, port: number): Promise<string> {

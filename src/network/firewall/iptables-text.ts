@@ -143,6 +143,7 @@ function iptablesRule(rule: FirewallRule): string[] {
     ...option('-o', rule.out),
     ...option('-s', rule.source),
     ...option('-d', rule.destination),
+    ...(rule.notDestination === undefined ? [] : ['!', '-d', rule.notDestination]),
     ...option('-p', rule.protocol),
     ...option('--sport', rule.sourcePort),
     ...option('--dport', rule.destinationPort),
