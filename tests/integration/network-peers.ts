@@ -10,7 +10,8 @@ import { createInterface } from 'node:readline';
 import { promisify } from 'node:util';
 
 export interface Probe {
-  readonly protocol: 'tcp' | 'udp' | 'ping';
+  /** `load`: how many kilobytes a second? */
+  readonly protocol: 'tcp' | 'udp' | 'ping' | 'load';
   readonly address: string;
   readonly port?: number;
 }
@@ -18,10 +19,14 @@ export interface Probe {
 /** What is refused by a rule is refused at once; what is dropped is waited for so long. */
 const SILENCE_MS = 400;
 const SERVED_PORTS = [22, 53, 67, 7777];
+/** Sends as much as is taken. */
+const LOAD_PORT = 9000;
+const LOAD_MS = 500;
 
 /** Asks: by whom was I seen? `refused`, `silence`, or the error's code. */
 export async function ask({ protocol, address, port = 7777 }: Probe): Promise<string> {
   if (protocol === 'ping') return await ping(address);
+  if (protocol === 'load') return await load(address);
   return await (protocol === 'tcp' ? askTcp(address, port) : askUdp(address, port));
 }
 
@@ -32,6 +37,22 @@ async function ping(address: string): Promise<string> {
     () => 'answered',
     () => 'refused',
   );
+}
+
+async function load(host: string): Promise<string> {
+  const socket = connect({ host, port: LOAD_PORT });
+  let bytes = 0;
+  socket.on('data', (data) => {
+    bytes += data.length;
+  });
+  await once(socket, 'connect');
+  const since = performance.now();
+  await new Promise((resolve) => {
+    setTimeout(resolve, LOAD_MS);
+  });
+  socket.on('error', () => {});
+  socket.destroy();
+  return String(Math.round(bytes / (performance.now() - since)));
 }
 
 async function askTcp(host: string, port: number): Promise<string> {
@@ -88,6 +109,21 @@ export async function serve(): Promise<void> {
   }
 }
 
+/** Serves one who wants much. */
+export async function serveLoad(): Promise<void> {
+  const block = Buffer.alloc(64 * 1024);
+  const server = createServer((socket) => {
+    const send = (): void => {
+      while (!socket.destroyed && socket.write(block));
+    };
+    socket.on('error', () => {});
+    socket.on('drain', send);
+    send();
+  });
+  server.listen(LOAD_PORT, '::');
+  await once(server, 'listening');
+}
+
 export class Peer implements Disposable {
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
@@ -139,6 +175,7 @@ export class Peer implements Disposable {
 export async function bePeer(): Promise<void> {
   execFileSync('ip', ['link', 'set', 'lo', 'up']);
   await serve();
+  await serveLoad();
   process.stdout.write('ready\n');
   for await (const line of createInterface(process.stdin)) {
     process.stdout.write(`${await ask(JSON.parse(line) as Probe)}\n`);

@@ -173,9 +173,8 @@ function target(verdict: Verdict): string[] {
       return ['MASQUERADE', ...(verdict.ports === undefined ? [] : ['--to-ports', portText(verdict.ports)])];
     case 'source': {
       const { from, to, ports } = verdict;
-      const open = ports === undefined ? String : bracket;
-      const addresses = from === to ? open(from) : `${open(from)}-${open(to)}`;
-      return ['SNAT', '--to-source', `${addresses}${ports === undefined ? '' : `:${portText(ports)}`}`];
+      const addresses = from === to ? from : `${from}-${to}`;
+      return ['SNAT', '--to-source', ports === undefined ? addresses : `${bracket(addresses)}:${portText(ports)}`];
     }
     case 'destination':
       return ['DNAT', '--to-destination', `${bracket(verdict.address)}:${verdict.port}`];
