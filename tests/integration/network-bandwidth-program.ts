@@ -31,8 +31,8 @@ async function measure(): Promise<unknown> {
   using g1 = await plug('g1', 10);
   using g2 = await plug('g2', 11);
   using ledger = Ledger.open(dir);
-  const receives = async (peer: Peer): Promise<number> =>
-    Number(await peer.ask({ protocol: 'load', address: '192.168.7.1' }));
+  const receives = async (peer: Peer, fromMs = 0): Promise<number> =>
+    Number(await peer.ask({ protocol: 'load', address: '192.168.7.1', fromMs }));
   const sends = async (): Promise<number> => Number(await ask({ protocol: 'load', address: '192.168.7.10' }));
 
   const free = { receives: await receives(g1), sends: await sends() };
@@ -53,15 +53,20 @@ async function measure(): Promise<unknown> {
     bandwidth: { inbound: { average: 1000, peak: 1000, burst: 20 } },
   };
   const shared = await openNetworkBandwidth(network, { ledger });
-  const both = async (): Promise<number[]> => await Promise.all([receives(g1), receives(g2)]);
+  const both = async (): Promise<number[]> => {
+    // Both are connected by then, and what was queued before is gone.
+    const fromMs = Date.now() + 1000;
+    return await Promise.all([receives(g1, fromMs), receives(g2, fromMs)]);
+  };
   const before = await both();
-  await shared.plug({ classId: 3, mac: MACS.g1, floor: 900 });
-  // What was queued before the change goes its old way.
-  await both();
-  const kept = await both();
-  const tooMuch = await shared.plug({ classId: 4, mac: MACS.g2, floor: 200 }).then(() => 'taken', String);
+  // Whoever had less gets a share.
+  const [first = 0, second = 0] = before;
+  const poor = first < second ? 'g1' : 'g2';
+  await shared.plug({ classId: 3, mac: MACS[poor], floor: 900 });
+  const rates = await both();
+  const kept = poor === 'g1' ? rates : rates.toReversed();
+  const tooMuch = await shared.plug({ classId: 4, mac: MACS.g1, floor: 200 }).then(() => 'taken', String);
   await shared.unplug(3);
-  const after = await both();
   await shared.update(undefined);
   const end = { receives: await receives(g1) };
   await shared[Symbol.asyncDispose]();
@@ -70,7 +75,7 @@ async function measure(): Promise<unknown> {
     rules: execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }),
     ledger: ledger.entries,
   };
-  return { free, limited, lifted, recorded, network: { before, kept, tooMuch, after, end }, left };
+  return { free, limited, lifted, recorded, network: { before, kept, tooMuch, end }, left };
 }
 
 const result = what === 'peer' ? await bePeer() : await measure();

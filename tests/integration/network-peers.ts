@@ -14,6 +14,8 @@ export interface Probe {
   readonly protocol: 'tcp' | 'udp' | 'ping' | 'load';
   readonly address: string;
   readonly port?: number;
+  /** `load`: when to begin counting, so that several count at once. */
+  readonly fromMs?: number;
 }
 
 /** What is refused by a rule is refused at once; what is dropped is waited for so long. */
@@ -24,9 +26,9 @@ const LOAD_PORT = 9000;
 const LOAD_MS = 500;
 
 /** Asks: by whom was I seen? `refused`, `silence`, or the error's code. */
-export async function ask({ protocol, address, port = 7777 }: Probe): Promise<string> {
+export async function ask({ protocol, address, port = 7777, fromMs = 0 }: Probe): Promise<string> {
   if (protocol === 'ping') return await ping(address);
-  if (protocol === 'load') return await load(address);
+  if (protocol === 'load') return await load(address, fromMs);
   return await (protocol === 'tcp' ? askTcp(address, port) : askUdp(address, port));
 }
 
@@ -39,20 +41,26 @@ async function ping(address: string): Promise<string> {
   );
 }
 
-async function load(host: string): Promise<string> {
+async function load(host: string, fromMs: number): Promise<string> {
   const socket = connect({ host, port: LOAD_PORT });
+  socket.on('error', () => {});
   let bytes = 0;
   socket.on('data', (data) => {
     bytes += data.length;
   });
   await once(socket, 'connect');
+  await after(fromMs - Date.now());
   const since = performance.now();
-  await new Promise((resolve) => {
-    setTimeout(resolve, LOAD_MS);
-  });
-  socket.on('error', () => {});
+  bytes = 0;
+  await after(LOAD_MS);
   socket.destroy();
   return String(Math.round(bytes / (performance.now() - since)));
+}
+
+async function after(durationMs: number): Promise<void> {
+  await new Promise((resolve) => {
+    setTimeout(resolve, Math.max(0, durationMs));
+  });
 }
 
 async function askTcp(host: string, port: number): Promise<string> {
