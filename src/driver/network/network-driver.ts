@@ -10,7 +10,7 @@ import { readMetadata } from '../../model/metadata.ts';
 import { formatNetwork, hasOwnBridge, type Network, parseNetwork } from '../../model/network/network.ts';
 import { parseNetworkPort } from '../../model/network/network-port.ts';
 import { cloneDefinition } from '../../model/schema/schema.ts';
-import { listDevices } from '../../network/bridge/bridge-device.ts';
+import { listDevices } from '../../network/bridge/list-devices.ts';
 import type { Waiting } from '../driver.ts';
 import type {
   DhcpLease,

@@ -55,6 +55,7 @@ export class NetworkDevices implements AsyncDisposable {
   readonly #taps = new Map<string, string>();
   readonly #downscripts: { path: string; name: string }[] = [];
   readonly #macvtaps: string[] = [];
+  readonly #limits: AsyncDisposable[] = [];
   #calls: NetworkCalls | undefined;
 
   constructor(options: NetworkDevicesOptions) {
@@ -106,7 +107,7 @@ export class NetworkDevices implements AsyncDisposable {
       device.target = { ...device.target, dev: name };
       if (settings.downscript !== undefined) this.#downscripts.push({ path: settings.downscript, name });
       if (isMacvtap) this.#macvtaps.push(name);
-      await this.#tellPlugged(device, name, fd);
+      await this.#limitAndTell(device, name, fd);
       return fd;
     };
     return { ledgerRecords: [{ kind: 'tap', identity: { name, mac: settings.mac } }], open };
@@ -114,12 +115,21 @@ export class NetworkDevices implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { path, name } of this.#downscripts.splice(0)) await runNetworkProgram(path, [name]);
+    for (const limit of this.#limits.splice(0)) await limit[Symbol.asyncDispose]();
     for (const name of this.#macvtaps.splice(0)) await removeMacvtap(name);
     for (const entry of this.#entries.splice(0)) entry.done();
   }
 
-  async #tellPlugged(device: NetworkInterface, name: string, fd: number): Promise<void> {
+  async #limitAndTell(device: NetworkInterface, name: string, fd: number): Promise<void> {
+    const { bandwidth } = device;
     try {
+      if (bandwidth !== undefined) {
+        const { openInterfaceBandwidth } = await import('../../../network/bandwidth/interface-bandwidth.ts');
+        const { ledger } = this.#options;
+        this.#limits.push(
+          await openInterfaceBandwidth(name, bandwidth, { ledger, hostView: device.type === 'direct' }),
+        );
+      }
       await this.#options.onPlugged?.(device, name);
     } catch (error) {
       closeSync(fd);
