@@ -26,8 +26,8 @@ export function openNetworks(options: SiblingOptions): OpenedNetworks {
   return {
     networks: lazyGroup<NetworkOperations>(async () => (await open()).driver),
     guestNetworks: lazyGroup<GuestNetworks>(async () => (await open()).ports),
-    takeOver: async () => await (await open()).driver.takeOver(),
-    autostart: async () => await (await open()).driver.autostartAll(),
-    [Symbol.asyncDispose]: async () => await (await opening)?.driver[Symbol.asyncDispose](),
+    takeOver: async () => await (await open()).lifecycle.takeOver(),
+    autostart: async () => await (await open()).lifecycle.autostartAll(),
+    [Symbol.asyncDispose]: async () => await (await opening)?.lifecycle[Symbol.asyncDispose](),
   };
 }

@@ -169,7 +169,9 @@ END
   });
 
   it('refuses modes that have no bridge of their own, and iptables where there is none', () => {
-    expect(() => networkRules(network("<forward mode='bridge'/>", ''), 'ip')).toThrow("forward mode 'bridge'");
+    expect(() =>
+      networkRules({ ...network(''), forward: { mode: 'bridge', pfs: [], interfaces: [], addresses: [] } }, 'ip'),
+    ).toThrow("forward mode 'bridge'");
     const facts = { iptables: undefined, commands: {}, foreign: [] };
     expect(() => planFirewall(network(''), { backend: 'iptables', facts })).toThrow('Debian package iptables');
   });
