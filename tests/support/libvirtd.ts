@@ -25,8 +25,8 @@ export function hasLibvirtd(): boolean {
   return spawnSync('libvirtd', ['--version']).status === 0;
 }
 
-/** Starts it; `conf`: more lines of libvirtd.conf. */
-export async function startLibvirtd(conf = ''): Promise<Libvirtd> {
+/** Starts it; `conf`: more lines of libvirtd.conf; `network`: in a network namespace of its own, where it may make bridges. */
+export async function startLibvirtd(conf = '', { network = false } = {}): Promise<Libvirtd> {
   const dir = mkdtempSync(join(tmpdir(), 'libvirtd-'));
   const socket = join(dir, 'sock', 'libvirt-sock');
   const logFile = join(dir, 'log');
@@ -41,14 +41,19 @@ export async function startLibvirtd(conf = ''): Promise<Libvirtd> {
     `unix_sock_dir = "${join(dir, 'sock')}"\nauth_unix_rw = "none"\nauth_unix_ro = "none"\nmax_clients = 5000\nlog_outputs = "3:file:${logFile}"\n${conf}\n`,
   );
   const script = [
+    ...(network ? ['ip link set lo up', 'mount -t sysfs none /sys'] : []),
     ...STATE.map((path) => `mkdir -p ${path} && mount -t tmpfs none ${path}`),
     `mount --bind ${join(dir, 'etc')} /etc/libvirt`,
     'mkdir -p /var/lib/libvirt/qemu /var/log/libvirt/qemu',
     `exec libvirtd --config ${join(dir, 'etc', 'libvirtd.conf')} --pid-file ${join(dir, 'pid')}`,
   ].join(' && ');
-  const child = spawn('unshare', ['--mount', '--propagation', 'private', 'sh', '-c', script], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  const child = spawn(
+    'unshare',
+    [...(network ? ['--net'] : []), '--mount', '--propagation', 'private', 'sh', '-c', script],
+    {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    },
+  );
   let words = '';
   child.stderr.on('data', (chunk: Buffer) => {
     words += chunk.toString();
