@@ -79,7 +79,7 @@ const SESSION: readonly string[] = [
   'net-update full delete ip-dhcp-host "<host mac=\'52:54:00:00:00:99\'/>" --live',
   "net-update full modify ip-dhcp-range \"<range start='192.168.50.50' end='192.168.50.100'/>\" --live",
   "net-update full add-first ip-dhcp-range \"<range start='192.168.50.120' end='192.168.50.130'/>\" --live",
-  "net-update full delete ip-dhcp-range \"<range start='1.2.3.4' end='1.2.3.4'/>\" --live",
+  "net-update full delete ip-dhcp-range \"<range start='192.168.50.60' end='192.168.50.61'/>\" --live",
   'net-update full add dns-host "<host ip=\'192.168.50.20\'><hostname>b</hostname></host>" --config',
   'net-update full add dns-host "<host ip=\'192.168.50.20\'><hostname>b</hostname></host>" --config',
   'net-update full delete dns-txt "<txt name=\'n\'/>" --config',
