@@ -35,7 +35,7 @@ export const NETWORK: Bench = {
     const compare = async (what: string, measure: (side: Side) => Promise<number>, count = rounds): Promise<void> => {
       const samples = await interleave(
         { ours: () => measure(ours), theirs: () => measure(theirs) },
-        { rounds: count, warmUps: count > 3 ? 2 : 0 },
+        { rounds: count, warmUps: 2 },
       );
       rows.push(shareRow(what, samples.ours, samples.theirs));
     };

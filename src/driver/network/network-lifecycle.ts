@@ -214,7 +214,7 @@ export class NetworkLifecycle implements AsyncDisposable {
         if (network?.bridge?.name !== undefined && hasOwnBridge(network)) bridges.set(network.bridge.name, name);
       }
     }
-    return { bridges, devices: listDevices() };
+    return { bridges, devices: () => listDevices() };
   }
 
   async #makeDefault(): Promise<void> {
