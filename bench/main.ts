@@ -12,6 +12,7 @@ import { DOCTOR } from './cases/doctor.ts';
 import { EXIT } from './cases/exit.ts';
 import { LIBVIRT, measureLibvirt } from './cases/libvirt.ts';
 import { LOG } from './cases/log.ts';
+import { NETWORK } from './cases/network.ts';
 import { PLAN } from './cases/plan.ts';
 import { START } from './cases/start.ts';
 import { isMet, type Result } from './figures.ts';
@@ -19,7 +20,19 @@ import { coverDevKvm, PRIVATE_HOST } from './private-host.ts';
 import { formatTable } from './table.ts';
 import { Workplace } from './workplace.ts';
 
-const BENCHES: readonly Bench[] = [START, CREATE, CAPABILITIES, PLAN, EXIT, CGROUP, LOG, DOCTOR, DAEMON, LIBVIRT];
+const BENCHES: readonly Bench[] = [
+  START,
+  CREATE,
+  CAPABILITIES,
+  PLAN,
+  EXIT,
+  CGROUP,
+  LOG,
+  DOCTOR,
+  DAEMON,
+  NETWORK,
+  LIBVIRT,
+];
 const ROUNDS = 15;
 
 const HELP = `Usage: ./dev bench [--json] [--no-fail] [--rounds N] [BENCH...]

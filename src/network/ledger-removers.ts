@@ -4,17 +4,26 @@ import type { RemoverContext, Removers } from '../core/ledger-removers.ts';
 import { networkNamespace } from './network-namespace.ts';
 
 export const NETWORK_RULE_REMOVERS = {
-  /** `{family, bridge, namespace}` */
+  /** `{family, bridge, namespace}`; of the family netdev `bridge` is any device */
   'nft-table': removeNftTable,
   /** `{command, family, bridge, namespace}` */
   'iptables-chain': removeIptablesChains,
 } as const satisfies Removers;
 
 async function removeNftTable(identity: ObjectIdentity, context: RemoverContext): Promise<void> {
+  if (identity['family'] === 'netdev') return await removeLimit(identity, context);
   const { bridge, family } = ruleIdentity(identity);
   if (!isHere(identity, context)) return;
   const { removeTable } = await import('./firewall/carry-out.ts');
   await removeTable(family, bridge, context.signal);
+}
+
+async function removeLimit(identity: ObjectIdentity, context: RemoverContext): Promise<void> {
+  const { bridge } = identity;
+  if (typeof bridge !== 'string' || bridge === '') throw new TypeError('its record has no device');
+  if (!isHere(identity, context)) return;
+  const { removeLimitTable } = await import('./bandwidth/carry-out.ts');
+  await removeLimitTable(bridge, context.signal);
 }
 
 async function removeIptablesChains(identity: ObjectIdentity, context: RemoverContext): Promise<void> {

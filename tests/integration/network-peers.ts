@@ -2,37 +2,65 @@
  * Network namespaces that stand for guests, the host and the outside, for programs which run in the namespace that is the host. A peer is a process of this same
  * program in a namespace of its own, told over its standard input what to do; it ends with its parent. It serves: who connects is told by which address it was seen.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process';
 import { createSocket, type Socket as DatagramSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { connect, createServer } from 'node:net';
 import { createInterface } from 'node:readline';
+import { promisify } from 'node:util';
 
 export interface Probe {
-  readonly protocol: 'tcp' | 'udp' | 'ping';
+  /** `load`: how many kilobytes a second? */
+  readonly protocol: 'tcp' | 'udp' | 'ping' | 'load';
   readonly address: string;
   readonly port?: number;
+  /** `load`: when to begin counting, so that several count at once. */
+  readonly fromMs?: number;
 }
 
 /** What is refused by a rule is refused at once; what is dropped is waited for so long. */
 const SILENCE_MS = 400;
 const SERVED_PORTS = [22, 53, 67, 7777];
+/** Sends as much as is taken. */
+const LOAD_PORT = 9000;
+const LOAD_MS = 500;
 
 /** Asks: by whom was I seen? `refused`, `silence`, or the error's code. */
-export async function ask({ protocol, address, port = 7777 }: Probe): Promise<string> {
-  if (protocol === 'ping') return ping(address);
+export async function ask({ protocol, address, port = 7777, fromMs = 0 }: Probe): Promise<string> {
+  if (protocol === 'ping') return await ping(address);
+  if (protocol === 'load') return await load(address, fromMs);
   return await (protocol === 'tcp' ? askTcp(address, port) : askUdp(address, port));
 }
 
-function ping(address: string): string {
-  try {
-    execFileSync('busybox', [address.includes(':') ? 'ping6' : 'ping', '-c', '1', '-W', '1', address], {
-      stdio: 'pipe',
-    });
-    return 'answered';
-  } catch {
-    return 'refused';
-  }
+/** Not waited for idly: this process serves meanwhile. */
+async function ping(address: string): Promise<string> {
+  const name = address.includes(':') ? 'ping6' : 'ping';
+  return await promisify(execFile)('busybox', [name, '-c', '1', '-W', '1', address]).then(
+    () => 'answered',
+    () => 'refused',
+  );
+}
+
+async function load(host: string, fromMs: number): Promise<string> {
+  const socket = connect({ host, port: LOAD_PORT });
+  socket.on('error', () => {});
+  let bytes = 0;
+  socket.on('data', (data) => {
+    bytes += data.length;
+  });
+  await once(socket, 'connect');
+  await after(fromMs - Date.now());
+  const since = performance.now();
+  bytes = 0;
+  await after(LOAD_MS);
+  socket.destroy();
+  return String(Math.round(bytes / (performance.now() - since)));
+}
+
+async function after(durationMs: number): Promise<void> {
+  await new Promise((resolve) => {
+    setTimeout(resolve, Math.max(0, durationMs));
+  });
 }
 
 async function askTcp(host: string, port: number): Promise<string> {
@@ -89,6 +117,21 @@ export async function serve(): Promise<void> {
   }
 }
 
+/** Serves one who wants much. */
+export async function serveLoad(): Promise<void> {
+  const block = Buffer.alloc(64 * 1024);
+  const server = createServer((socket) => {
+    const send = (): void => {
+      while (!socket.destroyed && socket.write(block));
+    };
+    socket.on('error', () => {});
+    socket.on('drain', send);
+    send();
+  });
+  server.listen(LOAD_PORT, '::');
+  await once(server, 'listening');
+}
+
 export class Peer implements Disposable {
   readonly #child: ChildProcess;
   readonly #answers: AsyncIterator<string>;
@@ -140,6 +183,7 @@ export class Peer implements Disposable {
 export async function bePeer(): Promise<void> {
   execFileSync('ip', ['link', 'set', 'lo', 'up']);
   await serve();
+  await serveLoad();
   process.stdout.write('ready\n');
   for await (const line of createInterface(process.stdin)) {
     process.stdout.write(`${await ask(JSON.parse(line) as Probe)}\n`);

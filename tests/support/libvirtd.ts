@@ -61,7 +61,7 @@ export async function startLibvirtd(
     `mkdir -p ${CACHE} && mount --bind ${join(dir, 'cache')} ${CACHE}`,
     `mount --bind ${join(dir, 'etc')} /etc/libvirt`,
     'mkdir -p /var/lib/libvirt/qemu /var/log/libvirt/qemu',
-    ...(ownNetwork ? ['mount -t sysfs none /sys'] : []),
+    ...(ownNetwork ? ['ip link set lo up', 'mount -t sysfs none /sys'] : []),
     ...before,
     `exec libvirtd --config ${join(dir, 'etc', 'libvirtd.conf')} --pid-file ${join(dir, 'pid')}`,
   ].join(' && ');

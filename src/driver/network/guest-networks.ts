@@ -3,14 +3,17 @@ import { randomUuid } from '../../core/random.ts';
 import type { NetworkInterface } from '../../model/domain/devices/interface.ts';
 import type { Waiting } from '../driver.ts';
 import type { GuestNetworks, NetworkPort, PortOwner } from '../guest-sources.ts';
-import type { NetworkDriver } from './network-driver.ts';
+import type { DhcpLease } from '../network-operations.ts';
+import { readLeaseText } from './bridged-network.ts';
+import { leasesOf } from './lease-file.ts';
+import type { NetworkLifecycle } from './network-lifecycle.ts';
 import { planPort, portOf } from './network-ports.ts';
 
 export class NetworkPorts implements GuestNetworks {
-  readonly #networks: NetworkDriver;
+  readonly #networks: NetworkLifecycle;
   readonly #onNote: (note: string) => void;
 
-  constructor(networks: NetworkDriver, onNote: (note: string) => void) {
+  constructor(networks: NetworkLifecycle, onNote: (note: string) => void) {
     this.#networks = networks;
     this.#onNote = onNote;
   }
@@ -31,7 +34,7 @@ export class NetworkPorts implements GuestNetworks {
     return portOf(network, port);
   }
 
-  async plugged({ network, uuid }: NetworkPort, hostEnd: string): Promise<void> {
+  async plugged({ network, uuid }: Pick<NetworkPort, 'network' | 'uuid'>, hostEnd: string): Promise<void> {
     const record = await this.#networks.requireRunning(network);
     const port = record.ports.get(uuid);
     if (port === undefined) return;
@@ -41,14 +44,23 @@ export class NetworkPorts implements GuestNetworks {
   }
 
   async closePort({ network, uuid }: Pick<NetworkPort, 'network' | 'uuid'>): Promise<void> {
-    const record = this.#networks.findByName(network);
+    const record = this.#networks.store.findByName(network);
     if (record === undefined) return;
     using _job = await record.job.acquire();
     await this.#networks.dropPort(record, uuid);
   }
 
+  async leases(network: string, mac: string): Promise<readonly DhcpLease[]> {
+    const record = this.#networks.store.findByName(network);
+    const definition = record?.active?.network ?? record?.definition;
+    if (definition === undefined) return [];
+    const nowSeconds = BigInt(Math.floor(Date.now() / 1000));
+    const iface = definition.bridge?.name ?? '';
+    return leasesOf(definition, readLeaseText(this.#networks.root, network), { iface, nowSeconds, mac });
+  }
+
   async hostAddress(network: string): Promise<string | undefined> {
-    const record = this.#networks.findByName(network);
+    const record = this.#networks.store.findByName(network);
     return (record?.active?.network ?? record?.definition)?.ips[0]?.address;
   }
 }

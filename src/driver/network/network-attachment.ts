@@ -6,7 +6,12 @@ export function attachmentOf(plug: NetworkPlug | undefined): NetworkAttachment {
   switch (plug?.type) {
     case 'network':
     case 'bridge':
-      return { type: 'bridge', bridge: plug.bridge ?? '', macTableManager: plug.macTableManager };
+      return {
+        type: 'bridge',
+        bridge: plug.bridge ?? '',
+        macTableManager: plug.macTableManager,
+        ...(plug.type === 'bridge' && { isForeign: true }),
+      };
     case 'direct':
       return { type: 'direct', dev: plug.dev ?? '', mode: plug.mode ?? 'vepa' };
     case 'hostdev-pci': {

@@ -10,7 +10,7 @@ export interface NamesInUse {
   /** Bridges of other networks: bridge by network. */
   readonly bridges: ReadonlyMap<string, string>;
   /** Network devices of the host. */
-  readonly devices: readonly string[];
+  readonly devices: () => readonly string[];
 }
 
 /** Bridges that are tried. */
@@ -24,7 +24,7 @@ export function completeNetwork(network: Network, { bridges, devices }: NamesInU
   if (!hasOwnBridge(network)) return completed;
   const wanted = network.bridge?.name;
   const template = wanted === undefined || wanted === '' ? 'virbr%d' : wanted;
-  const name = template.includes('%d') ? freeBridge(template, bridges, devices) : template;
+  const name = template.includes('%d') ? freeBridge(template, bridges, devices()) : template;
   if (bridges.has(name)) throw networkError(ErrorCode.INTERNAL_ERROR, `bridge name '${name}' already in use.`);
   if (Buffer.byteLength(name) > MAX_NAME_BYTES || !/^[^\s/:]+$/.test(name) || name === '.' || name === '..') {
     throw networkError(

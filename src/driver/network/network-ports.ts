@@ -118,7 +118,12 @@ function chooseAttachment(
   const bridge = network.bridge?.name;
   if (hasOwnBridge(network) || (mode === 'bridge' && bridge !== undefined)) {
     const manager = network.bridge?.macTableManager;
-    return { type: 'bridge', bridge: bridge ?? '', ...(manager === undefined ? {} : { macTableManager: manager }) };
+    return {
+      type: 'bridge',
+      bridge: bridge ?? '',
+      ...(manager === undefined ? {} : { macTableManager: manager }),
+      ...(hasOwnBridge(network) ? {} : { isForeign: true }),
+    };
   }
   if (mode === 'hostdev') return { type: 'hostdev', address: choosePci(network, ports, functionsOf) };
   const uses = (dev: string): number =>

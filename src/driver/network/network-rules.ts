@@ -2,6 +2,7 @@
 import { DisposalStack } from '../../core/dispose.ts';
 import type { Ledger } from '../../core/ledger.ts';
 import type { BridgedNetwork, HostPortForward } from '../../model/network/network.ts';
+import { openNetworkBandwidth } from '../../network/bandwidth/network-bandwidth.ts';
 import { openFirewall } from '../../network/firewall/network-firewall.ts';
 import { openPortForwards, type PortForwards } from '../../network/forwards/port-forwards.ts';
 
@@ -17,7 +18,8 @@ export interface RulesOptions {
 export interface GuaranteedShare {
   readonly classId: number;
   readonly mac: string;
-  readonly floorKiBPerSecond: number;
+  /** KiB/s. */
+  readonly floor: number;
 }
 
 /** Rules of a running network. Disposal removes them. */
@@ -37,18 +39,22 @@ export async function openNetworkRules(network: BridgedNetwork, options: RulesOp
     const firewall = stack.use(await openFirewall(network, options));
     const open = async (now: BridgedNetwork): Promise<PortForwards | undefined> =>
       now.portForwards.length === 0 ? undefined : await openPortForwards(now, { ...options, firewall });
+    const bandwidth = stack.use(await openNetworkBandwidth(network, options));
+    let bandwidthNow = network.bandwidth;
     let forwards = await open(network);
     stack.defer(() => forwards?.[Symbol.asyncDispose]());
     return {
       update: async (now) => {
         await firewall.update(now);
+        if (JSON.stringify(now.bandwidth) !== JSON.stringify(bandwidthNow)) await bandwidth.update(now.bandwidth);
+        bandwidthNow = now.bandwidth;
         await forwards?.[Symbol.asyncDispose]();
         forwards = await open(now);
       },
       refreshForwards: async () => await forwards?.update(),
       forwards: () => forwards?.list() ?? [],
-      guarantee: async () => {},
-      withdraw: async () => {},
+      guarantee: async (share) => await bandwidth.plug(share),
+      withdraw: async (classId) => await bandwidth.unplug(classId),
       [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
     };
   } catch (error) {

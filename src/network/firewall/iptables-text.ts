@@ -143,6 +143,7 @@ function iptablesRule(rule: FirewallRule): string[] {
     ...option('-o', rule.out),
     ...option('-s', rule.source),
     ...option('-d', rule.destination),
+    ...(rule.notDestination === undefined ? [] : ['!', '-d', rule.notDestination]),
     ...option('-p', rule.protocol),
     ...option('--sport', rule.sourcePort),
     ...option('--dport', rule.destinationPort),
@@ -172,9 +173,8 @@ function target(verdict: Verdict): string[] {
       return ['MASQUERADE', ...(verdict.ports === undefined ? [] : ['--to-ports', portText(verdict.ports)])];
     case 'source': {
       const { from, to, ports } = verdict;
-      const open = ports === undefined ? String : bracket;
-      const addresses = from === to ? open(from) : `${open(from)}-${open(to)}`;
-      return ['SNAT', '--to-source', `${addresses}${ports === undefined ? '' : `:${portText(ports)}`}`];
+      const addresses = from === to ? from : `${from}-${to}`;
+      return ['SNAT', '--to-source', ports === undefined ? addresses : `${bracket(addresses)}:${portText(ports)}`];
     }
     case 'destination':
       return ['DNAT', '--to-destination', `${bracket(verdict.address)}:${verdict.port}`];

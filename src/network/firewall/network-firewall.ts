@@ -213,10 +213,10 @@ export class NetworkFirewall implements AsyncDisposable {
   }
 
   async #removeAllBut(keep: ReadonlySet<string>): Promise<void> {
-    for (const [key, { entry, remove }] of this.#made) {
+    for (const [key, made] of this.#made) {
       if (keep.has(key)) continue;
-      await remove();
-      entry.done();
+      await made.remove();
+      made.entry.done();
       this.#made.delete(key);
     }
   }

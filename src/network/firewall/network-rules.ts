@@ -211,6 +211,8 @@ function forwardRules(context: RuleContext): NetworkRules {
     ...(family === 'ip' && { guard: [guard] }),
     forwards: forwards.map(({ proto, address, port, guestAddress, guestPort }) => ({
       ...(address === undefined ? { toHost: true } : { destination: address }),
+      // What comes from there cannot be routed anywhere else; `reserved-port.ts` carries it.
+      ...(family === 'ip6' && address === undefined && { notDestination: '::1/128' }),
       protocol: proto,
       destinationPort: port,
       verdict: { kind: 'destination', address: guestAddress, port: guestPort },

@@ -40,6 +40,7 @@ function nftRule(rule: FirewallRule, family: RuleFamily): string {
     interfaceMatch('oifname', rule.out),
     match(`${family} saddr`, rule.source),
     match(`${family} daddr`, rule.destination),
+    match(`${family} daddr !=`, rule.notDestination),
     rule.toHost === true ? 'fib daddr type local' : '',
     hasPorts ? '' : match('meta l4proto', protocol),
     match(`${protocol} sport`, sourcePort),

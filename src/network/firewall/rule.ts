@@ -10,6 +10,7 @@ export interface FirewallRule {
   /** Subnet, `192.168.122.0/24`. */
   readonly source?: string | undefined;
   readonly destination?: string | undefined;
+  readonly notDestination?: string | undefined;
   /** Any address of the host. */
   readonly toHost?: boolean | undefined;
   readonly protocol?: 'tcp' | 'udp' | 'ipv6-icmp' | undefined;

@@ -27,6 +27,7 @@ import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { fileSizes, findDisk, readDiskCounters, readDiskErrors, readLiveBlockInfo } from './guest-disks.ts';
 import { readInterfaceCounters } from './guest-interfaces.ts';
+import { interfacesOfLeases } from './guest-ports.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { readThreads } from './thread-placement.ts';
 
@@ -42,7 +43,10 @@ export class DomainInspection implements InspectionOperations {
   readonly #scratchDir: string;
   readonly #jobs: DomainJobs;
 
-  constructor({ store, root, jobs }: Pick<DriverParts, 'store' | 'root' | 'jobs'>) {
+  readonly #networks: DriverParts['networks'];
+
+  constructor({ store, root, jobs, networks }: Pick<DriverParts, 'store' | 'root' | 'jobs' | 'networks'>) {
+    this.#networks = networks;
     this.#store = store;
     this.#jobs = jobs;
     this.#scratchDir = root.layout.roots.run;
@@ -116,12 +120,7 @@ export class DomainInspection implements InspectionOperations {
       return interfacesOfAgent(await executeAgentCommand(guest, 'guest-network-get-interfaces', undefined, signal));
     }
     if (source === 'arp') return interfacesOfArp(guest.domain, readOrEmpty('/proc/net/arp'));
-    // Only virtual networks lease addresses.
-    if ((guest.domain.devices?.interfaces ?? []).every(({ type }) => type !== 'network')) return [];
-    throw new VirtError('virtual networks with leases are not there yet: ask the agent, or arp', {
-      code: ErrorCode.NO_SUPPORT,
-      domain: ErrorDomain.QEMU,
-    });
+    return await interfacesOfLeases(guest.domain, this.#networks);
   }
 
   async cpuStats(

@@ -43,6 +43,8 @@ export interface ReattachRequest {
   readonly security: DriverSecurity;
   readonly cgroups: Omit<GuestCgroupsInit, 'id' | 'root' | 'ledger'>;
   readonly onNote: (note: string) => void;
+  /** A guest has ended: what its live definition names elsewhere is free again. */
+  readonly giveBack: (domain: Domain) => Promise<void>;
   readonly observe: (status: GuestStatus) => Pick<RunningGuestInit, 'emit' | 'onMonitorEvent' | 'onOwnChange'>;
 }
 
@@ -117,6 +119,7 @@ async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<
     const security = await findLabels(request, status, ledger);
     const cleanup = new DisposalStack();
     cleanup.defer(() => hooks.tell('release'));
+    cleanup.defer(() => request.giveBack(domain));
     cleanup.defer(() => root.dropStatus(shortName));
     cleanup.defer(async () => (await root.collect(shortName)).forEach(onNote));
     cleanup.use(own);
