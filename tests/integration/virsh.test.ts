@@ -28,6 +28,26 @@ define DIR/vg.xml
 list --all
 list --all --name
 list --inactive --uuid
+domxml-from-native qemu-argv DIR/vg.xml
+domxml-from-native vmx DIR/vg.xml
+domrename vg vg
+edit vg
+edit vg
+dumpxml vg --xpath //on_reboot
+setvcpu vg 1 --disable --config
+setvcpu vg 0 --disable --config
+setvcpu vg 7 --enable --config
+dumpxml vg --xpath //vcpus
+setvcpu vg 1 --enable --config
+iothreadadd vg 2 --config
+iothreaddel vg 2 --config
+schedinfo vg --config
+blkiotune vg --weight 300 --config
+blkiotune vg --config
+define DIR/vg.xml
+domiftune vg 52:54:00:11:22:33 --inbound 100 --config
+numatune vg --nodeset 0 --config
+define DIR/vg.xml
 dominfo vg
 domstate --reason vg
 domid vg
@@ -57,6 +77,43 @@ domblkinfo vg vda
 domiflist vg
 start vg
 ttyconsole vg
+domdisplay vg
+domdisplay vg --include-password
+vncdisplay vg
+screenshot vg DIR/screen
+change-media vg sda DIR/medium.iso --insert --live
+change-media vg sda --eject --live
+change-media vg sda DIR/medium.iso --update --live
+change-media vg sda --eject --force --live
+domblklist vg --details
+update-device vg DIR/cdrom.xml --live
+domblklist vg
+domblkstat vg vda
+domblkstat vg vda --human
+domstats vg --state
+domstats vg --iothread
+domstats vg --dirtyrate
+domstats vg --nowait --balloon
+dommemstat vg
+dommemstat vg --period 5 --live
+iothreadinfo vg
+iothreadadd vg 3 --live
+iothreadpin vg 3 0 --live
+iothreadset vg 3 --poll-max-ns 100 --live
+iothreaddel vg 3 --live
+domjobabort vg
+domlaunchsecinfo vg
+domdirtyrate-calc vg --seconds 1
+set-lifecycle-action vg crash restart --live
+set-lifecycle-action vg reboot bogus --live
+guestinfo vg
+domfsinfo vg
+domtime vg
+qemu-agent-command vg {"execute":"guest-ping"}
+qemu-monitor-command vg {"execute":"query-kvm"} --return-value
+event vg --event lifecycle --timeout 1
+detach-device-alias vg ua-extra --live
+blkdeviotune vg vda --total-bytes-sec 1000000 --live
 list
 domstate --reason vg
 domid vg
@@ -78,6 +135,7 @@ blkdeviotune vg vda
 attach-disk vg DIR/disk.raw vdb --live --targetbus virtio
 domblklist vg
 domblkinfo vg vdb
+domblkthreshold vg vdb 1000
 attach-device vg DIR/usb.xml --live
 detach-device vg DIR/usb.xml --live
 attach-device vg DIR/nic.xml --config
@@ -98,14 +156,24 @@ list --all --transient
 define DIR/vg.xml
 save vg DIR/vg.save
 domstate --reason vg
+save-image-dumpxml DIR/vg.save --xpath //name
+save-image-edit DIR/vg.save
+save-image-define DIR/vg.save DIR/vg.xml
+save-image-dumpxml DIR/nothing.save
 restore DIR/vg.save
 domstate --reason vg
 managedsave vg
 list --all --managed-save
+managedsave-dumpxml vg --xpath //name
+managedsave-edit vg
+domrename vg vg2
 undefine vg
 start vg
 domstate --reason vg
 dump vg DIR/vg.dump --memory-only
+dump vg DIR/vg.core --live
+domstate --reason vg
+dump vg DIR/vg.core --format kdump-zlib
 managedsave-remove vg
 destroy vg
 domstate --reason vg
@@ -129,9 +197,20 @@ undefine nope
   .trim()
   .split('\n');
 
-/** Where the words differ, and why that is so. Both fail or both succeed. */
+/** Where the words differ, and why that is so. */
 const DIFFERENT: Readonly<Record<string, string>> = {
   nodeinfo: 'this libvirtd sees the memory of its container only',
+  'guestinfo vg': 'ours says what to do',
+  'domfsinfo vg': 'ours says what to do',
+  'domtime vg': 'ours says what to do',
+  'qemu-agent-command vg {"execute":"guest-ping"}': 'ours says what to do',
+  'detach-device-alias vg ua-extra --live': 'ours says that a device is missing by its code',
+  'domiftune vg 52:54:00:11:22:33 --inbound 100 --config': 'ours says why',
+  'save-image-define DIR/vg.save DIR/vg.xml': 'ours names every difference',
+  'save-image-dumpxml DIR/nothing.save': "the system's words",
+  'dump vg DIR/vg.core --format kdump-zlib': 'ours says what to do',
+  'domrename vg vg2': 'ours says what to do where there is a managed save',
+  'set-lifecycle-action vg reboot bogus --live': 'ours',
 };
 
 interface Answer {
@@ -139,6 +218,13 @@ interface Answer {
   readonly text: string;
   readonly failed: boolean;
 }
+
+const CDROM =
+  "<disk type='file' device='cdrom'><driver name='qemu' type='raw'/>SOURCE<target dev='sda' bus='sata'/><readonly/></disk>";
+const AGENT = "<channel type='unix'><target type='virtio' name='org.qemu.guest_agent.0'/></channel>";
+const VNC = "<graphics type='vnc' port='-1' autoport='yes' listen='127.0.0.1' passwd='sesame'/>";
+/** What `edit` does. */
+const EDITOR = 'sed -i -e s/on_reboot.restart/on_reboot\\>destroy/';
 
 let dir: string;
 beforeAll(async () => {
@@ -150,10 +236,12 @@ beforeAll(async () => {
     uuid: UUID,
     vcpus: 2,
     disks: [{ path: image, readonly: true }],
-    devices: `<video><model type='vga'/></video>${nic}`,
+    devices: `${CDROM.replace('SOURCE', '')}${AGENT}${VNC}<video><model type='vga'/></video>${nic}`,
   }).replace("<memballoon model='none'/>", "<memballoon model='virtio'/>");
   writeFileSync(join(dir, 'vg.xml'), xml);
   writeFileSync(join(dir, 'disk.raw'), Buffer.alloc(1024 * 1024), { mode: 0o666 });
+  writeFileSync(join(dir, 'medium.iso'), Buffer.alloc(1024 * 1024), { mode: 0o666 });
+  writeFileSync(join(dir, 'cdrom.xml'), CDROM.replace('SOURCE', `<source file='${join(dir, 'medium.iso')}'/>`));
   writeFileSync(join(dir, 'usb.xml'), "<input type='tablet' bus='usb'/>");
   writeFileSync(
     join(dir, 'nic.xml'),
@@ -171,7 +259,10 @@ async function session(uri: string): Promise<Answer[]> {
   for (const command of SESSION) {
     const words = command.split(' ').map((word) => word.replace('DIR', dir));
     try {
-      const { stdout, stderr } = await run('virsh', ['-c', uri, ...words], { timeout: 60_000 });
+      const { stdout, stderr } = await run('virsh', ['-c', uri, ...words], {
+        timeout: 60_000,
+        env: { ...process.env, EDITOR },
+      });
       answers.push({ command, text: plain(stdout + stderr), failed: false });
     } catch (error) {
       const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string };
@@ -186,6 +277,8 @@ function plain(text: string): string {
   return text
     .replaceAll(/\d+\.\d+s/g, 'Ns')
     .replaceAll(/\/dev\/pts\/\d+/g, '/dev/pts/N')
+    .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, '$1:N')
+    .replaceAll(/(_times|\(ns\):|rss=?|last_update)(\s*)\d+/g, '$1$2N')
     .replaceAll(/[ \t]+/g, ' ')
     .trim();
 }
@@ -196,6 +289,22 @@ const EXPECTED_FAILURES = [
   'create DIR/nothing.xml',
   'start nope',
   'undefine nope',
+  'domxml-from-native',
+  'domrename vg vg',
+  'setvcpu vg 0 --disable --config',
+  'setvcpu vg 7 --enable --config',
+  'domiftune vg',
+  'domjobabort vg',
+  'set-lifecycle-action vg reboot bogus',
+  'guestinfo vg',
+  'domfsinfo vg',
+  'domtime vg',
+  'qemu-agent-command vg',
+  'event vg',
+  'detach-device-alias vg ua-extra',
+  'save-image-define',
+  'save-image-dumpxml DIR/nothing.save',
+  'dump vg DIR/vg.core --format',
 ];
 
 describe('virsh', () => {
@@ -207,7 +316,7 @@ describe('virsh', () => {
 
   it('does everything with our daemon', () => {
     const failed = ours.filter((answer) => answer.failed).map(({ command, text }) => `${command}: ${text}`);
-    expect(failed.filter((line) => !EXPECTED_FAILURES.some((command) => line.startsWith(`${command}:`)))).toEqual([]);
+    expect(failed.filter((line) => !EXPECTED_FAILURES.some((command) => line.startsWith(command)))).toEqual([]);
   });
 
   it.skipIf(!hasLibvirtd())('is told the same by libvirtd', async () => {
@@ -215,7 +324,9 @@ describe('virsh', () => {
     const theirs = await session(libvirtd.uri);
     const differences = ours.flatMap((answer, index) => {
       const other = theirs[index];
-      if (other === undefined || answer.command in DIFFERENT) return [];
+      if (other === undefined) return [];
+      // A command may stand there twice, and once differ.
+      if (answer.command in DIFFERENT && answer.failed === other.failed) return [];
       return answer.text === other.text && answer.failed === other.failed
         ? []
         : [`${answer.command}\n--- ours\n${answer.text}\n--- libvirtd's\n${other.text}`];

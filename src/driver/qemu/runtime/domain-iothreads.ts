@@ -54,6 +54,7 @@ export async function removeIothread(parts: Parts, uuid: string, id: number, opt
         domain,
         ids.filter((one) => one !== id),
       );
+      dropPins(domain, id);
     },
     carryOut: async (guest) => {
       await guest.qmp.execute('object-del', { id: `iothread${id}` }, options);
@@ -87,4 +88,14 @@ function setIothreads(domain: Domain, ids: readonly number[]): void {
   const known = new Map((domain.iothreadids?.iothreads ?? []).map((thread) => [thread.id, thread]));
   domain.iothreads = ids.length;
   domain.iothreadids = { iothreads: ids.map((id) => known.get(id) ?? { id }) };
+}
+
+/** What was set for a thread goes with it. */
+function dropPins({ cputune }: Domain, id: number): void {
+  if (cputune === undefined) return;
+  cputune.iothreadpins = cputune.iothreadpins.filter(({ iothread }) => iothread !== id);
+  for (const scheduler of cputune.iothreadscheds) {
+    scheduler.iothreads = scheduler.iothreads.filter((thread) => thread !== id);
+  }
+  cputune.iothreadscheds = cputune.iothreadscheds.filter(({ iothreads }) => iothreads.length > 0);
 }

@@ -129,7 +129,7 @@ function interfaceStats(domain: Domain): Numbers {
 }
 
 function iothreadStats(reply: unknown): Numbers {
-  if (!Array.isArray(reply)) return {};
+  if (!Array.isArray(reply) || reply.length === 0) return {};
   const stats: Numbers = { 'iothread.count': reply.length };
   for (const thread of reply.toSorted((a: unknown, b: unknown) => numberOf(a) - numberOf(b))) {
     for (const name of ['poll-max-ns', 'poll-grow', 'poll-shrink']) {

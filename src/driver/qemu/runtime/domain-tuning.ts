@@ -93,8 +93,12 @@ export class DomainTuning implements TuningOperations {
   }
 
   async blockIoTune(uuid: string, disk: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    const { domain } = readAffected(this.#parts.store.byUuid(uuid), options);
-    return blockIoTuneOf(findDisk(domain, disk));
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
+    const found = findDisk(domain, disk);
+    const parameters = blockIoTuneOf(found);
+    // QEMU puts a disk with limits into a group of its own, and names it after the device.
+    if (guest === undefined || found.iotune === undefined || found.iotune.groupName !== undefined) return parameters;
+    return { ...parameters, group_name: await qdevOf(guest.qmp, found, options.signal) };
   }
 
   async setBlockIoTune(

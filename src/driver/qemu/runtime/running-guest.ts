@@ -92,7 +92,8 @@ export class RunningGuest implements AsyncDisposable {
     this.security = init.security;
     this.#state = init.initial?.state ?? (init.paused ? DomainState.PAUSED : DomainState.RUNNING);
     this.#reason = init.initial?.reason ?? (init.paused ? StateReason.paused.USER : StateReason.running.BOOTED);
-    this.#balloonKiB = init.balloonKiB;
+    // Until the guest's driver lets go of some, it has all.
+    this.#balloonKiB = init.balloonKiB ?? (hasBalloon(init.domain) ? init.domain.memory?.value : undefined);
     this.ended = init.child.exited.then((result) => this.#finish(result));
     this.#follow().catch((error: unknown) => {
       // The monitor's loss is the guest's end, unless QEMU lives on without it: then it is of no use to anybody.
@@ -342,6 +343,10 @@ export class RunningGuest implements AsyncDisposable {
     const [first] = this.consoles.values();
     return first === undefined ? '' : first.tail(TAIL_BYTES);
   }
+}
+
+function hasBalloon({ devices }: Domain): boolean {
+  return (devices?.memballoon?.model ?? 'none') !== 'none';
 }
 
 /** Reads the exit of a QEMU that nobody here ended. */
