@@ -82,8 +82,24 @@ async function runGuest(): Promise<void> {
   });
 }
 
+/** A tap that joins a running guest; its bus lets go of it without the guest's help. */
+async function plug(): Promise<void> {
+  await using driver = await QemuDriver.open({ version: 'test' });
+  const bare = xml.replace(/<interface[^]*<\/interface>/, "<controller type='usb' model='qemu-xhci'/>");
+  const device = /<interface[^]*<\/interface>/.exec(xml)?.[0] ?? '';
+  const { uuid } = await driver.createXml(bare, {});
+  await driver.devices.attachDevice(uuid, device, { live: true });
+  const whilePlugged = taps();
+  const live = await driver.xmlDesc(uuid);
+  const message = await driver.devices
+    .attachDevice(uuid, device.replace('br0', 'br9').replace(':02', ':03'), { live: true })
+    .then(() => 'attached', String);
+  await driver.devices.detachDevice(uuid, device, { live: true });
+  print({ whilePlugged, live, message, afterwards: taps() });
+}
+
 ip('link', 'set', 'lo', 'up');
 ip('link', 'add', 'br0', 'mtu', '1300', 'type', 'bridge');
 ip('link', 'set', 'br0', 'up');
-const actions = new Map(Object.entries({ openAndClose, collect, refuse, runGuest }));
+const actions = new Map(Object.entries({ openAndClose, collect, refuse, runGuest, plug }));
 await actions.get(what)?.();

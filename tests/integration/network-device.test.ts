@@ -97,4 +97,17 @@ describe.skipIf(!isPossible)('network devices', () => {
     expect(seen.afterwards).toEqual([]);
     expect(seen.recorded).not.toContain('tap');
   });
+
+  it('join a running guest and leave it again', async () => {
+    const usb =
+      "<interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='br0'/><model type='usb-net'/></interface>";
+    const seen = await inNamespace<{ whilePlugged: Link[]; live: string; message: string; afterwards: Link[] }>(
+      'plug',
+      guest(usb),
+    );
+    expect(seen.whilePlugged).toMatchObject([{ ifname: 'vnet0', address: 'fe:54:00:00:00:02', master: 'br0' }]);
+    expect(seen.live).toContain("<target dev='vnet0'/>");
+    expect(seen.message).toContain("bridge 'br9' does not exist");
+    expect(seen.afterwards).toEqual([]);
+  });
 });
