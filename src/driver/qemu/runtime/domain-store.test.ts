@@ -122,6 +122,22 @@ describe('DomainStore', () => {
     expect(readdirSync(dir)).toEqual(['c.xml']);
   });
 
+  it('takes no mark of a domain that is gone for one of its successor', async () => {
+    const a = store.claim('a', A);
+    await store.save(a, definition('a', A));
+    store.setAutostart(a, true);
+    await store[Symbol.asyncDispose]();
+    // Killed while it was undefined.
+    rmSync(join(dir, 'a.xml'));
+    const again = new DomainStore(dir);
+    expect(again.load()).toEqual([]);
+    await again.save(again.claim('a', A), definition('a', A));
+    await again[Symbol.asyncDispose]();
+    const last = new DomainStore(dir);
+    last.load();
+    expect(last.byName('a').autostart).toBe(false);
+  });
+
   it('leaves a damaged definition out, says so, and touches nothing', () => {
     writeFileSync(join(dir, 'broken.xml'), '<domain');
     expect(store.load()).toEqual([expect.stringContaining('broken.xml is left out')]);

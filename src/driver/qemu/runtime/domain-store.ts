@@ -42,7 +42,10 @@ export class DomainStore implements AsyncDisposable {
   load(): string[] {
     const notes = this.#files.recover();
     const marked = new Set(listFiles(join(this.#dir, 'autostart'), '.xml'));
-    for (const file of listFiles(this.#dir, '.xml')) {
+    const files = listFiles(this.#dir, '.xml');
+    // Of a process that was killed between removing a definition and its mark, or while it renamed one.
+    for (const file of marked) if (!files.includes(file)) rmSync(join(this.#dir, 'autostart', file), { force: true });
+    for (const file of files) {
       try {
         const record = this.#loadFile(file);
         record.autostart = marked.has(`${record.name}.xml`);
@@ -180,35 +183,35 @@ export class DomainStore implements AsyncDisposable {
     if (definition === undefined) throw noDomain(`domain '${old}' is not defined`);
     if (name === old) return;
     const renamed = { ...definition, name };
-    // Both names are taken until it is known which one stays.
+    // Both names are taken until it is known which one stays; a mark without a definition is none.
     this.#names.set(name, record);
     try {
+      if (record.autostart) this.#linkAutostart(name);
       await this.#files.commit([
         { name: `${name}.xml`, text: formatDomain(renamed) },
         { name: `${old}.xml`, text: undefined },
       ]);
     } catch (error) {
       this.#names.delete(name);
+      rmSync(this.#autostartPath(name), { force: true });
       throw error;
     }
     this.#names.delete(old);
     record.name = name;
     record.definition = renamed;
-    if (record.autostart) {
-      rmSync(this.#autostartPath(old), { force: true });
-      this.#linkAutostart(record);
-    }
+    rmSync(this.#autostartPath(old), { force: true });
   }
 
   setAutostart(record: DomainRecord, autostart: boolean): void {
     rmSync(this.#autostartPath(record.name), { force: true });
-    if (autostart) this.#linkAutostart(record);
+    if (autostart) this.#linkAutostart(record.name);
     record.autostart = autostart;
   }
 
-  #linkAutostart(record: DomainRecord): void {
+  #linkAutostart(name: string): void {
     mkdirSync(join(this.#dir, 'autostart'), { recursive: true, mode: 0o700 });
-    symlinkSync(this.#path(record.name), this.#autostartPath(record.name));
+    rmSync(this.#autostartPath(name), { force: true });
+    symlinkSync(this.#path(name), this.#autostartPath(name));
   }
 
   /** @throws XmlSyntaxError, DefinitionError, or an error for a name or UUID that is taken */
