@@ -135,8 +135,8 @@ function openingNotes(openings: readonly Extract<FirewallStep, { kind: 'iptables
   );
 }
 
-/** What is neither ours nor iptables' has no place for our rules. */
-function foreignNotes(bridge: string, foreign: readonly ForeignChain[]): string[] {
+/** What is neither ours nor iptables' has no place for our rules: what to type, behind a colon. */
+export function foreignNotes(bridge: string, foreign: readonly ForeignChain[]): string[] {
   const refusing = foreign.filter(
     ({ iptables, refuses, hook }) => iptables === undefined && refuses && hook !== 'output',
   );
