@@ -40,6 +40,23 @@ export type {
 } from './driver/driver.ts';
 export type { InspectionOperations } from './driver/inspection-operations.ts';
 export type { InteractionOperations, MonitorEvent } from './driver/interaction-operations.ts';
+export type { HostInterfaceIdentity, InterfaceOperations } from './driver/interface-operations.ts';
+export type {
+  DhcpLease,
+  NetworkEvent,
+  NetworkFilter,
+  NetworkIdentity,
+  NetworkMetadataChange,
+  NetworkOperations,
+  NetworkPortIdentity,
+  NetworkUpdate,
+} from './driver/network-operations.ts';
+export type {
+  NodeDeviceEvent,
+  NodeDeviceFilter,
+  NodeDeviceIdentity,
+  NodeDeviceOperations,
+} from './driver/node-device-operations.ts';
 export type { NodeInfo, NodeOperations } from './driver/node-operations.ts';
 export type { CoreDumpOptions, SaveOptions, SavingOperations } from './driver/saving-operations.ts';
 export type { SecretEvent, SecretIdentity, SecretOperations } from './driver/secret-operations.ts';

@@ -10,6 +10,9 @@ import type {
   Waiting,
 } from '../driver/driver.ts';
 import type { MonitorEvent } from '../driver/interaction-operations.ts';
+import type { InterfaceOperations } from '../driver/interface-operations.ts';
+import type { NetworkOperations } from '../driver/network-operations.ts';
+import type { NodeDeviceOperations } from '../driver/node-device-operations.ts';
 import type { NodeOperations } from '../driver/node-operations.ts';
 import type { SaveOptions } from '../driver/saving-operations.ts';
 import type { SecretOperations } from '../driver/secret-operations.ts';
@@ -113,6 +116,21 @@ export class Connection implements AsyncDisposable {
   /** The host: CPUs, memory, host name. @throws VirtError where the driver tells nothing of it */
   get node(): NodeOperations {
     return group(this.#driver, 'node');
+  }
+
+  /** Virtual networks. @throws VirtError where the driver has none */
+  get networks(): NetworkOperations {
+    return group(this.#driver, 'networks');
+  }
+
+  /** Devices of the host. @throws VirtError where the driver tells nothing of them */
+  get nodeDevices(): NodeDeviceOperations {
+    return group(this.#driver, 'nodeDevices');
+  }
+
+  /** Network interfaces of the host. @throws VirtError where the driver tells nothing of them */
+  get interfaces(): InterfaceOperations {
+    return group(this.#driver, 'interfaces');
   }
 
   /** @throws VirtError where the driver keeps none */

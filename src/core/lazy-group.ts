@@ -45,7 +45,7 @@ export function lazyGroup<T extends AsyncMethods<T>>(load: () => Promise<T>): T 
 }
 
 /** What `coming` yields, which was asked for already. */
-function iterateLater<T>(coming: Promise<AsyncIterable<T>>): AsyncIterable<T> {
+export function iterateLater<T>(coming: Promise<AsyncIterable<T>>): AsyncIterable<T> {
   // Whoever iterates hears of a failure; nobody may.
   coming.catch(() => {});
   return {

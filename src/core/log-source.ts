@@ -33,6 +33,7 @@ export const LOG_SOURCES = [
   'lxc.lxc_driver',
   'lxc.lxc_process',
   'network.bridge_driver',
+  'node_device.node_device_udev',
   'qemu.qemu_agent',
   'qemu.qemu_capabilities',
   'qemu.qemu_cgroup',
@@ -56,6 +57,7 @@ export const LOG_SOURCES = [
   'util.cgroup',
   /** Every external command. */
   'util.command',
+  'util.pci',
   'util.dbus',
   'util.event',
   'util.file',

@@ -5,6 +5,7 @@
 import type { NetworkInterface } from '../model/domain/devices/interface.ts';
 import type { StorageSource } from '../model/domain/devices/storage-source.ts';
 import type { Waiting } from './driver.ts';
+import type { DhcpLease } from './network-operations.ts';
 import type { VolumeType } from './storage-operations.ts';
 
 /** Who wants a port. */
@@ -17,7 +18,13 @@ export interface PortOwner {
 
 /** How an interface of a virtual network is really attached, after portgroup and network have had their say. */
 export type NetworkAttachment =
-  | { readonly type: 'bridge'; readonly bridge: string; readonly macTableManager?: string | undefined }
+  | {
+      readonly type: 'bridge';
+      readonly bridge: string;
+      readonly macTableManager?: string | undefined;
+      /** A bridge of the host's, which the network only names. */
+      readonly isForeign?: boolean;
+    }
   | { readonly type: 'direct'; readonly dev: string; readonly mode: string }
   | { readonly type: 'hostdev'; readonly address: PciAddress }
   | { readonly type: 'user' };
@@ -46,9 +53,11 @@ export interface GuestNetworks {
    */
   openPort(iface: NetworkInterface, owner: PortOwner, options?: Waiting): Promise<NetworkPort>;
   /** The host end has this name now: it joins bridge, bandwidth and firewall as the network wants it. */
-  plugged(port: NetworkPort, hostEnd: string): Promise<void>;
+  plugged(port: Pick<NetworkPort, 'network' | 'uuid'>, hostEnd: string): Promise<void>;
   /** Idempotent; also for ports of guests that ended while nobody looked. */
   closePort(port: Pick<NetworkPort, 'network' | 'uuid'>): Promise<void>;
+  /** What DHCP has given to that card. */
+  leases(network: string, mac: string): Promise<readonly DhcpLease[]>;
   /** First address of the host on that network, for displays that listen there. */
   hostAddress(network: string): Promise<string | undefined>;
 }

@@ -64,6 +64,16 @@ export interface NetworkUpdate {
 
 export type NetworkMetadataKind = 'description' | 'title' | 'element';
 
+/** What `setMetadata` changes. */
+export interface NetworkMetadataChange {
+  readonly kind: NetworkMetadataKind;
+  readonly value: string | undefined;
+  readonly key?: string | undefined;
+  readonly uri?: string | undefined;
+  readonly live?: boolean | undefined;
+  readonly config?: boolean | undefined;
+}
+
 export type NetworkEvent =
   | {
       readonly kind: 'lifecycle';
@@ -109,20 +119,12 @@ export interface NetworkOperations {
     options?: { readonly live?: boolean | undefined; readonly config?: boolean | undefined } & Waiting,
   ): Promise<string>;
   /** `value` undefined: removes it. `element`: with its namespace's `uri` and the prefix (`key`) to write it with. */
-  setMetadata(
-    uuid: string,
-    change: {
-      readonly kind: NetworkMetadataKind;
-      readonly value: string | undefined;
-      readonly key?: string | undefined;
-      readonly uri?: string | undefined;
-      readonly live?: boolean | undefined;
-      readonly config?: boolean | undefined;
-    },
-    options?: Waiting,
-  ): Promise<void>;
+  setMetadata(uuid: string, change: NetworkMetadataChange, options?: Waiting): Promise<void>;
   listPorts(uuid: string, options?: Waiting): Promise<readonly NetworkPortIdentity[]>;
   lookupPort(uuid: string, portUuid: string, options?: Waiting): Promise<NetworkPortIdentity>;
   portXmlDesc(port: NetworkPortIdentity, options?: Waiting): Promise<string>;
+  /** A port for somebody who is no guest of this connection. */
+  createPort(uuid: string, xml: string, options?: Waiting): Promise<NetworkPortIdentity>;
+  deletePort(port: NetworkPortIdentity, options?: Waiting): Promise<void>;
   events(options?: Waiting): AsyncIterable<NetworkEvent>;
 }

@@ -37,7 +37,34 @@ export const JobFlag = { COMPLETED: 1, KEEP_COMPLETED: 2 } as const;
 export const StatsFlag = { NOWAIT: 1 << 29, BACKING: 1 << 30 } as const;
 export const CompareCpuFlag = { FAIL_INCOMPATIBLE: 1, VALIDATE_XML: 2 } as const;
 export const BaselineCpuFlag = { EXPAND_FEATURES: 1, MIGRATABLE: 2 } as const;
+/** Kinds of devices are the bits below, in the order of `NODE_DEVICE_CAPABILITIES`. */
+export const NodeDeviceListFlag = {
+  PERSISTENT: 1 << 28,
+  TRANSIENT: 1 << 29,
+  INACTIVE: 1 << 30,
+  ACTIVE: 0x8000_0000,
+} as const;
+export const NodeDeviceXmlFlag = { INACTIVE: 1 } as const;
+export const InterfaceListFlag = { INACTIVE: 1, ACTIVE: 2 } as const;
+export const InterfaceXmlFlag = { INACTIVE: 1 } as const;
+/** Neither: the domain or network as it is now. */
+export const AffectFlag = { LIVE: 1, CONFIG: 2 } as const;
+export const NetworkListFlag = {
+  INACTIVE: 1,
+  ACTIVE: 2,
+  PERSISTENT: 4,
+  TRANSIENT: 8,
+  AUTOSTART: 16,
+  NO_AUTOSTART: 32,
+} as const;
+/** virNetworkEventID, and what the first kind tells, from 0 on. */
+export const NETWORK_EVENT = { LIFECYCLE: 0, METADATA_CHANGE: 1 } as const;
+export const NETWORK_CHANGES = ['defined', 'undefined', 'started', 'stopped'] as const;
 export const SecretListFlag = { EPHEMERAL: 1, NO_EPHEMERAL: 2, PRIVATE: 4, NO_PRIVATE: 8 } as const;
+
+/** virNodeDeviceEventID, and virNodeDeviceEventLifecycleType by number. */
+export const NODE_DEVICE_EVENT = { LIFECYCLE: 0, UPDATE: 1 } as const;
+export const NODE_DEVICE_CHANGES = ['created', 'deleted', 'defined', 'undefined'] as const;
 
 /** Names whose bits are 1, 2, 4, … in this order. */
 export const POWER_MODES = ['acpi', 'agent', 'initctl', 'signal', 'paravirt'] as const;
@@ -93,6 +120,12 @@ export function flagsOf(...bits: readonly (readonly [number, boolean | undefined
 /** Bits of names in a list's order. */
 export function bitsOf<T extends string>(names: readonly T[], chosen: readonly T[] = []): number {
   return chosen.reduce((bits, name) => bits | (1 << names.indexOf(name)), 0);
+}
+
+/** A pair of bits, of which neither or both mean "either". */
+export function eitherOf(flags: number, yes: number, no: number): boolean | undefined {
+  const [hasYes, hasNo] = [(flags & yes) !== 0, (flags & no) !== 0];
+  return hasYes === hasNo ? undefined : hasYes;
 }
 
 /** Names of the bits that are set. */

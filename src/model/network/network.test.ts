@@ -71,17 +71,20 @@ describe('a network definition', () => {
 
   it('says defaults that libvirt says', () => {
     const text =
-      "<network connections='3'><name>n</name><forward dev='eth1'/><ip address='2001:db8:0::1' prefix='64'/></network>";
+      "<network connections='3'><name>n</name><forward dev='eth1'/><ip family='ipv6' address='2001:db8:0::1' prefix='64'/></network>";
     const network = parseNetwork(text);
     expect(forwardMode(network)).toBe('nat');
     expect(forwardDevice(network)).toBe('eth1');
     expect(formatNetwork(network)).toBe(`<network>
   <name>n</name>
   <forward dev='eth1' mode='nat'>
+    <nat>
+      <port start='1024' end='65535'/>
+    </nat>
     <interface dev='eth1'/>
   </forward>
   <bridge stp='on' delay='0'/>
-  <ip address='2001:db8::1' prefix='64'>
+  <ip family='ipv6' address='2001:db8::1' prefix='64'>
   </ip>
 </network>
 `);

@@ -73,29 +73,30 @@ const bridge = struct({
 });
 export interface NetworkBridge extends Infer<typeof bridge> {}
 
+const dnsHost = struct({ ip: attr(ipAddress), hostnames: children(text, 'hostname') });
+export interface DnsHost extends Infer<typeof dnsHost> {}
+const dnsTxt = struct({ name: required(attr(text)), value: attr(text) });
+export interface DnsTxt extends Infer<typeof dnsTxt> {}
+const dnsSrv = struct({
+  service: required(attr(text)),
+  protocol: required(attr(text)),
+  domain: attr(text),
+  target: attr(text),
+  port: attr(short),
+  priority: unsetByZero(attr(short)),
+  weight: unsetByZero(attr(short)),
+});
+export interface DnsSrv extends Infer<typeof dnsSrv> {}
+
 const dns = struct({
   enable: attr(yesNo),
   forwardPlainNames: attr(yesNo),
   forwarders: children(struct({ domain: attr(text), addr: attr(ipAddress) }), 'forwarder'),
-  txts: children(struct({ name: required(attr(text)), value: attr(text) }), 'txt'),
-  srvs: children(
-    struct({
-      service: required(attr(text)),
-      protocol: required(attr(text)),
-      domain: attr(text),
-      target: attr(text),
-      port: attr(short),
-      priority: unsetByZero(attr(short)),
-      weight: unsetByZero(attr(short)),
-    }),
-    'srv',
-  ),
-  hosts: children(struct({ ip: required(attr(ipAddress)), hostnames: children(text, 'hostname') }), 'host'),
+  txts: children(dnsTxt, 'txt'),
+  srvs: children(dnsSrv, 'srv'),
+  hosts: children(dnsHost, 'host'),
 });
 export interface NetworkDns extends Infer<typeof dns> {}
-export type DnsHost = NetworkDns['hosts'][number];
-export type DnsSrv = NetworkDns['srvs'][number];
-export type DnsTxt = NetworkDns['txts'][number];
 
 /** Without a unit: minutes; 0 is for ever. */
 const lease = struct({ expiry: required(attr(ulong)), unit: attr(oneOf('seconds', 'minutes', 'hours')) });
@@ -204,6 +205,33 @@ const networkSchema = struct({
   portForwards: children(hostPortForward, 'nestling:portForward'),
 });
 
+/** Codecs of the parts that `update` changes one at a time, by their element. */
+const PARTS = {
+  'dhcp-host': { name: 'host', codec: dhcpHost },
+  'dhcp-range': { name: 'range', codec: dhcpRange },
+  'forward-interface': { name: 'interface', codec: forwardInterface },
+  portgroup: { name: 'portgroup', codec: portgroup },
+  'dns-host': { name: 'host', codec: dnsHost },
+  'dns-txt': { name: 'txt', codec: dnsTxt },
+  'dns-srv': { name: 'srv', codec: dnsSrv },
+  'port-forward': { name: 'portForward', codec: hostPortForward },
+} as const;
+export type NetworkPart = keyof typeof PARTS;
+
+/** Reads one part on its own. @throws XmlSyntaxError, DefinitionError */
+export function parseNetworkPart<P extends NetworkPart>(part: P, source: string): Infer<(typeof PARTS)[P]['codec']> {
+  const { name, codec } = PARTS[part];
+  const { root } = parseXml(source);
+  const faults = new FaultList();
+  const context = new ReadContext(faults);
+  const read = context.inside(root.name, () => {
+    if (root.localName !== name) context.fault(root, `the element is <${root.name}>, not <${name}>`);
+    return codec.readElement(root, context);
+  });
+  faults.throwIfAny(`<${name}>`);
+  return read as Infer<(typeof PARTS)[P]['codec']>;
+}
+
 /** A virtual network. */
 export interface Network extends Infer<typeof networkSchema> {}
 
@@ -267,6 +295,8 @@ function normalize(network: Network): void {
   const { forward: way } = network;
   if (way === undefined) return;
   for (const device of [...way.interfaces, ...way.addresses]) delete device.connections;
+  // Ports below are the host's own servers'.
+  if (way.mode === 'nat') way.nat = { ...way.nat, port: way.nat?.port ?? { start: 1024, end: PORT_MAX } };
   if (way.dev !== undefined && way.interfaces.length === 0 && way.pfs.length === 0)
     way.interfaces.push({ dev: way.dev });
 }

@@ -30,6 +30,9 @@ import type {
 } from '../../driver/driver.ts';
 import type { InspectionOperations } from '../../driver/inspection-operations.ts';
 import type { InteractionOperations, MonitorEvent } from '../../driver/interaction-operations.ts';
+import type { InterfaceOperations } from '../../driver/interface-operations.ts';
+import type { NetworkOperations } from '../../driver/network-operations.ts';
+import type { NodeDeviceOperations } from '../../driver/node-device-operations.ts';
 import type { NodeOperations } from '../../driver/node-operations.ts';
 import type { SavingOperations } from '../../driver/saving-operations.ts';
 import type { SecretOperations } from '../../driver/secret-operations.ts';
@@ -50,6 +53,8 @@ import {
 import { authenticate, type CredentialSource } from './authenticate.ts';
 import type { RemoteCalls } from './remote-call.ts';
 import { RemoteConsole } from './remote-console.ts';
+import { RemoteNetworks } from './remote-networks.ts';
+import { RemoteNodeDevices } from './remote-node-devices.ts';
 import { RemoteSecrets } from './remote-secrets.ts';
 import { type CallOptions, RpcClient } from './rpc-client.ts';
 import { openTransport } from './transport.ts';
@@ -99,6 +104,12 @@ export class RemoteDriver implements Driver, RemoteCalls {
     const { RemoteNode } = await import('./remote-node.ts');
     return new RemoteNode(this);
   });
+  readonly interfaces: InterfaceOperations = lazyGroup<InterfaceOperations>(async () => {
+    const { RemoteInterfaces } = await import('./remote-interfaces.ts');
+    return new RemoteInterfaces(this);
+  });
+  readonly networks: NetworkOperations;
+  readonly nodeDevices: NodeDeviceOperations;
   readonly secrets: SecretOperations;
   readonly #names = new Map<string, string>();
   readonly #events = new Broadcast<DomainEvent>();
@@ -114,6 +125,8 @@ export class RemoteDriver implements Driver, RemoteCalls {
     this.type = type;
     this.uri = uri;
     this.secrets = new RemoteSecrets(this, (registration) => this.#registering(registration));
+    this.networks = new RemoteNetworks(this, (registration) => this.#registering(registration));
+    this.nodeDevices = new RemoteNodeDevices(this, (registration) => this.#registering(registration));
     void client.closed.then(() => {
       this.#events.end();
       this.#monitorEvents.end();

@@ -34,6 +34,8 @@ const PREFIX: Readonly<Partial<Record<ErrorCode, string>>> = {
   [ErrorCode.ARGUMENT_UNSUPPORTED]: 'argument unsupported: ',
   [ErrorCode.OPERATION_ABORTED]: 'operation aborted: ',
   [ErrorCode.NO_DOMAIN_METADATA]: 'metadata not found: ',
+  [ErrorCode.NO_NETWORK_METADATA]: 'metadata not found: ',
+  [ErrorCode.NO_NETWORK_PORT]: 'network port not found: ',
   [ErrorCode.OVERFLOW]: 'numerical overflow: ',
   [ErrorCode.OPERATION_UNSUPPORTED]: 'Operation not supported: ',
   [ErrorCode.AGENT_UNRESPONSIVE]: 'Guest agent is not responding: ',

@@ -7,13 +7,19 @@ import { LogSource } from '../../core/log-source.ts';
 import type { DomainEvent } from '../../driver/domain-events.ts';
 import type { Driver } from '../../driver/driver.ts';
 import type { MonitorEvent } from '../../driver/interaction-operations.ts';
+import type { NetworkEvent } from '../../driver/network-operations.ts';
+import type { NodeDeviceEvent } from '../../driver/node-device-operations.ts';
 import type { SecretEvent } from '../../driver/secret-operations.ts';
 import { type EventMessage, REMOTE_PROCEDURES as P, Program, QEMU_PROCEDURES as Q } from '../../protocol/index.ts';
 import type { DOMAIN_EVENT_PROCEDURES } from '../../protocol/remote/domain-events.ts';
+import type { NETWORK_PROCEDURES } from '../../protocol/remote/network.ts';
+import type { NODE_DEVICE_PROCEDURES } from '../../protocol/remote/node-device.ts';
 import type { SECRET_PROCEDURES } from '../../protocol/remote/secret.ts';
 import { identityToWire, uuidFromWire, type WireDomain } from '../convert.ts';
 import { WIRE_EVENTS, type WireEvent } from '../domain-events.ts';
+import { METADATA_KINDS, NETWORK_CHANGES, NETWORK_EVENT, NODE_DEVICE_CHANGES, NODE_DEVICE_EVENT } from '../flags.ts';
 import { checkFlags, DONE, type HandlerSession, type Handlers } from './handler.ts';
+import { networkToWire } from './handlers/networks.ts';
 import { secretToWire } from './handlers/secrets.ts';
 
 const log = new LogSource('daemon.remote');
@@ -62,8 +68,10 @@ export class SessionEvents {
     number,
     { readonly uuid: string | undefined; readonly matches: (name: string) => boolean }
   >();
+  readonly #networkCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
+  readonly #nodeDeviceCallbacks = new Map<number, { readonly eventID: number; readonly device: string | undefined }>();
   #next = 0;
-  #isFollowing = { domains: false, secrets: false, monitors: false };
+  #isFollowing = { domains: false, secrets: false, monitors: false, nodeDevices: false, networks: false };
 
   /** `signal`: the end of the connection. */
   constructor(send: Send, signal: AbortSignal) {
@@ -116,6 +124,40 @@ export class SessionEvents {
     if (!this.#secretCallbacks.delete(callbackID)) throw noCallback(callbackID);
   }
 
+  addNetwork(driver: Driver, eventID: number, uuid: string | undefined): number {
+    if (eventID !== NETWORK_EVENT.LIFECYCLE && eventID !== NETWORK_EVENT.METADATA_CHANGE) throw badEvent(eventID);
+    const { networks } = driver;
+    if (networks === undefined) throw noSupport('virConnectNetworkEventRegisterAny');
+    if (!this.#isFollowing.networks) {
+      this.#isFollowing.networks = true;
+      this.#follow(networks.events({ signal: this.#signal }), (event) => this.#tellNetwork(event));
+    }
+    const id = this.#number();
+    this.#networkCallbacks.set(id, { eventID, uuid });
+    return id;
+  }
+
+  removeNetwork(callbackID: number): void {
+    if (!this.#networkCallbacks.delete(callbackID)) throw noCallback(callbackID);
+  }
+
+  addNodeDevice(driver: Driver, eventID: number, device: string | undefined): number {
+    if (eventID !== NODE_DEVICE_EVENT.LIFECYCLE && eventID !== NODE_DEVICE_EVENT.UPDATE) throw badEvent(eventID);
+    const { nodeDevices } = driver;
+    if (nodeDevices === undefined) throw noSupport('virConnectNodeDeviceEventRegisterAny');
+    if (!this.#isFollowing.nodeDevices) {
+      this.#isFollowing.nodeDevices = true;
+      this.#follow(nodeDevices.events({ signal: this.#signal }), (event) => this.#tellNodeDevice(event));
+    }
+    const id = this.#number();
+    this.#nodeDeviceCallbacks.set(id, { eventID, device });
+    return id;
+  }
+
+  removeNodeDevice(callbackID: number): void {
+    if (!this.#nodeDeviceCallbacks.delete(callbackID)) throw noCallback(callbackID);
+  }
+
   addMonitor(driver: Driver, uuid: string | undefined, event: string | undefined, flags: number): number {
     if (driver.monitorEvents === undefined) throw noSupport('virConnectDomainQemuMonitorEventRegister');
     checkFlags(flags, 3, 'virConnectDomainQemuMonitorEventRegister');
@@ -134,7 +176,14 @@ export class SessionEvents {
   }
 
   #number(): number {
-    if (this.#callbacks.size + this.#secretCallbacks.size + this.#monitorCallbacks.size >= CALLBACKS_MAX) {
+    const all = [
+      this.#callbacks,
+      this.#secretCallbacks,
+      this.#monitorCallbacks,
+      this.#nodeDeviceCallbacks,
+      this.#networkCallbacks,
+    ];
+    if (all.reduce((sum, { size }) => sum + size, 0) >= CALLBACKS_MAX) {
       throw new VirtError(`this client has ${CALLBACKS_MAX} event callbacks: it gets no more`, {
         code: ErrorCode.OPERATION_FAILED,
         domain: ErrorDomain.EVENT,
@@ -191,6 +240,34 @@ export class SessionEvents {
     }
   }
 
+  #tellNetwork(event: NetworkEvent): void {
+    const net = networkToWire(event.network);
+    for (const [callbackID, { eventID, uuid }] of this.#networkCallbacks) {
+      const isChange = eventID === NETWORK_EVENT.METADATA_CHANGE;
+      if ((uuid !== undefined && uuid !== event.network.uuid) || isChange !== (event.kind === 'metadata')) continue;
+      if (event.kind === 'metadata') {
+        const message = { callbackID, net, type: METADATA_KINDS.indexOf(event.metadata), nsuri: event.uri };
+        this.#send(Program.REMOTE, P.networkEventCallbackMetadataChange, message);
+      } else {
+        const message = { callbackID, net, event: NETWORK_CHANGES.indexOf(event.type), detail: 0 };
+        this.#send(Program.REMOTE, P.networkEventLifecycle, message);
+      }
+    }
+  }
+
+  #tellNodeDevice(event: NodeDeviceEvent): void {
+    const dev = { name: event.device };
+    for (const [callbackID, { eventID, device }] of this.#nodeDeviceCallbacks) {
+      const isUpdate = eventID === NODE_DEVICE_EVENT.UPDATE;
+      if ((device !== undefined && device !== event.device) || isUpdate !== (event.kind === 'update')) continue;
+      if (event.kind === 'update') this.#send(Program.REMOTE, P.nodeDeviceEventUpdate, { callbackID, dev });
+      else {
+        const change = NODE_DEVICE_CHANGES.indexOf(event.type);
+        this.#send(Program.REMOTE, P.nodeDeviceEventLifecycle, { callbackID, dev, event: change, detail: 0 });
+      }
+    }
+  }
+
   #tellMonitor({ domain, event, seconds, micros, details }: MonitorEvent): void {
     for (const [callbackID, { uuid, matches }] of this.#monitorCallbacks) {
       if ((uuid !== undefined && uuid !== domain.uuid) || !matches(event)) continue;
@@ -237,6 +314,26 @@ export const secretEventHandlers: Handlers<typeof SECRET_PROCEDURES, EventSessio
   }),
   connectSecretEventDeregisterAny: ({ events }, { callbackID }) => {
     events.removeSecret(callbackID);
+    return DONE;
+  },
+};
+
+export const networkEventHandlers: Handlers<typeof NETWORK_PROCEDURES, EventSession> = {
+  connectNetworkEventRegisterAny: ({ driver, events }, { eventID, net }) => ({
+    callbackID: events.addNetwork(driver, eventID, net === undefined ? undefined : uuidFromWire(net.uuid)),
+  }),
+  connectNetworkEventDeregisterAny: ({ events }, { callbackID }) => {
+    events.removeNetwork(callbackID);
+    return DONE;
+  },
+};
+
+export const nodeDeviceEventHandlers: Handlers<typeof NODE_DEVICE_PROCEDURES, EventSession> = {
+  connectNodeDeviceEventRegisterAny: ({ driver, events }, { eventID, dev }) => ({
+    callbackID: events.addNodeDevice(driver, eventID, dev?.name),
+  }),
+  connectNodeDeviceEventDeregisterAny: ({ events }, { callbackID }) => {
+    events.removeNodeDevice(callbackID);
     return DONE;
   },
 };

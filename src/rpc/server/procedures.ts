@@ -2,12 +2,22 @@
 import { LXC_PROCEDURES, Program, QEMU_PROCEDURES, REMOTE_PROCEDURES, type Row } from '../../protocol/index.ts';
 import type { Codec } from '../../xdr/codec.ts';
 import { authHandlers } from './authentication.ts';
-import { domainEventHandlers, monitorEventHandlers, secretEventHandlers } from './events.ts';
+import {
+  domainEventHandlers,
+  monitorEventHandlers,
+  networkEventHandlers,
+  nodeDeviceEventHandlers,
+  secretEventHandlers,
+} from './events.ts';
 import { connectHandlers } from './handlers/connect.ts';
 import { deviceHandlers } from './handlers/devices.ts';
 import { inspectionHandlers } from './handlers/inspection.ts';
+import { interfaceHandlers } from './handlers/interfaces.ts';
 import { lifecycleHandlers } from './handlers/lifecycle.ts';
+import { networkHandlers } from './handlers/networks.ts';
 import { nodeHandlers } from './handlers/node.ts';
+import { nodeDeviceHandlers } from './handlers/node-devices.ts';
+import { nwfilterHandlers } from './handlers/nwfilters.ts';
 import { qemuHandlers } from './handlers/qemu.ts';
 import { secretHandlers } from './handlers/secrets.ts';
 import { tuningHandlers } from './handlers/tuning.ts';
@@ -41,9 +51,15 @@ const HANDLERS = {
       ...tuningHandlers,
       ...inspectionHandlers,
       ...nodeHandlers,
+      ...nodeDeviceHandlers,
+      ...interfaceHandlers,
+      ...nwfilterHandlers,
+      ...networkHandlers,
       ...secretHandlers,
       ...domainEventHandlers,
+      ...networkEventHandlers,
       ...secretEventHandlers,
+      ...nodeDeviceEventHandlers,
     },
   ],
   [Program.QEMU]: [QEMU_PROCEDURES, { ...qemuHandlers, ...monitorEventHandlers }],

@@ -15,13 +15,14 @@ export interface OpeningSession {
 
 /** VIR_CONNECT_RO and VIR_CONNECT_NO_ALIASES. */
 const OPEN_FLAGS = 3;
-/** virDrvFeature: texts as typed parameters, keepalive, definitions for migration, event callbacks with numbers, close callbacks. */
+/** virDrvFeature: texts as typed parameters, keepalive, definitions for migration, event callbacks with numbers, close callbacks, network updates. */
 const Feature = {
   TYPED_PARAM_STRING: 9,
   PROGRAM_KEEPALIVE: 10,
   XML_MIGRATABLE: 11,
   REMOTE_EVENT_CALLBACK: 14,
   REMOTE_CLOSE_CALLBACK: 15,
+  NETWORK_UPDATE_HAS_CORRECT_ORDER: 16,
 } as const;
 const FEATURES: ReadonlySet<number> = new Set(Object.values(Feature));
 

@@ -24,6 +24,7 @@ import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { fileSizes, findDisk, readDiskCounters, readDiskErrors, readLiveBlockInfo } from './guest-disks.ts';
 import { readInterfaceCounters } from './guest-interfaces.ts';
+import { interfacesOfLeases } from './guest-ports.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { readThreads } from './thread-placement.ts';
 
@@ -49,7 +50,10 @@ export class DomainInspection implements InspectionOperations {
   readonly #store: DomainStore;
   readonly #scratchDir: string;
 
-  constructor({ store, root }: Pick<DriverParts, 'store' | 'root'>) {
+  readonly #networks: DriverParts['networks'];
+
+  constructor({ store, root, networks }: Pick<DriverParts, 'store' | 'root' | 'networks'>) {
+    this.#networks = networks;
     this.#store = store;
     this.#scratchDir = root.layout.roots.run;
   }
@@ -125,10 +129,7 @@ export class DomainInspection implements InspectionOperations {
       return interfacesOfAgent(await executeAgentCommand(guest, 'guest-network-get-interfaces', undefined, signal));
     }
     if (source === 'arp') return interfacesOfArp(guest.domain, readOrEmpty('/proc/net/arp'));
-    throw new VirtError('virtual networks with leases are not there yet: ask the agent, or arp', {
-      code: ErrorCode.NO_SUPPORT,
-      domain: ErrorDomain.QEMU,
-    });
+    return await interfacesOfLeases(guest.domain, this.#networks);
   }
 
   async cpuStats(

@@ -3,12 +3,15 @@
  * a start of a transient and of a defined domain share.
  */
 import { DEFAULT_DEVICE_ACL } from '../../../cgroup/device-rules.ts';
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
 import type { QmpClientOptions } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
+import type { GuestNetworks } from '../../guest-sources.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import { deviceNodesOf } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
@@ -44,6 +47,8 @@ export interface DomainStarterInit {
   /** Version that the logs name. */
   readonly version: string;
   readonly observers: StartObservers;
+  /** Virtual networks of the connection. */
+  readonly networks?: GuestNetworks | undefined;
   readonly emit: (record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number) => void;
   readonly onMonitorEvent: (record: DomainRecord, event: QmpEvent, id: number) => void;
 }
@@ -100,7 +105,9 @@ export class DomainStarter {
     const id = this.#nextId++;
     const lookup = this.#reservations.begin(this.#init.config);
     record.starting = true;
+    const wanted = { ...prepared.context, domain: cloneDefinition(prepared.context.domain) };
     try {
+      await this.#openPorts(record, wanted.domain, id, options.signal);
       const planning = {
         id,
         console: options.console ?? 'auto',
@@ -108,7 +115,7 @@ export class DomainStarter {
         lookup,
         signal: options.signal,
       } as const;
-      const { plan, context } = await planStart(prepared.context, planning).catch((cause: unknown) => {
+      const { plan, context } = await planStart(wanted, planning).catch((cause: unknown) => {
         options.signal?.throwIfAborted();
         throw startError(record.name, cause);
       });
@@ -141,12 +148,15 @@ export class DomainStarter {
           emit: (event, timestampMs) => emit(record, event, id, timestampMs),
           onMonitorEvent: (event) => this.#init.onMonitorEvent(record, event, id),
           onMark: (mark) => observers.onMark?.(mark, record.name),
+          giveBack: async (live) => await this.#closePorts(live),
+          onPlugged: async (device, hostEnd) => await this.#plugged(device, hostEnd),
         },
         options.signal,
       );
       this.#adopt(record, guest, lookup);
       await this.#keep(record, guest, options);
     } catch (error) {
+      await this.#closePorts(wanted.domain);
       lookup[Symbol.dispose]();
       record.shutoffReason = StateReason.shutoff.FAILED;
       throw error;
@@ -188,6 +198,35 @@ export class DomainStarter {
     this.#adopt(record, guest, { [Symbol.dispose]: () => {} });
   }
 
+  /** Guests that ended while nobody looked have their places in networks still. */
+  async giveBack(domain: Domain): Promise<void> {
+    await this.#closePorts(domain);
+  }
+
+  async #openPorts(record: DomainRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
+    if (!hasNetworks(domain)) return;
+    const { openPorts } = await import('./guest-ports.ts');
+    const owner = { name: record.name, uuid: record.uuid, id };
+    try {
+      await openPorts(domain, this.#init.networks, owner, signal);
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw startError(record.name, cause);
+    }
+  }
+
+  async #plugged(device: NetworkInterface, hostEnd: string): Promise<void> {
+    const { portOf } = await import('./guest-ports.ts');
+    const port = portOf(device);
+    if (port !== undefined) await this.#init.networks?.plugged(port, hostEnd);
+  }
+
+  async #closePorts(domain: Domain): Promise<void> {
+    if (!hasNetworks(domain)) return;
+    const { closePorts } = await import('./guest-ports.ts');
+    await closePorts(domain, this.#init.networks);
+  }
+
   #adopt(record: DomainRecord, guest: RunningGuest, reservations: Disposable): void {
     record.guest = guest;
     void guest.ended.then((stop) => {
@@ -199,6 +238,11 @@ export class DomainStarter {
       this.#init.store.releaseIfGone(record);
     });
   }
+}
+
+/** Interfaces of virtual networks, whatever they are attached to now. */
+function hasNetworks({ devices }: Domain): boolean {
+  return (devices?.interfaces ?? []).some(({ source }) => source?.network !== undefined);
 }
 
 function limitsOf({ maxProcesses, maxFiles, maxCore }: QemuConfig): StartRequest['limits'] {

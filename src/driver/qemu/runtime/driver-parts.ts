@@ -1,5 +1,6 @@
 /** What the groups of operations of one connection work with. The driver makes it; a group keeps what it needs. */
 import type { HookScripts } from '../../../process/hook-scripts.ts';
+import type { GuestNetworks } from '../../guest-sources.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import type { QemuConfig } from '../config.ts';
 import type { DomainStarter } from './domain-starter.ts';
@@ -16,6 +17,8 @@ export interface DriverParts {
   /** None in an embedded driver. */
   readonly hooks: HookScripts;
   readonly store: DomainStore;
+  /** Virtual networks of the connection. */
+  readonly networks?: GuestNetworks | undefined;
   readonly starter: DomainStarter;
   readonly emit: (record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number) => void;
 }

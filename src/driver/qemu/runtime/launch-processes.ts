@@ -49,7 +49,13 @@ export async function launch(
   const cgroupProcs = await cgroups.make(domain);
   const scratchDir = root.layout.roots.run;
   // Before QEMU on the stack: taps are gone when QEMU is.
-  const network = undo.use(new NetworkDevices({ interfaces: request.domain.devices?.interfaces ?? [], ledger }));
+  const network = undo.use(
+    new NetworkDevices({
+      interfaces: request.domain.devices?.interfaces ?? [],
+      ledger,
+      onPlugged: request.onPlugged,
+    }),
+  );
   const fdSources: FdSources = {
     openNetworkDevice: (wanted) => network.open(wanted),
     ...request.fdSources,

@@ -11,6 +11,12 @@ export interface TapSettings {
   /** The device is somebody else's: it must be there, and is not touched. */
   readonly existing: boolean;
   readonly bridge: string | undefined;
+  /** A macvtap on that device of the host, instead of a tap. */
+  readonly direct:
+    | { readonly device: string; readonly mode: 'vepa' | 'private' | 'bridge' | 'passthrough' }
+    | undefined;
+  /** On a bridge: it reaches no other port that is isolated too. */
+  readonly isolated: boolean;
   /** MAC address of the host's end. */
   readonly mac: string;
   /** Undefined: the bridge's, or the kernel's default. */
@@ -27,6 +33,9 @@ export interface TapSettings {
   readonly vhostPath: string;
 }
 
+/** Kinds that end in a descriptor of ours. A network's is on the bridge that its port names. */
+const KINDS: ReadonlySet<string> = new Set(['network', 'bridge', 'direct', 'ethernet']);
+
 /** Names that libvirt makes up: a definition that was dumped from a running guest does not ask for one. */
 const GENERATED_NAME = /^(?:vnet|vif|macvtap|macvlan)\d*$|%/;
 
@@ -35,17 +44,22 @@ const GENERATED_NAME = /^(?:vnet|vif|macvtap|macvlan)\d*$|%/;
  */
 export function tapSettingsOf(device: NetworkInterface): TapSettings {
   const title = `interface ${device.alias?.name ?? device.mac?.address ?? ''}`;
-  if (device.type !== 'bridge' && device.type !== 'ethernet') {
-    throw refuse(`${title} has type='${device.type}': use <interface type='bridge'>, 'ethernet' or 'user'`);
+  if (!KINDS.has(device.type)) {
+    throw refuse(
+      `${title} has type='${device.type}': use <interface type='network'>, 'bridge', 'direct', 'ethernet' or 'user'`,
+    );
   }
   requireCarriedOut(device, title);
   const target = device.target?.dev;
+  const onBridge = device.type === 'bridge' || device.type === 'network';
   return {
     title,
     name: target === undefined || GENERATED_NAME.test(target) ? undefined : target,
     existing: device.type === 'ethernet' && device.target?.managed === false,
-    bridge: device.type === 'bridge' ? device.source?.bridge : undefined,
-    mac: hostMac(device, title),
+    bridge: onBridge ? device.source?.bridge : undefined,
+    direct: device.type === 'direct' ? { device: device.source?.dev ?? '', mode: modeOf(device) } : undefined,
+    isolated: onBridge && device.port?.isolated === true,
+    mac: device.type === 'direct' ? guestMac(device, title) : hostMac(device, title),
     mtu: device.mtu?.size,
     vnetHeader: isVirtioModel(device),
     queues: queueCount(device),
@@ -67,12 +81,22 @@ function requireCarriedOut(device: NetworkInterface, title: string): void {
     virtualport: device.virtualport !== undefined,
     bandwidth: device.bandwidth !== undefined,
     coalesce: device.coalesce !== undefined,
-    'port isolated': device.port?.isolated === true,
   };
   const missing = Object.entries(wanted).filter(([, isWanted]) => isWanted);
   if (missing.length === 0) return;
   const names = missing.map(([name]) => `<${name}>`).join(', ');
   throw refuse(`${title} has ${names}, which an embedded connection cannot carry out on a tap device: leave it out`);
+}
+
+function modeOf({ source }: NetworkInterface): 'vepa' | 'private' | 'bridge' | 'passthrough' {
+  const mode = source?.mode;
+  return mode === 'private' || mode === 'bridge' || mode === 'passthrough' ? mode : 'vepa';
+}
+
+/** A macvtap is the guest's card: it has its address. */
+function guestMac({ mac }: NetworkInterface, title: string): string {
+  if (mac === undefined) throw refuse(`${title} has no MAC address`);
+  return mac.address;
 }
 
 /**

@@ -17,6 +17,7 @@ import {
   type NetworkCalls,
 } from './network-device-ioctl.ts';
 import { runNetworkProgram } from './network-device-ip.ts';
+import { makeMacvtap, openQueue, removeMacvtap } from './network-device-macvtap.ts';
 import { type TapSettings, tapSettingsOf } from './network-device-settings.ts';
 
 export type NetworkDeviceRequest = FdRequest & { readonly kind: 'tap' | 'vhost-net' | 'vhost-vsock' };
@@ -36,12 +37,14 @@ export interface NetworkDevicesOptions {
   /** The system; tests put something else here. */
   readonly loadCalls?: () => Promise<NetworkCalls>;
   readonly vhostVsockPath?: string;
+  /** The host's end of an interface is there, and is not used yet. */
+  readonly onPlugged?: ((device: NetworkInterface, hostEnd: string) => Promise<void>) | undefined;
 }
 
 /** How often another process may take the name that was free a moment ago. */
 const MAX_NAME_ATTEMPTS = 100;
 /** The first tap of a guest is usually the first of the host. */
-const NAME_PREFIX = 'vnet';
+const NAME_PREFIX = { tap: 'vnet', macvtap: 'macvtap' } as const;
 const MAX_TAPS = 10_000;
 
 /** The network devices of one guest. Disposal says that they are gone: for when QEMU has ended. */
@@ -51,6 +54,7 @@ export class NetworkDevices implements AsyncDisposable {
   /** Names of taps that were made, by alias: further queues join them. */
   readonly #taps = new Map<string, string>();
   readonly #downscripts: { path: string; name: string }[] = [];
+  readonly #macvtaps: string[] = [];
   #calls: NetworkCalls | undefined;
 
   constructor(options: NetworkDevicesOptions) {
@@ -90,15 +94,19 @@ export class NetworkDevices implements AsyncDisposable {
     const made = this.#taps.get(request.interfaceAlias);
     if (made !== undefined || settings.existing) {
       const name = made ?? settings.name ?? '';
-      return { ledgerRecords: [], open: async () => joinTap(calls, settings, name) };
+      const join = settings.direct === undefined ? joinTap : openQueue;
+      return { ledgerRecords: [], open: async () => join(calls, settings, name) };
     }
-    const name = settings.name ?? freeName(calls);
+    const isMacvtap = settings.direct !== undefined;
+    const name = settings.name ?? freeName(calls, NAME_PREFIX[isMacvtap ? 'macvtap' : 'tap']);
     const open = async () => {
-      const fd = await makeTap(calls, settings, name);
+      const fd = await (isMacvtap ? makeMacvtap : makeTap)(calls, settings, name);
       this.#taps.set(request.interfaceAlias, name);
       // The live definition says which device it is, as libvirt's does.
       device.target = { ...device.target, dev: name };
       if (settings.downscript !== undefined) this.#downscripts.push({ path: settings.downscript, name });
+      if (isMacvtap) this.#macvtaps.push(name);
+      await this.#tellPlugged(device, name, fd);
       return fd;
     };
     return { ledgerRecords: [{ kind: 'tap', identity: { name, mac: settings.mac } }], open };
@@ -106,7 +114,17 @@ export class NetworkDevices implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { path, name } of this.#downscripts.splice(0)) await runNetworkProgram(path, [name]);
+    for (const name of this.#macvtaps.splice(0)) await removeMacvtap(name);
     for (const entry of this.#entries.splice(0)) entry.done();
+  }
+
+  async #tellPlugged(device: NetworkInterface, name: string, fd: number): Promise<void> {
+    try {
+      await this.#options.onPlugged?.(device, name);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
   }
 
   #interfaceOf(alias: string): NetworkInterface {
@@ -122,11 +140,11 @@ export class NetworkDevices implements AsyncDisposable {
 /** Another process took a made-up name first: the next one is tried. */
 class NameTakenError extends VirtError {}
 
-function freeName(calls: NetworkCalls): string {
+function freeName(calls: NetworkCalls, prefix: string): string {
   for (let number = 0; number < MAX_TAPS; number += 1) {
-    if (calls.indexOf(`${NAME_PREFIX}${number}`) === 0) return `${NAME_PREFIX}${number}`;
+    if (calls.indexOf(`${prefix}${number}`) === 0) return `${prefix}${number}`;
   }
-  throw failure(`all names ${NAME_PREFIX}0 to ${NAME_PREFIX}${MAX_TAPS - 1} are taken`);
+  throw failure(`all names ${prefix}0 to ${prefix}${MAX_TAPS - 1} are taken`);
 }
 
 /** Makes a tap and sets it up; on failure closing the descriptor takes it away again. */
@@ -159,6 +177,7 @@ async function setUpTap(calls: NetworkCalls, fd: number, settings: TapSettings, 
   const mtu = settings.mtu ?? (bridge === undefined ? undefined : calls.mtuOf(bridge));
   if (mtu !== undefined) calls.setMtu(name, mtu);
   if (bridge !== undefined) calls.addToBridge(bridge, name);
+  if (settings.isolated) await runNetworkProgram('bridge', ['link', 'set', 'dev', name, 'isolated', 'on']);
   for (const { address, prefix, peer } of settings.ips) {
     const length = prefix ?? (address.includes(':') ? 64 : 24);
     const ends = peer === undefined ? [`${address}/${length}`] : [address, 'peer', `${peer}/${length}`];

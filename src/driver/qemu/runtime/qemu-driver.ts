@@ -160,6 +160,7 @@ export class QemuDriver implements Driver {
       secrets: this.#secrets,
       hooks: options.hooks ?? new HookScripts(),
       store: this.#store,
+      networks: this.#siblings?.guestNetworks,
       emit: (record, event, id, timestampMs) => this.#emit(record, event, id, timestampMs),
     };
     this.#starter = new DomainStarter({
@@ -483,6 +484,7 @@ export class QemuDriver implements Driver {
         onNote: options.onNote,
       },
       onNote: (note) => options.onNote?.(note),
+      giveBack: (domain) => this.#starter.giveBack(domain),
       observe: (status) => {
         const record = this.#store.claim(status.domain.name ?? '', status.domain.uuid ?? '');
         records.set(status.id, record);
@@ -496,6 +498,7 @@ export class QemuDriver implements Driver {
       found.map(async (one) => {
         const record = records.get(one.status.id);
         if (one.kind === 'gone') {
+          await this.#starter.giveBack(one.status.domain);
           const known = this.#store.find(one.status.domain.uuid ?? '');
           if (known !== undefined) known.shutoffReason = one.shutoffReason;
           return;

@@ -47,6 +47,7 @@ export async function startGuest(request: StartRequest, signal?: AbortSignal): P
   try {
     const hooks = new GuestHooks(request.hooks, request.domain);
     undo.defer(() => hooks.tell('release'));
+    undo.defer(() => request.giveBack?.(request.domain));
     await hooks.ask('prepare', signal);
     const own = request.root.ledgerOf(request.root.layout.shortName(request.id, name));
     // Pushed first, so that it goes when all that it tells of is gone.

@@ -1,4 +1,5 @@
 /** What the start of one guest needs to know. */
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
 import type { ChildSetup } from '../../../process/wrap-command.ts';
@@ -45,4 +46,8 @@ export interface StartRequest {
   readonly emit: (event: BareEvent, timestampMs: number) => void;
   readonly onMonitorEvent?: ((event: QmpEvent) => void) | undefined;
   readonly onMark?: ((mark: StartMark) => void) | undefined;
+  /** The guest has ended: what its live definition names elsewhere is free again. */
+  readonly giveBack?: ((domain: Domain) => Promise<void>) | undefined;
+  /** The host's end of an interface is there. */
+  readonly onPlugged?: ((device: NetworkInterface, hostEnd: string) => Promise<void>) | undefined;
 }

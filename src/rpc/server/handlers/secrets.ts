@@ -2,7 +2,7 @@
 import { SECRET_USAGES, type SecretIdentity } from '../../../driver/secret-operations.ts';
 import type { SECRET_PROCEDURES } from '../../../protocol/remote/secret.ts';
 import { uuidFromWire, uuidToWire } from '../../convert.ts';
-import { DefineFlag, SecretListFlag } from '../../flags.ts';
+import { DefineFlag, eitherOf, SecretListFlag } from '../../flags.ts';
 import { atMost, checkFlags, DONE, group, type Handlers, oneOf } from '../handler.ts';
 
 export const secretHandlers: Handlers<typeof SECRET_PROCEDURES> = {
@@ -17,8 +17,8 @@ export const secretHandlers: Handlers<typeof SECRET_PROCEDURES> = {
     checkFlags(flags, 0xf, 'virConnectListAllSecrets');
     const { EPHEMERAL, NO_EPHEMERAL, PRIVATE, NO_PRIVATE } = SecretListFlag;
     const found = await group(session, 'secrets').list({
-      ephemeral: either(flags, EPHEMERAL, NO_EPHEMERAL),
-      private: either(flags, PRIVATE, NO_PRIVATE),
+      ephemeral: eitherOf(flags, EPHEMERAL, NO_EPHEMERAL),
+      private: eitherOf(flags, PRIVATE, NO_PRIVATE),
     });
     return { secrets: needResults === 0 ? [] : found.map(secretToWire), ret: found.length };
   },
@@ -59,9 +59,4 @@ export function secretToWire({ uuid, usageType, usageId }: SecretIdentity): {
   usageID: string;
 } {
   return { uuid: uuidToWire(uuid), usageType: SECRET_USAGES.indexOf(usageType), usageID: usageId };
-}
-
-function either(flags: number, yes: number, no: number): boolean | undefined {
-  const wanted = flags & (yes | no);
-  return wanted === yes ? true : wanted === no ? false : undefined;
 }

@@ -6,6 +6,9 @@ import type { DomainContext } from '../../context.ts';
 /** How the interface's network attaches guests; undefined for other interfaces and unknown networks. */
 export function networkOf(device: NetworkInterface, { lookup }: DomainContext): NetworkAttachment | undefined {
   if (device.type !== 'network' || device.source?.network === undefined) return undefined;
+  // A guest that has its place already: its live definition tells.
+  const { portid, bridge } = device.source;
+  if (portid !== undefined && bridge !== undefined) return { type: 'bridge', bridge };
   return lookup.network?.(device.source.network);
 }
 

@@ -1,0 +1,261 @@
+/**
+ * A running network with a bridge of its own: bridge, firewall, dnsmasq and shares of bandwidth, made in that order and taken away in the other.
+ * Guests come and go; which of them there are is its owner's to know.
+ */
+import { existsSync, type FSWatcher, mkdirSync, readFileSync, rmSync, watch } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { DisposalStack } from '../../core/dispose.ts';
+import { LogSource } from '../../core/log-source.ts';
+import type { BridgedNetwork } from '../../model/network/network.ts';
+import { adoptBridge, makeBridge } from '../../network/bridge/bridge-device.ts';
+import { planBridge } from '../../network/bridge/bridge-plan.ts';
+import { runBridgeBatch, runIpBatch } from '../../network/bridge/ip-command.ts';
+import type { ProcessIdentity } from '../../process/proc.ts';
+import type { ObjectLedger, SiblingRoot } from '../siblings.ts';
+import { dnsmasqNotes, inlineHosts, needsDnsmasq, planDnsmasq } from './dnsmasq-config.ts';
+import { DnsmasqProcess } from './dnsmasq-process.ts';
+import { readHostRoutes, requireFreeSubnets } from './host-routes.ts';
+import { parseLeaseFile } from './lease-file.ts';
+import { dnsmasqFiles, leaseFile, ledgerName } from './network-paths.ts';
+import type { PortRecord } from './network-ports.ts';
+import { type NetworkRules, openNetworkRules } from './network-rules.ts';
+
+const log = new LogSource('network.bridge_driver');
+
+export interface BridgedNetworkOptions {
+  readonly root: SiblingRoot;
+  readonly onNote: (note: string) => void;
+  /** The guests on it, for names in port forwards. */
+  readonly ports: () => Iterable<PortRecord>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class BridgedNetworkRun implements AsyncDisposable {
+  #network: BridgedNetwork;
+  readonly #options: BridgedNetworkOptions;
+  readonly #own: ObjectLedger;
+  readonly #stack = new DisposalStack();
+  #dnsmasq: DnsmasqProcess | undefined;
+  #rules: NetworkRules | undefined;
+  #watcher: FSWatcher | undefined;
+
+  private constructor(network: BridgedNetwork, options: BridgedNetworkOptions) {
+    this.#network = network;
+    this.#options = options;
+    this.#own = options.root.ledgerOf(ledgerName(network.name));
+    this.#stack.defer(() => this.#own.done());
+  }
+
+  /** @throws VirtError; then nothing is left of it */
+  static async start(network: BridgedNetwork, options: BridgedNetworkOptions): Promise<BridgedNetworkRun> {
+    const run = new BridgedNetworkRun(network, options);
+    const { signal } = options;
+    try {
+      requireFreeSubnets(network, readHostRoutes());
+      const plan = planBridge(network);
+      run.#stack.use(await makeBridge(plan, { ledger: run.#own.ledger, signal }));
+      await run.#openRules();
+      await run.#startDnsmasq(signal);
+      for (const note of dnsmasqNotes(network)) options.onNote(note);
+      run.#follow();
+      return run;
+    } catch (error) {
+      await run[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** What a daemon before us started. */
+  static async takeOver(
+    network: BridgedNetwork,
+    dnsmasq: ProcessIdentity | undefined,
+    options: BridgedNetworkOptions,
+  ): Promise<BridgedNetworkRun> {
+    const run = new BridgedNetworkRun(network, options);
+    run.#stack.use(adoptBridge(planBridge(network), { ledger: run.#own.ledger }));
+    await run.#openRules();
+    const files = dnsmasqFiles(options.root, network.name);
+    if (dnsmasq !== undefined) {
+      run.#dnsmasq = DnsmasqProcess.adopt(dnsmasq, files, {
+        ledger: run.#own.ledger,
+        onEnd: (why) => run.#dnsmasqEnded(why),
+      });
+    }
+    run.#stack.defer(() => run.#stopDnsmasq());
+    // It ended while no daemon was there to see.
+    if (run.#dnsmasq === undefined) await run.#spawnDnsmasq(network, undefined);
+    run.#follow();
+    return run;
+  }
+
+  get dnsmasq(): ProcessIdentity | undefined {
+    return this.#dnsmasq?.identity;
+  }
+
+  get rules(): NetworkRules | undefined {
+    return this.#rules;
+  }
+
+  /** The definition changed. @throws VirtError; the network then runs as before, as far as can be */
+  async update(
+    network: BridgedNetwork,
+    { dnsmasq, signal }: { dnsmasq: boolean; signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    const before = this.#network;
+    if (dnsmasq) {
+      await this.#stopDnsmasq();
+      try {
+        await this.#spawnDnsmasq(network, signal);
+      } catch (error) {
+        await this.#spawnDnsmasq(before, undefined);
+        throw error;
+      }
+    }
+    await this.#rules?.update(network);
+    this.#network = network;
+    this.#follow();
+  }
+
+  /** The host's end of a guest's card is there. */
+  async plug(
+    { definition, classId, attachment }: PortRecord,
+    hostEnd: string,
+    { join }: { join: boolean },
+  ): Promise<void> {
+    if (attachment.type !== 'bridge') return;
+    if (join) await runIpBatch([`link set dev ${hostEnd} master ${attachment.bridge}`]);
+    const settings: string[] = [];
+    if (definition.port?.isolated === true) settings.push(`link set dev ${hostEnd} isolated on`);
+    if (attachment.macTableManager === 'libvirt') {
+      settings.push(
+        `link set dev ${hostEnd} learning off flood off`,
+        `fdb replace ${definition.mac.address} dev ${hostEnd} master static`,
+      );
+    }
+    await runBridgeBatch(settings);
+    const floor = definition.bandwidth?.inbound?.floor;
+    if (classId !== undefined && floor !== undefined) {
+      await this.#rules?.guarantee({ classId, mac: definition.mac.address, floorKiBPerSecond: floor });
+    }
+    await this.#refreshForwards();
+  }
+
+  async unplug({ classId }: PortRecord): Promise<void> {
+    if (classId !== undefined) await this.#rules?.withdraw(classId);
+    await this.#refreshForwards();
+  }
+
+  /** All goes on without us: a daemon that stops. */
+  release(): void {
+    this.#watcher?.close();
+    this.#dnsmasq?.release();
+    this.#own.ledger[Symbol.dispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#watcher?.close();
+    await this.#stack[Symbol.asyncDispose]();
+  }
+
+  async #openRules(): Promise<void> {
+    this.#rules = await openNetworkRules(this.#network, {
+      ledger: this.#own.ledger,
+      onNote: this.#options.onNote,
+      resolve: async (guest) => this.#addressesOf(guest),
+      signal: this.#options.signal,
+    });
+    this.#stack.use(this.#rules);
+  }
+
+  async #startDnsmasq(signal: AbortSignal | undefined): Promise<void> {
+    this.#stack.defer(() => this.#stopDnsmasq());
+    await this.#spawnDnsmasq(this.#network, signal);
+  }
+
+  async #spawnDnsmasq(network: BridgedNetwork, signal: AbortSignal | undefined): Promise<void> {
+    if (!needsDnsmasq(network)) return;
+    const { root } = this.#options;
+    const files = dnsmasqFiles(root, network.name);
+    for (const path of [files.conf, files.pid]) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+    const plan = planDnsmasq(network, { hostsFile: '', addnHostsFile: '', pidFile: files.pid });
+    this.#dnsmasq = await DnsmasqProcess.start({
+      network: network.name,
+      conf: inlineHosts(plan, network),
+      files,
+      ledger: this.#own.ledger,
+      dieWithParent: root.placement === 'embedded',
+      onEnd: (why) => this.#dnsmasqEnded(why),
+      signal,
+    });
+  }
+
+  async #stopDnsmasq(): Promise<void> {
+    await this.#dnsmasq?.[Symbol.asyncDispose]();
+    this.#dnsmasq = undefined;
+  }
+
+  #dnsmasqEnded(why: string): void {
+    const { name } = this.#network;
+    log.error('dnsmasq', () => `network=${name}: ${why}`);
+    this.#options.onNote(
+      `network '${name}' has no DHCP and DNS any more: ${why}; restart it (virsh net-destroy ${name}; virsh net-start ${name})`,
+    );
+  }
+
+  /** Where guests of forwards are is known from their leases. */
+  #follow(): void {
+    if (this.#watcher !== undefined || this.#network.portForwards.length === 0) return;
+    const path = leaseFile(this.#options.root, this.#network.name);
+    if (!existsSync(dirname(path))) return;
+    this.#watcher = watch(dirname(path), { persistent: false }, (_, name) => {
+      if (name === basename(path)) void this.#refreshForwards();
+    });
+  }
+
+  async #refreshForwards(): Promise<void> {
+    try {
+      await this.#rules?.refreshForwards();
+    } catch (error) {
+      const { name } = this.#network;
+      this.#options.onNote(
+        `port forwards of network '${name}': ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
+  }
+
+  /** By its guest's cards, by the name it told DHCP, or by a name that the definition gives. */
+  #addressesOf(guest: string): string[] {
+    const macs = new Set<string>();
+    for (const { definition } of this.#options.ports()) {
+      if (definition.owner.name === guest) macs.add(definition.mac.address);
+    }
+    const hosts = this.#network.ips.flatMap(({ dhcp }) => dhcp?.hosts ?? []);
+    for (const { mac, name } of hosts) if (name === guest && mac !== undefined) macs.add(mac.toLowerCase());
+    const leases = this.#readLeases().filter(
+      ({ mac, hostname }) => (mac !== undefined && macs.has(mac)) || hostname === guest,
+    );
+    const fixed = hosts.filter(({ name, mac }) => name === guest || (mac !== undefined && macs.has(mac.toLowerCase())));
+    const names = (this.#network.dns?.hosts ?? []).filter(({ hostnames }) => hostnames.includes(guest));
+    const addresses = [
+      ...leases.map(({ address }) => address),
+      ...fixed.map(({ ip }) => ip),
+      ...names.map(({ ip }) => ip),
+    ];
+    return [...new Set(addresses.filter((address) => address !== undefined))];
+  }
+
+  #readLeases(): ReturnType<typeof parseLeaseFile> {
+    return parseLeaseFile(readLeaseText(this.#options.root, this.#network.name));
+  }
+}
+
+/** The lease file's text; nothing where dnsmasq has not written any. */
+export function readLeaseText(root: Pick<SiblingRoot, 'etc' | 'lib' | 'run' | 'log'>, name: string): string {
+  const path = leaseFile(root, name);
+  return existsSync(path) ? readFileSync(path, 'utf8') : '';
+}
+
+/** For networks that nothing is kept of. */
+export function forgetLeases(root: Pick<SiblingRoot, 'etc' | 'lib' | 'run' | 'log'>, name: string): void {
+  rmSync(leaseFile(root, name), { force: true });
+}

@@ -1,0 +1,60 @@
+/** The guests' side of the networks: places for their cards, and what happens when a card is plugged in or taken out. */
+import { randomUuid } from '../../core/random.ts';
+import type { NetworkInterface } from '../../model/domain/devices/interface.ts';
+import type { Waiting } from '../driver.ts';
+import type { GuestNetworks, NetworkPort, PortOwner } from '../guest-sources.ts';
+import type { DhcpLease } from '../network-operations.ts';
+import type { NetworkDriver } from './network-driver.ts';
+import { planPort, portOf } from './network-ports.ts';
+
+export class NetworkPorts implements GuestNetworks {
+  readonly #networks: NetworkDriver;
+  readonly #onNote: (note: string) => void;
+
+  constructor(networks: NetworkDriver, onNote: (note: string) => void) {
+    this.#networks = networks;
+    this.#onNote = onNote;
+  }
+
+  async openPort(iface: NetworkInterface, owner: PortOwner, { signal }: Waiting = {}): Promise<NetworkPort> {
+    const record = await this.#networks.requireRunning(iface.source?.network ?? '', signal);
+    using _job = await record.job.acquire(signal);
+    const { network } = record.active;
+    const port = planPort(network, iface, owner, { uuid: randomUuid(), ports: record.ports.values() });
+    const mac = port.definition.mac.address;
+    const namesake = [...record.ports.values()].find(({ definition }) => definition.mac.address === mac);
+    if (namesake !== undefined) {
+      this.#onNote(
+        `guests '${owner.name}' and '${namesake.definition.owner.name}' have MAC address ${mac} on network '${record.name}': they will get the same IP address; give one of them another`,
+      );
+    }
+    await this.#networks.keepPort(record, port);
+    return portOf(network, port);
+  }
+
+  async plugged({ network, uuid }: Pick<NetworkPort, 'network' | 'uuid'>, hostEnd: string): Promise<void> {
+    const record = await this.#networks.requireRunning(network);
+    const port = record.ports.get(uuid);
+    if (port === undefined) return;
+    await record.active.run?.plug(port, hostEnd, { join: false });
+    port.hostEnd = hostEnd;
+    await this.#networks.keepPort(record, port);
+  }
+
+  async closePort({ network, uuid }: Pick<NetworkPort, 'network' | 'uuid'>): Promise<void> {
+    const record = this.#networks.findByName(network);
+    if (record === undefined) return;
+    using _job = await record.job.acquire();
+    await this.#networks.dropPort(record, uuid);
+  }
+
+  async leases(network: string, mac: string): Promise<readonly DhcpLease[]> {
+    const record = this.#networks.findByName(network);
+    return record === undefined ? [] : await this.#networks.dhcpLeases(record.uuid, { mac });
+  }
+
+  async hostAddress(network: string): Promise<string | undefined> {
+    const record = this.#networks.findByName(network);
+    return (record?.active?.network ?? record?.definition)?.ips[0]?.address;
+  }
+}

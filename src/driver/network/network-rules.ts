@@ -1,0 +1,58 @@
+/** What the host's firewall, traffic control and port forwards do for a network, behind one door. */
+import { DisposalStack } from '../../core/dispose.ts';
+import type { Ledger } from '../../core/ledger.ts';
+import type { BridgedNetwork, HostPortForward } from '../../model/network/network.ts';
+import { openFirewall } from '../../network/firewall/network-firewall.ts';
+import { openPortForwards, type PortForwards } from '../../network/forwards/port-forwards.ts';
+
+export interface RulesOptions {
+  readonly ledger: Pick<Ledger, 'record'>;
+  readonly onNote: (note: string) => void;
+  /** Addresses that a guest has now. */
+  readonly resolve: (guest: string) => Promise<readonly string[]>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+/** A guest's guaranteed share of the bridge's bandwidth. */
+export interface GuaranteedShare {
+  readonly classId: number;
+  readonly mac: string;
+  readonly floorKiBPerSecond: number;
+}
+
+/** Rules of a running network. Disposal removes them. */
+export interface NetworkRules extends AsyncDisposable {
+  update(network: BridgedNetwork): Promise<void>;
+  /** Leases or guests have changed. */
+  refreshForwards(): Promise<void>;
+  forwards(): readonly { forward: HostPortForward; addresses: readonly string[] }[];
+  guarantee(share: GuaranteedShare): Promise<void>;
+  withdraw(classId: number): Promise<void>;
+}
+
+/** @throws VirtError where the host has no firewall that works, or a forwarded port is taken; then nothing is left */
+export async function openNetworkRules(network: BridgedNetwork, options: RulesOptions): Promise<NetworkRules> {
+  const stack = new DisposalStack();
+  try {
+    const firewall = stack.use(await openFirewall(network, options));
+    const open = async (now: BridgedNetwork): Promise<PortForwards | undefined> =>
+      now.portForwards.length === 0 ? undefined : await openPortForwards(now, { ...options, firewall });
+    let forwards = await open(network);
+    stack.defer(() => forwards?.[Symbol.asyncDispose]());
+    return {
+      update: async (now) => {
+        await firewall.update(now);
+        await forwards?.[Symbol.asyncDispose]();
+        forwards = await open(now);
+      },
+      refreshForwards: async () => await forwards?.update(),
+      forwards: () => forwards?.list() ?? [],
+      guarantee: async () => {},
+      withdraw: async () => {},
+      [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
+    };
+  } catch (error) {
+    await stack[Symbol.asyncDispose]();
+    throw error;
+  }
+}

@@ -1,0 +1,43 @@
+/** Runs `ip` and `bridge` (iproute2) and says in one line why they failed. */
+import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import { findProgram } from '../../process/find-program.ts';
+import { runCommand } from '../../process/run-command.ts';
+
+/** Carries out several commands in one process, up to the first that fails. @throws VirtError with its words */
+export async function runIpBatch(lines: readonly string[], signal?: AbortSignal): Promise<void> {
+  if (lines.length === 0) return;
+  await run('ip', ['-batch', '-'], { input: `${lines.join('\n')}\n`, what: lines, signal });
+}
+
+/** What `ip -json …` prints. @throws VirtError */
+export async function readIp(args: readonly string[], signal?: AbortSignal): Promise<unknown> {
+  const text = await run('ip', ['-json', ...args], { what: [args.join(' ')], signal });
+  return text.trim() === '' ? [] : JSON.parse(text);
+}
+
+/** Carries out `bridge` commands (ports, forwarding tables). @throws VirtError */
+export async function runBridgeBatch(lines: readonly string[], signal?: AbortSignal): Promise<void> {
+  if (lines.length === 0) return;
+  await run('bridge', ['-batch', '-'], { input: `${lines.join('\n')}\n`, what: lines, signal });
+}
+
+async function run(
+  program: string,
+  args: readonly string[],
+  { input, what, signal }: { input?: string; what: readonly string[]; signal: AbortSignal | undefined },
+): Promise<string> {
+  const output = await runCommand(findProgram(program), args, { signal, ...(input === undefined ? {} : { input }) });
+  if (output.status === 0) return output.stdout;
+  const words = output.stderr
+    .trim()
+    .split('\n')
+    .filter((line) => !line.startsWith('Command failed'));
+  const failed = /Command failed -:(\d+)/.exec(output.stderr)?.[1];
+  const line = what[failed === undefined ? 0 : Number(failed) - 1] ?? '';
+  const why = words[0] ?? output.error?.message ?? `status ${output.status}`;
+  const fix = /not permitted/.test(why) ? "; run as root (CAP_NET_ADMIN), or use <interface type='user'/>" : '';
+  throw new VirtError(`${program} ${line}: ${why}${fix}`, {
+    code: ErrorCode.SYSTEM_ERROR,
+    domain: ErrorDomain.NETWORK,
+  });
+}
