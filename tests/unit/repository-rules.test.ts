@@ -34,7 +34,20 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   driver: ['core', 'xml', 'model'],
   'driver/*': ['core', 'xml', 'model', 'log', 'process', 'cgroup', 'security', 'qmp', 'host', 'network', 'driver'],
   // Checks are functions of host facts and of the drivers' own planning.
-  doctor: ['core', 'xml', 'model', 'log', 'process', 'cgroup', 'security', 'qmp', 'host', 'network', 'driver', 'driver/*'],
+  doctor: [
+    'core',
+    'xml',
+    'model',
+    'log',
+    'process',
+    'cgroup',
+    'security',
+    'qmp',
+    'host',
+    'network',
+    'driver',
+    'driver/*',
+  ],
   api: ['core', 'xml', 'model', 'log', 'driver'],
   // A client reaches its server through programs too (ssh).
   rpc: ['core', 'xml', 'model', 'log', 'process', 'xdr', 'protocol', 'driver', 'api'],

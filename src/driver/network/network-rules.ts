@@ -2,6 +2,7 @@
 import { DisposalStack } from '../../core/dispose.ts';
 import type { Ledger } from '../../core/ledger.ts';
 import type { BridgedNetwork, HostPortForward } from '../../model/network/network.ts';
+import { openNetworkBandwidth } from '../../network/bandwidth/network-bandwidth.ts';
 import { openFirewall } from '../../network/firewall/network-firewall.ts';
 import { openPortForwards, type PortForwards } from '../../network/forwards/port-forwards.ts';
 
@@ -39,16 +40,19 @@ export async function openNetworkRules(network: BridgedNetwork, options: RulesOp
       now.portForwards.length === 0 ? undefined : await openPortForwards(now, { ...options, firewall });
     let forwards = await open(network);
     stack.defer(() => forwards?.[Symbol.asyncDispose]());
+    const bandwidth = stack.use(await openNetworkBandwidth(network, options));
     return {
       update: async (now) => {
         await firewall.update(now);
         await forwards?.[Symbol.asyncDispose]();
         forwards = await open(now);
+        await bandwidth.update(now.bandwidth);
       },
       refreshForwards: async () => await forwards?.update(),
       forwards: () => forwards?.list() ?? [],
-      guarantee: async () => {},
-      withdraw: async () => {},
+      guarantee: async ({ classId, mac, floorKiBPerSecond }) =>
+        await bandwidth.plug({ classId, mac, floor: floorKiBPerSecond }),
+      withdraw: async (classId) => await bandwidth.unplug(classId),
       [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
     };
   } catch (error) {

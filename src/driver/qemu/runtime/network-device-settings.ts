@@ -79,7 +79,6 @@ function requireCarriedOut(device: NetworkInterface, title: string): void {
     filterref: device.filterref !== undefined,
     vlan: (device.vlan?.tags ?? []).length > 0,
     virtualport: device.virtualport !== undefined,
-    bandwidth: device.bandwidth !== undefined,
     coalesce: device.coalesce !== undefined,
   };
   const missing = Object.entries(wanted).filter(([, isWanted]) => isWanted);
