@@ -169,7 +169,8 @@ END
   });
 
   it('refuses modes that have no bridge of their own, and iptables where there is none', () => {
-    expect(() => networkRules(network("<forward mode='bridge'/>", ''), 'ip')).toThrow("forward mode 'bridge'");
+    const forward = { mode: 'bridge' as const, pfs: [], interfaces: [], addresses: [] };
+    expect(() => networkRules({ ...network(''), forward }, 'ip')).toThrow("forward mode 'bridge'");
     const facts = { iptables: undefined, commands: {}, foreign: [] };
     expect(() => planFirewall(network(''), { backend: 'iptables', facts })).toThrow('Debian package iptables');
   });
