@@ -64,7 +64,7 @@ describe('nestling network plan', () => {
       stderr,
       status,
     } = spawnSync('unshare', ['-n', 'sh', '-e'], {
-      input: `${script.replaceAll('2>/dev/null', '2>/dev/null || :')}\n${look}\n`,
+      input: `${script.replace(/2>\/dev\/null/g, '2>/dev/null || :')}\n${look}\n`,
       encoding: 'utf8',
     });
     expect({ status, stderr }).toEqual({ status: 0, stderr: expect.not.stringMatching(/rror/) });
