@@ -135,7 +135,7 @@ export class BridgedNetworkRun implements AsyncDisposable {
     await runBridgeBatch(settings);
     const floor = definition.bandwidth?.inbound?.floor;
     if (classId !== undefined && floor !== undefined) {
-      await this.#rules?.guarantee({ classId, mac: definition.mac.address, floorKiBPerSecond: floor });
+      await this.#rules?.guarantee({ classId, mac: definition.mac.address, floor });
     }
     await this.#refreshForwards();
   }

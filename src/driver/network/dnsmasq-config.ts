@@ -171,7 +171,11 @@ function ptrDomain({ address, prefix }: Subnet): string {
       .slice(0, prefix / 8);
     return `${octets.reverse().join('.')}.in-addr.arpa`;
   }
-  const digits = [...net.toString(16).padStart(32, '0')].slice(0, prefix / 4);
+  const digits = net
+    .toString(16)
+    .padStart(32, '0')
+    .slice(0, prefix / 4)
+    .split('');
   return `${digits.reverse().join('.')}.ip6.arpa`;
 }
 

@@ -9,7 +9,7 @@ import type { Ledger, LedgerEntry } from '../../core/ledger.ts';
 import { LogSource } from '../../core/log-source.ts';
 import type { ChildHandle } from '../../process/child-handle.ts';
 import { ForeignProcess } from '../../process/foreign-process.ts';
-import { isAlive, type ProcessIdentity } from '../../process/proc.ts';
+import { isAlive, type ProcessIdentity, readIdentity } from '../../process/proc.ts';
 import { spawnChild } from '../../process/spawn.ts';
 
 const log = new LogSource('network.bridge_driver');
@@ -45,6 +45,7 @@ export class DnsmasqProcess implements AsyncDisposable {
   readonly #files: DnsmasqFiles;
   readonly #entries: readonly LedgerEntry[];
   readonly #child: Pick<ChildHandle, 'terminate' | 'release'>;
+  #watcher: ChildHandle | undefined;
   #isEnding = false;
 
   private constructor(
@@ -57,7 +58,8 @@ export class DnsmasqProcess implements AsyncDisposable {
     this.#child = child;
     this.#files = files;
     this.#entries = entries;
-    void child.exited.then(({ exitCode, signal }) => {
+    void child.exited.then(async ({ exitCode, signal }) => {
+      await this.#watcher?.[Symbol.asyncDispose]();
       if (!this.#isEnding) onEnd(`dnsmasq ended with ${signal ?? `status ${exitCode}`}: ${lastWords(files.log)}`);
     });
   }
@@ -79,7 +81,7 @@ export class DnsmasqProcess implements AsyncDisposable {
           cwd: '/',
           stdio: ['ignore', { fd: logFd }, { fd: logFd }],
         },
-        { signal, beforeExec: dieWithParent ? undefined : (pid) => announce(ledger, pid, entries) },
+        { signal, beforeExec: (pid) => announce(ledger, pid, entries) },
       );
     } catch (error) {
       removeFiles(files, entries);
@@ -89,6 +91,7 @@ export class DnsmasqProcess implements AsyncDisposable {
     }
     const process = new DnsmasqProcess(child, files, entries, options.onEnd);
     try {
+      if (dieWithParent) process.#watcher = await watchFor(child.pid);
       await untilReady(child, files.log, options);
       return process;
     } catch (error) {
@@ -117,6 +120,7 @@ export class DnsmasqProcess implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isEnding = true;
+    await this.#watcher?.[Symbol.asyncDispose]();
     await this.#child.terminate({ graceMs: GRACE_MS });
     removeFiles(this.#files, this.#entries);
   }
@@ -135,19 +139,18 @@ function argumentsOf({ conf, leases }: DnsmasqFiles): string[] {
   ];
 }
 
-function announce(ledger: Pick<Ledger, 'record'>, pid: number, entries: LedgerEntry[]): void {
-  const startTime = startTimeOf(pid);
-  if (startTime !== undefined) entries.push(ledger.record('process', { pid, startTime }));
+/**
+ * The kernel forgets the parent-death signal of a process that changes its user, as dnsmasq does: a shell waits for the end of a pipe that only we
+ * hold, and ends it.
+ */
+async function watchFor(pid: number): Promise<ChildHandle> {
+  const args = ['-c', 'read _; kill "$1"', 'sh', String(pid)];
+  return await spawnChild({ command: 'sh', args, newSession: true, stdio: ['pipe', 'ignore', 'ignore'] });
 }
 
-function startTimeOf(pid: number): string | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    // Gone already: nothing to end.
-    return undefined;
-  }
+function announce(ledger: Pick<Ledger, 'record'>, pid: number, entries: LedgerEntry[]): void {
+  const identity = readIdentity(pid);
+  if (identity !== undefined) entries.push(ledger.record('process', { ...identity }));
 }
 
 /** It says `started` when its sockets are bound, its leases read and its rights given up. */

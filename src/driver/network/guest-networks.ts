@@ -4,14 +4,16 @@ import type { NetworkInterface } from '../../model/domain/devices/interface.ts';
 import type { Waiting } from '../driver.ts';
 import type { GuestNetworks, NetworkPort, PortOwner } from '../guest-sources.ts';
 import type { DhcpLease } from '../network-operations.ts';
-import type { NetworkDriver } from './network-driver.ts';
+import { readLeaseText } from './bridged-network.ts';
+import { leasesOf } from './lease-file.ts';
+import type { NetworkLifecycle } from './network-lifecycle.ts';
 import { planPort, portOf } from './network-ports.ts';
 
 export class NetworkPorts implements GuestNetworks {
-  readonly #networks: NetworkDriver;
+  readonly #networks: NetworkLifecycle;
   readonly #onNote: (note: string) => void;
 
-  constructor(networks: NetworkDriver, onNote: (note: string) => void) {
+  constructor(networks: NetworkLifecycle, onNote: (note: string) => void) {
     this.#networks = networks;
     this.#onNote = onNote;
   }
@@ -42,19 +44,23 @@ export class NetworkPorts implements GuestNetworks {
   }
 
   async closePort({ network, uuid }: Pick<NetworkPort, 'network' | 'uuid'>): Promise<void> {
-    const record = this.#networks.findByName(network);
+    const record = this.#networks.store.findByName(network);
     if (record === undefined) return;
     using _job = await record.job.acquire();
     await this.#networks.dropPort(record, uuid);
   }
 
   async leases(network: string, mac: string): Promise<readonly DhcpLease[]> {
-    const record = this.#networks.findByName(network);
-    return record === undefined ? [] : await this.#networks.dhcpLeases(record.uuid, { mac });
+    const record = this.#networks.store.findByName(network);
+    const definition = record?.active?.network ?? record?.definition;
+    if (definition === undefined) return [];
+    const nowSeconds = BigInt(Math.floor(Date.now() / 1000));
+    const iface = definition.bridge?.name ?? '';
+    return leasesOf(definition, readLeaseText(this.#networks.root, network), { iface, nowSeconds, mac });
   }
 
   async hostAddress(network: string): Promise<string | undefined> {
-    const record = this.#networks.findByName(network);
+    const record = this.#networks.store.findByName(network);
     return (record?.active?.network ?? record?.definition)?.ips[0]?.address;
   }
 }

@@ -18,7 +18,8 @@ export interface RulesOptions {
 export interface GuaranteedShare {
   readonly classId: number;
   readonly mac: string;
-  readonly floorKiBPerSecond: number;
+  /** KiB/s. */
+  readonly floor: number;
 }
 
 /** Rules of a running network. Disposal removes them. */
@@ -38,20 +39,21 @@ export async function openNetworkRules(network: BridgedNetwork, options: RulesOp
     const firewall = stack.use(await openFirewall(network, options));
     const open = async (now: BridgedNetwork): Promise<PortForwards | undefined> =>
       now.portForwards.length === 0 ? undefined : await openPortForwards(now, { ...options, firewall });
+    const bandwidth = stack.use(await openNetworkBandwidth(network, options));
+    let bandwidthNow = network.bandwidth;
     let forwards = await open(network);
     stack.defer(() => forwards?.[Symbol.asyncDispose]());
-    const bandwidth = stack.use(await openNetworkBandwidth(network, options));
     return {
       update: async (now) => {
         await firewall.update(now);
+        if (JSON.stringify(now.bandwidth) !== JSON.stringify(bandwidthNow)) await bandwidth.update(now.bandwidth);
+        bandwidthNow = now.bandwidth;
         await forwards?.[Symbol.asyncDispose]();
         forwards = await open(now);
-        await bandwidth.update(now.bandwidth);
       },
       refreshForwards: async () => await forwards?.update(),
       forwards: () => forwards?.list() ?? [],
-      guarantee: async ({ classId, mac, floorKiBPerSecond }) =>
-        await bandwidth.plug({ classId, mac, floor: floorKiBPerSecond }),
+      guarantee: async (share) => await bandwidth.plug(share),
       withdraw: async (classId) => await bandwidth.unplug(classId),
       [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
     };

@@ -3,8 +3,7 @@ import { lazyGroup } from '../../core/lazy-group.ts';
 import type { GuestNetworks } from '../guest-sources.ts';
 import type { NetworkOperations } from '../network-operations.ts';
 import type { SiblingOptions } from '../siblings.ts';
-import type { NetworkPorts } from './guest-networks.ts';
-import type { NetworkDriver } from './network-driver.ts';
+import type { NetworkSiblings } from './network-siblings.ts';
 
 export interface OpenedNetworks extends AsyncDisposable {
   readonly networks: NetworkOperations;
@@ -14,9 +13,9 @@ export interface OpenedNetworks extends AsyncDisposable {
 }
 
 export function openNetworks(options: SiblingOptions): OpenedNetworks {
-  let opening: Promise<NetworkDriver> | undefined;
-  const open = async (): Promise<NetworkDriver> => {
-    opening ??= import('./network-driver.ts').then(({ NetworkDriver: Driver }) => Driver.open(options));
+  let opening: Promise<NetworkSiblings> | undefined;
+  const open = async (): Promise<NetworkSiblings> => {
+    opening ??= import('./network-siblings.ts').then(({ openNetworkSiblings }) => openNetworkSiblings(options));
     try {
       return await opening;
     } catch (error) {
@@ -25,13 +24,10 @@ export function openNetworks(options: SiblingOptions): OpenedNetworks {
     }
   };
   return {
-    networks: lazyGroup<NetworkOperations>(open),
-    guestNetworks: lazyGroup<GuestNetworks>(async (): Promise<NetworkPorts> => {
-      const [{ NetworkPorts: Ports }, driver] = await Promise.all([import('./guest-networks.ts'), open()]);
-      return new Ports(driver, options.onNote);
-    }),
-    takeOver: async () => await (await open()).takeOver(),
-    autostart: async () => await (await open()).autostartAll(),
-    [Symbol.asyncDispose]: async () => await (await opening)?.[Symbol.asyncDispose](),
+    networks: lazyGroup<NetworkOperations>(async () => (await open()).driver),
+    guestNetworks: lazyGroup<GuestNetworks>(async () => (await open()).ports),
+    takeOver: async () => await (await open()).lifecycle.takeOver(),
+    autostart: async () => await (await open()).lifecycle.autostartAll(),
+    [Symbol.asyncDispose]: async () => await (await opening)?.lifecycle[Symbol.asyncDispose](),
   };
 }

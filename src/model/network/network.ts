@@ -22,12 +22,9 @@ import {
   withDefault,
 } from '../schema/schema.ts';
 import { integer, mac, oneOf, onOff, text, uint, ulong, uuid, yesNo } from '../schema/values.ts';
+import { FORWARD_MODES, hasOwnBridge } from './forward-mode.ts';
 import { hostMac, ipAddress } from './network-values.ts';
 import { validateNetwork } from './validate.ts';
-
-/** Modes of `<forward>`; a network without one is isolated. */
-export const FORWARD_MODES = ['nat', 'route', 'open', 'bridge', 'private', 'vepa', 'passthrough', 'hostdev'] as const;
-export type ForwardMode = (typeof FORWARD_MODES)[number];
 
 const PORT_MAX = 0xffff;
 const portNumber = integer({ min: 1, max: PORT_MAX });
@@ -241,15 +238,7 @@ export type BridgedNetwork = Network & {
   readonly mac: { readonly address: string };
 };
 
-/** The mode, `none` for isolated networks. */
-export function forwardMode(network: Network): ForwardMode | 'none' {
-  return network.forward?.mode ?? 'none';
-}
-
-/** Whether the network is a bridge that its driver makes. */
-export function hasOwnBridge(network: Network): boolean {
-  return ['none', 'nat', 'route', 'open'].includes(forwardMode(network));
-}
+export { FORWARD_MODES, type ForwardMode, forwardMode, hasOwnBridge } from './forward-mode.ts';
 
 /** Interface of the host that traffic to the outside is bound to; undefined: any. */
 export function forwardDevice(network: Network): string | undefined {

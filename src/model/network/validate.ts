@@ -3,7 +3,8 @@
  * are libvirt's, but for those that only its programs would notice later.
  */
 import type { FaultList } from '../schema/faults.ts';
-import { forwardMode, hasOwnBridge, type Network } from './network.ts';
+import { forwardMode, hasOwnBridge } from './forward-mode.ts';
+import type { Network } from './network.ts';
 import { validateDns } from './validate-dns.ts';
 import { validateIps, validateRoutes } from './validate-ip.ts';
 

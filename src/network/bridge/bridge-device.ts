@@ -3,13 +3,13 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import type { Ledger, LedgerEntry } from '../../core/ledger.ts';
-import type { ObjectIdentity } from '../../core/ledger-format.ts';
-import type { RemoverContext, Removers } from '../../core/ledger-removers.ts';
 import { LogSource } from '../../core/log-source.ts';
 import { errnoOf } from '../../process/process-error.ts';
 import { networkNamespace } from '../network-namespace.ts';
 import type { BridgePlan, NetworkSetting } from './bridge-plan.ts';
-import { readIp, runIpBatch } from './ip-command.ts';
+import { deleteBridge } from './bridge-remover.ts';
+import { runIpBatch } from './ip-command.ts';
+import { listDevices } from './list-devices.ts';
 
 const log = new LogSource('network.bridge_driver');
 
@@ -59,39 +59,10 @@ export function adoptBridge(
   return { name, [Symbol.asyncDispose]: async () => await removeBridge({ name, mac }, entry) };
 }
 
-/** Names of the network devices of this network namespace. */
-export function listDevices(proc = '/proc'): string[] {
-  return readFileSync(join(proc, 'net/dev'), 'utf8')
-    .split('\n')
-    .flatMap((line) => (line.includes(':') ? [line.slice(0, line.indexOf(':')).trim()] : []));
-}
-
-/** For `collectGarbage`, beside those of the core. */
-export const BRIDGE_REMOVERS = {
-  /** `{name, mac, namespace}`: only a bridge with that MAC address is ours. */
-  bridge: async (identity: ObjectIdentity, { sameBoot, procRoot, signal }: RemoverContext) => {
-    const { name, mac, namespace } = identity;
-    if (typeof name !== 'string' || typeof mac !== 'string')
-      throw new TypeError('its record has no name or MAC address');
-    // What was made in another network namespace went with it, or is out of reach.
-    const isHere = namespace === undefined || namespace === '' || namespace === networkNamespace(procRoot);
-    if (sameBoot && isHere) await deleteOwn(name, mac, signal);
-  },
-} as const satisfies Removers;
-
 async function removeBridge({ name, mac }: Pick<BridgePlan, 'name' | 'mac'>, entry: LedgerEntry): Promise<void> {
   log.debug('removeBridge', () => name);
-  await deleteOwn(name, mac, undefined);
+  await deleteBridge(name, mac, undefined);
   entry.done();
-}
-
-async function deleteOwn(name: string, mac: string, signal: AbortSignal | undefined): Promise<void> {
-  if (!listDevices().includes(name)) return;
-  const found = await readIp(['link', 'show', 'dev', name], signal);
-  const [link]: unknown[] = Array.isArray(found) ? found : [];
-  const address = typeof link === 'object' && link !== null ? Reflect.get(link, 'address') : undefined;
-  if (address !== mac) return;
-  await runIpBatch([`link delete dev ${name}`], signal);
 }
 
 function writeSetting(proc: string, { path, value }: NetworkSetting): void {

@@ -70,9 +70,9 @@ test('a bug in a driver is an internal error of that call, and the connection go
 
 test('what is known but not served names the function, as a libvirtd without that driver does', async () => {
   const client = await served.open();
-  await expect(client.call(P.connectNumOfNetworks, {})).rejects.toMatchObject({
+  await expect(client.call(P.connectNumOfStoragePools, {})).rejects.toMatchObject({
     code: 3,
-    message: 'this function is not supported by the connection driver: virConnectNumOfNetworks',
+    message: 'this function is not supported by the connection driver: virConnectNumOfStoragePools',
   });
 });
 

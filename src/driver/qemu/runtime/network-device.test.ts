@@ -43,7 +43,7 @@ describe('tapSettingsOf', () => {
   });
 
   it.each([
-    ["<interface type='direct'><mac address='52:54:00:00:00:01'/><source dev='eth0'/></interface>", /type='direct'/],
+    ["<interface type='user'><mac address='52:54:00:00:00:01'/></interface>", /type='user'/],
     [bridge("<filterref filter='clean-traffic'/>"), /<filterref>, which an embedded connection cannot carry out/],
     [bridge("<coalesce/><vlan><tag id='7'/></vlan>"), /<vlan>, <coalesce>/],
     [bridge('').replace('52:54', 'fe:54'), /fe is kept for the host's end/],

@@ -2,7 +2,7 @@
 import { CGROUP_REMOVERS } from '../../../cgroup/ledger-remover.ts';
 import { SCOPE_REMOVERS } from '../../../cgroup/systemd/ledger-remover.ts';
 import { CORE_REMOVERS } from '../../../core/ledger-removers.ts';
-import { BRIDGE_REMOVERS } from '../../../network/bridge/bridge-device.ts';
+import { BRIDGE_REMOVERS } from '../../../network/bridge/bridge-remover.ts';
 import { NETWORK_RULE_REMOVERS } from '../../../network/ledger-removers.ts';
 import { SECURITY_REMOVERS } from '../../../security/ledger-remover.ts';
 import { NETWORK_REMOVERS } from './network-device-ip.ts';
@@ -10,8 +10,8 @@ import { NETWORK_REMOVERS } from './network-device-ip.ts';
 export const GUEST_REMOVERS = {
   ...CORE_REMOVERS,
   ...NETWORK_REMOVERS,
-  ...NETWORK_RULE_REMOVERS,
   ...BRIDGE_REMOVERS,
+  ...NETWORK_RULE_REMOVERS,
   ...CGROUP_REMOVERS,
   ...SCOPE_REMOVERS,
   ...SECURITY_REMOVERS,
