@@ -26,7 +26,7 @@ const LAB = `<network xmlns:nestling='urn:nestling:network:1.0'>
 let scratch: string;
 let lab: string;
 beforeAll(() => {
-  scratch = mkdtempSync(join(tmpdir(), 'cli-network-'));
+  scratch = mkdtempSync(join(tmpdir(), 'n-'));
   lab = join(scratch, 'lab.xml');
   writeFileSync(lab, LAB);
 });
@@ -89,7 +89,9 @@ describe('nestling network plan', () => {
   });
 
   it.each([
-    [['network'], 2, /plan is missing/],
+    [['network'], 2, /plan or forward is missing/],
+    [['network', 'forward'], 2, /list, add or remove is missing/],
+    [['network', 'forward', 'add', 'lab', 'x', 'web'], 2, /a port of the host is/],
     [['network', 'plna', 'x'], 2, /there is no 'network plna'/],
     [['network', 'plan', '--firewall', 'pf', 'x'], 2, /--firewall takes nft or iptables, not 'pf'/],
     [['network', 'plan', '/none.xml'], 2, /cannot read \/none\.xml/],
@@ -104,4 +106,59 @@ describe('nestling network plan', () => {
       stderr: expect.stringMatching(/forward mode 'bridge': guests are attached to devices of the host/),
     });
   });
+});
+
+describe('nestling network forward', () => {
+  it.skipIf(!isRoot)(
+    'changes what a running network of a daemon forwards, and what it will',
+    () => {
+      const session = `
+      ip link set lo up
+      mkfifo log
+      $nestling daemon --state-dir $PWD/s >log 2>&1 & daemon=$!
+      exec 3<log
+      read -r line <&3
+      uri="qemu+unix:///system?socket=$PWD/s/run/libvirt-sock"
+      forward() { $nestling network forward "$@" --connect "$uri" 2>&1 || echo "status $?"; }
+      rules() { nft list ruleset | grep -o 'dport.*dnat to .*' | sort -u; }
+      virsh -q -c "$uri" net-define lab.xml >&2; virsh -q -c "$uri" net-start lab >&2
+      echo LIST; forward list lab
+      forward add lab udp:5354 192.168.150.9:53
+      echo AGAIN; forward add lab 2222 web
+      forward remove lab udp:5353
+      echo GONE; forward remove lab udp:5353
+      echo RULES; rules
+      echo LASTING; virsh -c "$uri" net-dumpxml lab --inactive | grep -o 'portForward .*'
+      virsh -q -c "$uri" net-destroy lab >&2
+      echo LEFT; nft list ruleset
+      kill $daemon; wait $daemon || :`;
+      const nestlingCommand = `${process.execPath} ${new URL('../../dist/cli.cjs', import.meta.url).pathname}`;
+      const { stdout, stderr } = spawnSync('unshare', ['-n', 'bash', '-e'], {
+        cwd: scratch,
+        env: { ...process.env, nestling: nestlingCommand },
+        input: session,
+        encoding: 'utf8',
+      });
+      expect(stdout.split('\n'), stderr).toEqual([
+        'LIST',
+        'tcp:2222 web:22',
+        'udp:5353 somebody:5353',
+        'AGAIN',
+        expect.stringContaining("there is a forward of tcp port 2222 in network 'lab' already"),
+        'status 1',
+        'GONE',
+        expect.stringContaining("couldn't locate a forward of udp port 5353 in network 'lab'"),
+        'status 1',
+        'RULES',
+        'dport 2222 dnat to 192.168.150.7:22',
+        'dport 5354 dnat to 192.168.150.9:53',
+        'LASTING',
+        "portForward proto='tcp' port='2222' guest='web' to='22'/>",
+        "portForward proto='udp' port='5354' guest='192.168.150.9' to='53'/>",
+        'LEFT',
+        '',
+      ]);
+    },
+    60_000,
+  );
 });
