@@ -58,5 +58,5 @@ async function add(
 }
 
 async function say(qmp: Pick<QmpClient, 'execute'>, command: string, signal?: AbortSignal): Promise<string> {
-  return String(await qmp.execute('human-monitor-command', { 'command-line': command }, { signal }));
+  return await qmp.execute('human-monitor-command', { 'command-line': command }, { signal });
 }
