@@ -5,8 +5,8 @@ import type { CgroupHost } from '../cgroup/host.ts';
 import { socketAnswers } from '../host/socket-answers.ts';
 import { readWhoAmI } from '../host/who-am-i.ts';
 import { ConfSyntaxError, parseConf } from '../model/conf-file.ts';
+import { readFirewallFacts, saveTables, tryFirewalls } from '../network/firewall/facts.ts';
 import { lookUpProgram } from '../process/find-program.ts';
-import { runCommand } from '../process/run-command.ts';
 import { SERVICES, type Service } from './services.ts';
 
 export interface DeviceNode {
@@ -86,36 +86,20 @@ export async function readCiFacts(signal?: AbortSignal): Promise<CiFacts> {
   };
 }
 
-/**
- * Tried in a network namespace of their own, so that nobody's rules are touched. A container that may not make one has one already: there rules
- * are listed as they are.
- */
 async function readIptables(signal: AbortSignal | undefined): Promise<IptablesFacts> {
-  const options = { timeout: 5000, killSignal: 'SIGKILL', signal } as const;
-  const apart = (await runCommand('unshare', ['-n', 'true'], options)).status === 0 ? ['unshare', '-n'] : [];
-  const works = async (family: string): Promise<boolean> => {
-    if (lookUpProgram(`iptables-${family}`) === undefined) return false;
-    const [command, ...words] = [...apart, `iptables-${family}`, '-t', 'nat', '-L', '-n'];
-    return (await runCommand(command, words, options)).status === 0;
-  };
-  const [version, legacy, nft, saved] = await Promise.all([
-    runCommand('iptables', ['--version'], options),
-    works('legacy'),
-    works('nft'),
+  const facts = await readFirewallFacts({ signal });
+  const [trials, saved] = await Promise.all([
+    tryFirewalls(facts, signal),
     // Lists what there is; makes no table, unlike the legacy one, whose tables the kernel names.
-    runCommand('iptables-nft-save', [], options),
+    facts.commands.nft === undefined ? '' : saveTables(facts.commands.nft, 'ip', signal),
   ]);
-  const { stdout, status } = version;
   return {
-    family: status !== 0 ? undefined : stdout.includes('nf_tables') ? 'nft' : 'legacy',
+    family: facts.iptables,
     alternative: linkTarget('/etc/alternatives/iptables'),
     alternative6: linkTarget('/etc/alternatives/ip6tables'),
-    legacy,
-    nft,
-    tables: {
-      legacy: read('/proc/net/ip_tables_names').split('\n').filter(Boolean),
-      nft: tablesWithRules(saved.stdout),
-    },
+    legacy: trials.legacy === true,
+    nft: trials.iptablesNft === true,
+    tables: { legacy: facts.legacyTables, nft: tablesWithRules(saved) },
   };
 }
 

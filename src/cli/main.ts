@@ -28,6 +28,7 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     summary: 'groups that guests share limits in: create, limit, list, remove',
     load: () => import('./partition.ts'),
   },
+  network: { summary: 'what a virtual network would do to this host', load: () => import('./network.ts') },
   doctor: {
     summary: 'why a guest does not start: checks this host and one definition',
     load: () => import('./doctor.ts'),

@@ -2,7 +2,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs';
 import { release } from 'node:os';
 import { lookUpProgram } from '../process/find-program.ts';
-import { type CommandOutput, runCommand } from '../process/run-command.ts';
 
 export type Verdict = 'pass' | 'warn' | 'fail';
 
@@ -45,9 +44,6 @@ export interface DoctorHost {
 
 export type Check = (host: DoctorHost) => Finding[] | Promise<Finding[]>;
 
-/** A command that says nothing within this time says nothing. */
-const COMMAND_TIMEOUT_MS = 1000;
-
 export function realHost(signal?: AbortSignal): DoctorHost {
   const uid = process.geteuid?.() ?? 0;
   return {
@@ -85,11 +81,6 @@ export function isThere(path: string): boolean {
 export function modeOf(path: string): string | undefined {
   const stats = statSync(path, { throwIfNoEntry: false });
   return stats === undefined ? undefined : (stats.mode & 0o777).toString(8).padStart(4, '0');
-}
-
-/** Runs a stock command for what it prints. */
-export async function ask({ signal }: DoctorHost, command: string, ...args: string[]): Promise<CommandOutput> {
-  return await runCommand(command, args, { timeout: COMMAND_TIMEOUT_MS, killSignal: 'SIGKILL', signal });
 }
 
 /** A fix that takes root: `--fix` runs it only as root. */

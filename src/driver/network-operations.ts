@@ -35,7 +35,7 @@ export const NETWORK_UPDATE_COMMANDS = ['modify', 'delete', 'add-last', 'add-fir
 export type NetworkUpdateCommand = (typeof NETWORK_UPDATE_COMMANDS)[number];
 
 /** Sections of `update`, in the order of virNetworkUpdateSection (from 1). */
-export const NETWORK_UPDATE_SECTIONS = [
+const NETWORK_UPDATE_SECTIONS = [
   'bridge',
   'domain',
   'ip',
@@ -49,7 +49,21 @@ export const NETWORK_UPDATE_SECTIONS = [
   'dns-txt',
   'dns-srv',
 ] as const;
-export type NetworkUpdateSection = (typeof NETWORK_UPDATE_SECTIONS)[number];
+/** `port-forward` is ours: an element `<nestling:portForward>`. */
+export type NetworkUpdateSection = (typeof NETWORK_UPDATE_SECTIONS)[number] | 'port-forward';
+
+/** Far from the numbers that libvirt counts up. */
+const PORT_FORWARD_SECTION = 1000;
+
+/** Number of a section in virNetworkUpdate. */
+export function sectionNumber(section: NetworkUpdateSection): number {
+  return section === 'port-forward' ? PORT_FORWARD_SECTION : NETWORK_UPDATE_SECTIONS.indexOf(section) + 1;
+}
+
+/** The section of a number; undefined where there is none. */
+export function sectionOf(number: number): NetworkUpdateSection | undefined {
+  return number === PORT_FORWARD_SECTION ? 'port-forward' : NETWORK_UPDATE_SECTIONS[number - 1];
+}
 
 export interface NetworkUpdate {
   readonly command: NetworkUpdateCommand;

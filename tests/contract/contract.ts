@@ -351,6 +351,50 @@ export function describeContract(subject: ContractSubject): void {
       await expectCode(secrets.lookupByUuid(open.uuid), ErrorCode.NO_SECRET);
     });
 
+    contract('keeps networks', async () => {
+      const { networks } = connection;
+      const name = `contract-${process.pid}`;
+      const xml = `<network><name>${name}</name><bridge name='ctr${process.pid % 100_000}'/><ip address='10.254.7.1' netmask='255.255.255.0'><dhcp><range start='10.254.7.2' end='10.254.7.9'/></dhcp></ip></network>`;
+      const stop = new AbortController();
+      const events = networks.events({ signal: stop.signal })[Symbol.asyncIterator]();
+      const { uuid } = await networks.define(xml);
+      try {
+        expect(await events.next()).toMatchObject({
+          value: { kind: 'lifecycle', network: { name, uuid }, type: 'defined' },
+        });
+        expect(await networks.lookupByName(name)).toEqual({ name, uuid });
+        expect(await networks.list({ active: false, persistent: true })).toContainEqual({ name, uuid });
+        expect([
+          await networks.isActive(uuid),
+          await networks.isPersistent(uuid),
+          await networks.autostart(uuid),
+        ]).toEqual([false, true, false]);
+        await networks.setAutostart(uuid, true);
+        expect(await networks.list({ autostart: true })).toContainEqual({ name, uuid });
+        expect(await networks.bridgeName(uuid)).toMatch(/^ctr/);
+        const host = "<host mac='52:54:00:00:00:07' ip='10.254.7.5'/>";
+        const change = { section: 'ip-dhcp-host', parentIndex: -1, config: true } as const;
+        await networks.update(uuid, { ...change, command: 'add-last', xml: host });
+        expect(await networks.xmlDesc(uuid)).toContain(host);
+        await expectCode(
+          networks.update(uuid, { ...change, command: 'add-last', xml: host }),
+          ErrorCode.OPERATION_INVALID,
+        );
+        await expectCode(
+          networks.update(uuid, { ...change, command: 'delete', xml: host, live: true }),
+          ErrorCode.OPERATION_INVALID,
+        );
+        await expectCode(networks.destroy(uuid), ErrorCode.OPERATION_INVALID);
+        await expectCode(networks.listPorts(uuid), ErrorCode.OPERATION_INVALID);
+        expect(await networks.dhcpLeases(uuid)).toEqual([]);
+        await expectCode(networks.define(`<network><name>${name}</name></network>`), ErrorCode.OPERATION_FAILED);
+      } finally {
+        stop.abort();
+        await networks.undefine(uuid);
+      }
+      await expectCode(networks.lookupByUuid(uuid), ErrorCode.NO_NETWORK);
+    });
+
     contract('knows its host', async () => {
       const { node } = connection;
       const info = await node.nodeInfo();

@@ -11,7 +11,17 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(scratch, { recursive: true, force: true }));
 
-const COMMANDS = ['run', 'capabilities', 'domcapabilities', 'domxml-to-native', 'partition', 'doctor', 'ci', 'gc'];
+const COMMANDS = [
+  'run',
+  'capabilities',
+  'domcapabilities',
+  'domxml-to-native',
+  'partition',
+  'network',
+  'doctor',
+  'ci',
+  'gc',
+];
 
 describe('help and version', () => {
   it('without arguments the help goes to standard error: 2', async () => {

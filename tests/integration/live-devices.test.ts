@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect as connectSocket } from 'node:net';
+import { type AddressInfo, connect as connectSocket, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -60,6 +60,26 @@ async function bootSectorGuest(vcpus = 1): Promise<void> {
     devices: BUSES + PORTS.join('') + DRIVES + NET,
   });
   guest = await connection.createDomain(xml.replace('<vcpu>1</vcpu>', `<vcpu current='1'>${vcpus}</vcpu>`));
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => {
+    server.listen(0, '127.0.0.1', resolve);
+  });
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => {
+    server.close(resolve);
+  });
+  return port;
+}
+
+async function isAnswered(port: number): Promise<boolean> {
+  const socket = connectSocket({ host: '127.0.0.1', port });
+  return await new Promise<boolean>((resolve) => {
+    socket.once('connect', () => resolve(true));
+    socket.once('error', () => resolve(false));
+  }).finally(() => socket.destroy());
 }
 
 async function ask(command: string, args: Parameters<Domain['qemuMonitorCommand']>[1] = {}): Promise<unknown> {
@@ -263,6 +283,34 @@ describe('a change of what is there', () => {
     const other = await failureOf(guest.updateDevice(NET.replace("'virtio'", "'e1000'"), LIVE));
     expect(other.code).toBe(ErrorCode.OPERATION_UNSUPPORTED);
     expect(await guest.xmlDesc()).not.toContain('e1000');
+  });
+
+  it('forwards ports of the host to a user-mode network while it runs, and no longer', async () => {
+    const port = await freePort();
+    const forward = (to: number): string =>
+      NET.replace(
+        '</interface>',
+        `<portForward proto='tcp' address='127.0.0.1'><range start='${to}' to='22'/></portForward></interface>`,
+      );
+    expect(await isAnswered(port)).toBe(false);
+    await guest.updateDevice(forward(port), LIVE);
+    expect(await isAnswered(port)).toBe(true);
+    expect(await guest.xmlDesc()).toContain(`<range start='${port}' to='22'/>`);
+    // A port that somebody has: the old one stays.
+    const taken = createServer();
+    await new Promise<void>((resolve) => {
+      taken.listen(0, '127.0.0.1', resolve);
+    });
+    const { port: other } = taken.address() as AddressInfo;
+    expect(await failureOf(guest.updateDevice(forward(other), LIVE))).toMatchObject({
+      code: ErrorCode.OPERATION_FAILED,
+      message: expect.stringContaining(`cannot forward tcp:127.0.0.1:${other} to the guest`),
+    });
+    taken.close();
+    expect(await isAnswered(port)).toBe(true);
+    expect(await guest.xmlDesc()).toContain(`<range start='${port}' to='22'/>`);
+    await guest.updateDevice(NET, LIVE);
+    expect(await isAnswered(port)).toBe(false);
   });
 
   it('plugs virtual CPUs', async () => {

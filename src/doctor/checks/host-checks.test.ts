@@ -192,8 +192,11 @@ describe('networks', () => {
     programs({ unshare, iptables, nft: 'exit 0' });
     expect(await lineOf(checkFirewall, 'firewall')).toMatch(/^pass: iptables is nf_tables, nft works/);
     put('proc/net/ip_tables_names', 'nat\nfilter\n');
-    expect(await lineOf(checkFirewall, 'firewall')).toMatch(/^warn: .*legacy tables are loaded too \(nat, filter\)/);
+    const saved = "printf '*filter\\n:FORWARD DROP [0:0]\\nCOMMIT\\n'";
+    programs({ unshare, iptables, nft: 'exit 0', 'iptables-legacy': 'exit 0', 'iptables-legacy-save': saved });
+    expect(await lineOf(checkFirewall, 'firewall')).toMatch(/^warn: .*FORWARD/);
     rmSync(join(root, 'proc/net/ip_tables_names'));
+    programs({ unshare, iptables, nft: 'exit 0' });
     vi.stubEnv('BROKEN', '3');
     expect(await lineOf(checkFirewall, 'firewall')).toMatch(/^warn: .*cannot list the nat table .*iptables-legacy/);
   });

@@ -1,78 +1,94 @@
 /** What virtual networks need: a firewall that the kernel has, forwarding, dnsmasq, bridges that are not filtered. */
-import { readlinkSync } from 'node:fs';
-import { ask, type DoctorHost, type Finding, isThere, lookUp, pass, readText, warn } from '../finding.ts';
+import {
+  type FirewallFacts,
+  type FirewallTrials,
+  readFirewallFacts,
+  tryFirewalls,
+} from '../../network/firewall/facts.ts';
+import { foreignNotes } from '../../network/firewall/plan.ts';
+import { type DoctorHost, type Finding, isThere, lookUp, pass, readText, warn } from '../finding.ts';
 
 const NETWORKS = 'NAT and port forwards of virtual networks do not work; user-mode networking does';
 
 /** The two families of rules do not see each other: rules made with one tool are undone by packets that the other's drop. */
 export async function checkFirewall(host: DoctorHost): Promise<Finding[]> {
-  const iptables = lookUp(host, 'iptables');
-  const nft = lookUp(host, 'nft');
-  if (iptables === undefined && nft === undefined) {
+  const { proc, uid, signal } = host;
+  const facts = await readFirewallFacts({ proc, find: (program) => lookUp(host, program), signal });
+  if (facts.iptables === undefined && facts.nft === undefined) {
+    return [trouble('neither iptables nor nft is installed', NETWORKS, 'apt-get install nftables iptables')];
+  }
+  // Others than root are refused everything, whatever the kernel has.
+  const trials = uid === 0 ? await tryFirewalls(facts, signal) : undefined;
+  const fact = describe(facts, trials);
+  const refused = trials === undefined ? [] : refusedPrograms(fact, facts, trials);
+  const findings = [...refused, ...strangers(fact, facts)];
+  return findings.length > 0 ? findings : [pass('firewall', 'firewall', fact)];
+}
+
+function trouble(fact: string, why: string, fix: string): Finding {
+  return warn('firewall', 'firewall', fact, why, fix);
+}
+
+function describe({ iptables, nft }: FirewallFacts, trials: FirewallTrials | undefined): string {
+  const works = (result: boolean | undefined): string =>
+    result === undefined ? 'is there' : result ? 'works' : 'does not work';
+  return [
+    iptables === undefined ? undefined : `iptables is ${iptables === 'nft' ? 'nf_tables' : 'legacy'}`,
+    nft === undefined ? undefined : `nft ${works(trials?.nft)}`,
+  ]
+    .filter(Boolean)
+    .join(', ');
+}
+
+/** iptables of the wrong family for this kernel; nft does for our networks, but not for those of others. */
+function refusedPrograms(fact: string, { iptables, nft }: FirewallFacts, trials: FirewallTrials): Finding[] {
+  const works = { legacy: trials.legacy, nft: trials.iptablesNft };
+  if (iptables !== undefined && works[iptables] !== true) {
+    const other = iptables === 'legacy' ? 'nft' : 'legacy';
+    const fix =
+      works[other] === true
+        ? `update-alternatives --set iptables ${alternative(other)}   # nestling ci prepare --firewall does it`
+        : 'start the container with --cap-add NET_ADMIN, or load ip_tables and nf_tables on the host';
+    const words = trials.words[iptables === 'nft' ? 'iptablesNft' : 'legacy'] ?? '';
     return [
-      warn(
-        'firewall',
-        'firewall',
-        'neither iptables nor nft is installed',
-        NETWORKS,
-        'apt-get install nftables iptables',
+      trouble(
+        `${fact}, and it cannot list the nat table${words === '' ? '' : ` (${words})`}`,
+        `the kernel does not have what this iptables wants; ${trials.nft === true ? "libvirt's networks and Docker do not work; ours do, with nft" : NETWORKS}`,
+        fix,
       ),
     ];
   }
-  const legacyTables = readText(`${host.proc}/net/ip_tables_names`)?.split('\n').filter(Boolean) ?? [];
-  const backend = iptables === undefined ? undefined : await backendOf(host, iptables);
-  const nftWorks =
-    nft === undefined ? undefined : (await ask(host, 'unshare', '-n', nft, 'list', 'tables')).status === 0;
-  const facts = [
-    backend === undefined ? undefined : `iptables is ${backend}`,
-    nftWorks === undefined ? undefined : nftWorks ? 'nft works' : 'nft does not work',
+  if (nft === undefined || trials.nft !== false || iptables !== undefined) return [];
+  return [trouble(`${fact} (${trials.words.nft ?? ''})`, NETWORKS, 'apt-get install iptables')];
+}
+
+/** Rules in the family that nobody looks at, and in places that nobody but their owner may add to. */
+function strangers(fact: string, { iptables, foreign }: FirewallFacts): Finding[] {
+  const refusing = foreign.filter(({ refuses, hook }) => refuses && hook !== 'output');
+  const hidden = [...new Set(refusing.flatMap((chain) => chain.iptables ?? []))].filter(
+    (family) => family !== iptables,
+  );
+  const findings = hidden.map((family) => {
+    const names = [...new Set(refusing.filter((chain) => chain.iptables === family).map(({ name }) => name))].join(
+      ', ',
+    );
+    return trouble(
+      `${fact}, but rules made with iptables-${family} refuse packets too (${names})`,
+      "a packet must pass both, and iptables shows one: guests on libvirt's networks and on bridges of your own lose theirs without a message; our networks let their guests through in both",
+      `iptables-${family}-save   # shows them; then: update-alternatives --set iptables ${alternative(family)}, or flush them`,
+    );
+  });
+  return [
+    ...findings,
+    ...foreignNotes('virbr0', foreign).map((note) => {
+      const [what = '', fix = ''] = note.split(/: (?=nft |firewall-cmd )/);
+      return trouble(`${fact}; ${what}`, 'nothing but its owner can let guests on virtual networks through there', fix);
+    }),
   ];
-  const fact = facts.filter(Boolean).join(', ');
-  if (backend === 'nf_tables' && legacyTables.length > 0) {
-    return [
-      warn(
-        'firewall',
-        'firewall',
-        `${fact}, but legacy tables are loaded too (${legacyTables.join(', ')})`,
-        'rules in the one family do not show in the other, and a packet must pass both: guests lose their network without a message',
-        `iptables-legacy-save   # shows them; then: update-alternatives --set iptables ${alternative('legacy')}, or flush them`,
-      ),
-    ];
-  }
-  if (
-    backend !== undefined &&
-    host.uid === 0 &&
-    (await ask(host, 'unshare', '-n', 'iptables', '-t', 'nat', '-L', '-n')).status !== 0
-  ) {
-    const other = backend === 'legacy' ? 'nft' : 'legacy';
-    return [
-      warn(
-        'firewall',
-        'firewall',
-        `${fact}, and it cannot list the nat table`,
-        `the kernel does not have what this iptables wants; ${NETWORKS}`,
-        `update-alternatives --set iptables ${alternative(other)}   # nestling ci prepare --firewall does it`,
-      ),
-    ];
-  }
-  return [pass('firewall', 'firewall', fact)];
 }
 
 function alternative(family: string): string {
   return `/usr/sbin/iptables-${family}`;
-}
-
-async function backendOf(host: DoctorHost, path: string): Promise<string> {
-  const { stdout } = await ask(host, path, '--version');
-  return /\((legacy|nf_tables)\)/.exec(stdout)?.[1] ?? linkTarget(path);
-}
-
-function linkTarget(path: string): string {
-  try {
-    return readlinkSync(path);
-  } catch {
-    return 'of unknown kind';
-  }
 }
 
 export function checkForwarding({ proc }: DoctorHost): Finding[] {

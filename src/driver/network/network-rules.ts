@@ -4,7 +4,7 @@ import type { Ledger } from '../../core/ledger.ts';
 import type { BridgedNetwork, HostPortForward } from '../../model/network/network.ts';
 import { openNetworkBandwidth } from '../../network/bandwidth/network-bandwidth.ts';
 import { openFirewall } from '../../network/firewall/network-firewall.ts';
-import { openPortForwards, type PortForwards } from '../../network/forwards/port-forwards.ts';
+import { openPortForwards } from '../../network/forwards/port-forwards.ts';
 
 export interface RulesOptions {
   readonly ledger: Pick<Ledger, 'record'>;
@@ -37,22 +37,17 @@ export async function openNetworkRules(network: BridgedNetwork, options: RulesOp
   const stack = new DisposalStack();
   try {
     const firewall = stack.use(await openFirewall(network, options));
-    const open = async (now: BridgedNetwork): Promise<PortForwards | undefined> =>
-      now.portForwards.length === 0 ? undefined : await openPortForwards(now, { ...options, firewall });
     const bandwidth = stack.use(await openNetworkBandwidth(network, options));
-    let bandwidthNow = network.bandwidth;
-    let forwards = await open(network);
-    stack.defer(() => forwards?.[Symbol.asyncDispose]());
+    const forwards = stack.use(await openPortForwards(network, { ...options, firewall }));
     return {
       update: async (now) => {
+        // The ports may be refused: then nothing has changed.
+        await forwards.set(now.portForwards);
         await firewall.update(now);
-        if (JSON.stringify(now.bandwidth) !== JSON.stringify(bandwidthNow)) await bandwidth.update(now.bandwidth);
-        bandwidthNow = now.bandwidth;
-        await forwards?.[Symbol.asyncDispose]();
-        forwards = await open(now);
+        await bandwidth.update(now.bandwidth);
       },
-      refreshForwards: async () => await forwards?.update(),
-      forwards: () => forwards?.list() ?? [],
+      refreshForwards: async () => await forwards.update(),
+      forwards: () => forwards.list(),
       guarantee: async (share) => await bandwidth.plug(share),
       withdraw: async (classId) => await bandwidth.unplug(classId),
       [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),

@@ -42,6 +42,8 @@ function applyChange(network: Network, { section, command, parentIndex, xml }: N
     case 'dns-txt':
     case 'dns-srv':
       return changeDns(network, section, command, xml);
+    case 'port-forward':
+      return changePortForward(network, command, xml);
     default:
       throw unsupported(`can't update '${section}' section of network '${network.name}'`);
   }
@@ -232,6 +234,23 @@ function changeRecords<T>(
   if (match === undefined) throw invalid(`couldn't locate a matching ${title} record in network ${network}`);
   if (matches.length > 1) throw invalid(`multiple matching ${title} records were found in network ${network}`);
   records.splice(records.indexOf(match), 1);
+}
+
+/** Ours: the port of the host is what tells one from another. */
+function changePortForward(network: Network, command: NetworkUpdateCommand, xml: string): void {
+  const { portForwards, name } = network;
+  const wanted = parseNetworkPart('port-forward', xml);
+  const told = `${wanted.proto} port ${wanted.port}${wanted.address === undefined ? '' : ` of ${wanted.address}`}`;
+  const index = portForwards.findIndex(
+    ({ proto, port, address }) => proto === wanted.proto && port === wanted.port && address === wanted.address,
+  );
+  if (command === 'delete' || command === 'modify') {
+    if (index < 0) throw invalid(`couldn't locate a forward of ${told} in network '${name}'`);
+    portForwards.splice(index, 1, ...(command === 'modify' ? [wanted] : []));
+    return;
+  }
+  if (index >= 0) throw invalid(`there is a forward of ${told} in network '${name}' already`);
+  add(portForwards, wanted, command);
 }
 
 function add<T>(items: T[], item: T, command: NetworkUpdateCommand): void {

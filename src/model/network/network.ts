@@ -238,7 +238,7 @@ export type BridgedNetwork = Network & {
   readonly mac: { readonly address: string };
 };
 
-export { FORWARD_MODES, type ForwardMode, forwardMode, hasOwnBridge } from './forward-mode.ts';
+export { type ForwardMode, forwardMode, hasOwnBridge } from './forward-mode.ts';
 
 /** Interface of the host that traffic to the outside is bound to; undefined: any. */
 export function forwardDevice(network: Network): string | undefined {

@@ -1,4 +1,5 @@
 /** Limits of a running network, and the shares that are kept for single guests. */
+import { isDeepStrictEqual } from 'node:util';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { Mutex } from '../../core/mutex.ts';
 import type { BridgedNetwork } from '../../model/network/network.ts';
@@ -46,6 +47,7 @@ export class NetworkBandwidth implements AsyncDisposable {
   async update(bandwidth: Bandwidth | undefined, { signal }: Waiting = {}): Promise<void> {
     using _lock = await this.#changes.acquire(signal);
     const wanted = bandwidth ?? {};
+    if (isDeepStrictEqual(wanted, this.#bandwidth)) return;
     await this.#limits.removeTable();
     await this.#limits.carryOut(planNetworkBandwidth(this.#bridge, wanted, [...this.#ports.values()]), signal);
     this.#bandwidth = wanted;

@@ -27,6 +27,14 @@ export async function makeStep(step: FirewallStep, bridge: string, signal?: Abor
   }
 }
 
+/** Tries what may be refused. Never rejects but with the signal's reason. */
+export async function tryTraffic(lines: readonly string[], signal?: AbortSignal): Promise<void> {
+  if (lines.length === 0) return;
+  const input = `${lines.join('\n')}\n`;
+  const { status, stderr } = await runCommand('tc', ['-force', '-batch', '-'], { ...options(signal), input });
+  if (status !== 0) log.info('tryTraffic', () => `left out: ${firstLine(stderr)}`);
+}
+
 /** Removes a table of ours whether it is there or not. */
 export async function removeTable(family: RuleFamily, bridge: string, signal?: AbortSignal): Promise<void> {
   await feed('nft', ['-f', '-'], nftTableRemoval(bridge, family), signal);

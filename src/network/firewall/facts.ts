@@ -41,18 +41,28 @@ export interface FirewallTrials {
 
 export interface FactsOptions {
   readonly proc?: string;
+  /** Finds a program; default: in PATH and where the system keeps its own. */
+  readonly find?: (program: string) => string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 const COMMAND_OPTIONS = { timeout: 5000, killSignal: 'SIGKILL', maxBuffer: 64 * 1024 * 1024 } as const;
 
 /** Looks; two to four short commands. */
-export async function readFirewallFacts({ proc = '/proc', signal }: FactsOptions = {}): Promise<FirewallFacts> {
-  const nft = lookUpProgram('nft');
+export async function readFirewallFacts({
+  proc = '/proc',
+  find = lookUpProgram,
+  signal,
+}: FactsOptions = {}): Promise<FirewallFacts> {
+  const nft = find('nft');
+  const commandOf = (name: string): string | undefined => (find(name) === undefined ? undefined : name);
   const commands = { legacy: commandOf('iptables-legacy'), nft: commandOf('iptables-nft') };
   const legacyTables = namesIn(`${proc}/net/ip_tables_names`);
   const legacyTables6 = namesIn(`${proc}/net/ip6_tables_names`);
-  const [iptables, listed] = await Promise.all([readFamily(signal), nft === undefined ? '' : listChains(nft, signal)]);
+  const [iptables, listed] = await Promise.all([
+    find('iptables') === undefined ? undefined : readFamily(signal),
+    nft === undefined ? '' : listChains(nft, signal),
+  ]);
   const all = withPlain(commands, iptables);
   const chains = listedBaseChains(listed);
   const foreign = await Promise.all([
@@ -168,7 +178,6 @@ function isIptables({ family, table, name }: BaseChain): boolean {
 }
 
 async function readFamily(signal: AbortSignal | undefined): Promise<IptablesFamily | undefined> {
-  if (lookUpProgram('iptables') === undefined) return undefined;
   const { status, stdout } = await runCommand('iptables', ['--version'], { ...COMMAND_OPTIONS, signal });
   if (status !== 0) return undefined;
   // Before there was another family, none was named.
@@ -183,10 +192,6 @@ function withPlain(
   const legacy = commands.legacy ?? (plain === 'legacy' ? 'iptables' : undefined);
   const nft = commands.nft ?? (plain === 'nft' ? 'iptables' : undefined);
   return { ...(legacy !== undefined && { legacy }), ...(nft !== undefined && { nft }) };
-}
-
-function commandOf(name: string): string | undefined {
-  return lookUpProgram(name) === undefined ? undefined : name;
 }
 
 function namesIn(path: string): string[] {

@@ -59,6 +59,12 @@ END
 `);
   });
 
+  it('fills in checksums of DHCP by other means, where nft has none', () => {
+    const dhcp = IP.replace('/>', "><dhcp><range start='192.168.122.2' end='192.168.122.9'/></dhcp></ip>");
+    expect(text('', 'nft', dhcp)).toContain('tc qdisc add dev virbr0 clsact 2>/dev/null   # if the kernel can\n');
+    expect(text('', 'iptables', dhcp)).not.toContain('tc ');
+  });
+
   it('has chains of its own with one jump each where it is iptables', () => {
     const plan = text("<forward mode='nat'/>", 'iptables');
     expect(plan).toContain("iptables-nft-restore --noflush <<'END'\n");
@@ -169,9 +175,8 @@ END
   });
 
   it('refuses modes that have no bridge of their own, and iptables where there is none', () => {
-    expect(() =>
-      networkRules({ ...network(''), forward: { mode: 'bridge', pfs: [], interfaces: [], addresses: [] } }, 'ip'),
-    ).toThrow("forward mode 'bridge'");
+    const forward = { mode: 'bridge' as const, pfs: [], interfaces: [], addresses: [] };
+    expect(() => networkRules({ ...network(''), forward }, 'ip')).toThrow("forward mode 'bridge'");
     const facts = { iptables: undefined, commands: {}, foreign: [] };
     expect(() => planFirewall(network(''), { backend: 'iptables', facts })).toThrow('Debian package iptables');
   });

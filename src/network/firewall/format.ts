@@ -6,7 +6,8 @@ import type { FirewallPlan, FirewallStep } from './plan.ts';
 export function formatFirewallPlan(plan: FirewallPlan): string {
   const notes = plan.notes.map((note) => `# ${note}\n`).join('');
   const loopback = plan.routeLoopback ? `echo 1 >/proc/sys/net/ipv4/conf/${plan.bridge}/route_localnet\n` : '';
-  return notes + plan.steps.map((step) => formatStep(step, plan.bridge)).join('') + loopback;
+  const checksums = plan.checksums.map((line) => `tc ${line} 2>/dev/null   # if the kernel can\n`).join('');
+  return notes + plan.steps.map((step) => formatStep(step, plan.bridge)).join('') + checksums + loopback;
 }
 
 function formatStep(step: FirewallStep, bridge: string): string {

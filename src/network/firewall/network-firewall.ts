@@ -9,7 +9,7 @@ import { LogSource } from '../../core/log-source.ts';
 import { Mutex } from '../../core/mutex.ts';
 import type { BridgedNetwork } from '../../model/network/network.ts';
 import { networkNamespace } from '../network-namespace.ts';
-import { isComplete, makeStep, removeChains, removeTable } from './carry-out.ts';
+import { isComplete, makeStep, removeChains, removeTable, tryTraffic } from './carry-out.ts';
 import { type FirewallFacts, readFirewallFacts } from './facts.ts';
 import type { ResolvedForward } from './network-rules.ts';
 import { type FirewallBackend, type FirewallPlan, type FirewallStep, planFirewall } from './plan.ts';
@@ -99,6 +99,7 @@ export class NetworkFirewall implements AsyncDisposable {
   readonly #told = new Set<string>();
   readonly #changes = new Mutex();
   #routesLoopback = false;
+  #fillsChecksums = false;
   #disposed = false;
 
   /** Makes nothing yet: `openFirewall` does. */
@@ -165,6 +166,9 @@ export class NetworkFirewall implements AsyncDisposable {
 
   async #make(plan: FirewallPlan, signal: AbortSignal | undefined): Promise<void> {
     const keep = new Set<string>();
+    // It goes with the bridge, and only clients of DHCP from many years ago need it.
+    const checksums = this.#fillsChecksums ? undefined : tryTraffic(plan.checksums, signal);
+    this.#fillsChecksums = true;
     for (const step of plan.steps) {
       const known = new Set(this.#made.keys());
       for (const { key, made } of this.#recorded(step, plan.bridge)) {
@@ -178,6 +182,7 @@ export class NetworkFirewall implements AsyncDisposable {
         throw error;
       }
     }
+    await checksums;
     await this.#removeAllBut(keep);
     this.#routeLoopback(plan);
   }

@@ -5,6 +5,7 @@ import type { FirewallFacts, ForeignChain, IptablesFamily } from './facts.ts';
 import { networkRules, type ResolvedForward } from './network-rules.ts';
 import { nftTable } from './nft-text.ts';
 import type { ChainPurpose, NetworkRules, RuleFamily } from './rule.ts';
+import { requireInterfaceName } from './rule-names.ts';
 
 export type FirewallBackend = 'nft' | 'iptables';
 
@@ -25,6 +26,8 @@ export interface FirewallPlan {
   readonly network: string;
   readonly bridge: string;
   readonly steps: readonly FirewallStep[];
+  /** Lines for `tc -batch` that the kernel may refuse: nft has nothing that fills in checksums. */
+  readonly checksums: readonly string[];
   /** What packets of guests need the kernel to do. */
   readonly forwarding: { readonly ipv4: boolean; readonly ipv6: boolean };
   /** The host's loopback addresses reach guests by forwards: the bridge must not take them for strangers. */
@@ -63,6 +66,7 @@ export function planFirewall(
     network: network.name,
     bridge,
     steps: [...steps, ...openings],
+    checksums: backend === 'nft' && hasDhcp(network) ? checksumCommands(bridge) : [],
     forwarding: {
       ipv4: isForwarded && byFamily.some(({ family }) => family === 'ip'),
       ipv6: isForwarded && byFamily.some(({ family, rules }) => family === 'ip6' && (rules.accept ?? []).length > 1),
@@ -70,6 +74,20 @@ export function planFirewall(
     routeLoopback: forwards.some(({ guestAddress, address }) => !guestAddress.includes(':') && isLoopback(address)),
     notes: isOpen ? [] : [...openingNotes(openings), ...foreignNotes(bridge, facts.foreign)],
   };
+}
+
+function hasDhcp({ ips }: BridgedNetwork): boolean {
+  return ips.some(({ dhcp, address = '' }) => dhcp !== undefined && !address.includes(':'));
+}
+
+/** As the checksum rule of iptables. `clsact` is there for limits of bandwidth too. */
+function checksumCommands(bridge: string): string[] {
+  requireInterfaceName(bridge);
+  const answers = 'u32 match ip protocol 17 0xff match ip dport 68 0xffff';
+  return [
+    `qdisc add dev ${bridge} clsact`,
+    `filter replace dev ${bridge} egress prio 1 handle 800::1 protocol ip ${answers} action csum ip udp`,
+  ];
 }
 
 type FamilyRules = readonly { readonly family: RuleFamily; readonly rules: NetworkRules }[];
@@ -135,8 +153,8 @@ function openingNotes(openings: readonly Extract<FirewallStep, { kind: 'iptables
   );
 }
 
-/** What is neither ours nor iptables' has no place for our rules. */
-function foreignNotes(bridge: string, foreign: readonly ForeignChain[]): string[] {
+/** What is neither ours nor iptables' has no place for our rules: what to type, behind a colon. */
+export function foreignNotes(bridge: string, foreign: readonly ForeignChain[]): string[] {
   const refusing = foreign.filter(
     ({ iptables, refuses, hook }) => iptables === undefined && refuses && hook !== 'output',
   );

@@ -3,6 +3,7 @@
  * carry connections there are the firewall's.
  */
 import { isIP } from 'node:net';
+import { isDeepStrictEqual } from 'node:util';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { LogSource } from '../../core/log-source.ts';
 import { Mutex } from '../../core/mutex.ts';
@@ -80,6 +81,28 @@ export class PortForwards implements AsyncDisposable {
       );
     }
     this.#open.push({ forward, reserved: await ReservedPort.take(forward), addresses: [] });
+  }
+
+  /** These, and no others. @throws VirtError RESOURCE_BUSY where a port is taken; then all is as before */
+  async set(wanted: readonly HostPortForward[], { signal }: Waiting = {}): Promise<void> {
+    const before = this.#open.map(({ forward }) => forward);
+    const isIn = (list: readonly HostPortForward[]) => (one: HostPortForward) =>
+      list.some((other) => isDeepStrictEqual({ ...one }, { ...other }));
+    const gone = before.filter((one) => !isIn(wanted)(one));
+    const declared: HostPortForward[] = [];
+    for (const forward of gone) await this.#drop(forward);
+    try {
+      for (const forward of wanted.filter((one) => !isIn(before)(one))) {
+        await this.declare(forward);
+        declared.push(forward);
+      }
+    } catch (error) {
+      for (const forward of declared) await this.#drop(forward);
+      for (const forward of gone) await this.declare(forward);
+      throw error;
+    } finally {
+      await this.update({ signal });
+    }
   }
 
   /** @throws VirtError RESOURCE_BUSY where the port is taken */

@@ -4,7 +4,6 @@ import type { Waiting } from '../../driver/driver.ts';
 import {
   type DhcpLease,
   NETWORK_UPDATE_COMMANDS,
-  NETWORK_UPDATE_SECTIONS,
   type NetworkEvent,
   type NetworkFilter,
   type NetworkIdentity,
@@ -13,6 +12,7 @@ import {
   type NetworkOperations,
   type NetworkPortIdentity,
   type NetworkUpdate,
+  sectionNumber,
 } from '../../driver/network-operations.ts';
 import { type ArgsOf, REMOTE_PROCEDURES as P } from '../../protocol/index.ts';
 import { uuidFromWire, uuidToWire } from '../convert.ts';
@@ -127,7 +127,7 @@ export class RemoteNetworks implements NetworkOperations {
     const feature = { feature: RIGHT_ORDER };
     this.#hasRightOrder ??= (await this.#calls.call(P.connectSupportsFeature, feature, options)).supported !== 0;
     const command = NETWORK_UPDATE_COMMANDS.indexOf(change.command) + 1;
-    const section = NETWORK_UPDATE_SECTIONS.indexOf(change.section) + 1;
+    const section = sectionNumber(change.section);
     const numbers = this.#hasRightOrder ? { command, section } : { command: section, section: command };
     const { parentIndex, xml } = change;
     const args = { net: networkOf(uuid), ...numbers, parentIndex, xml, flags: affectFlags(change) };

@@ -7,6 +7,7 @@ import { cloneDefinition } from '../../../model/schema/schema.ts';
 import { findByAlias, findDevice, type SingleDevice } from '../live/single-device.ts';
 import type { DomainStarter } from './domain-starter.ts';
 import { addParts, planLiveChange, removeParts } from './live-change.ts';
+import { changeForwards } from './live-forwards.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 export interface UpdateOptions {
@@ -92,19 +93,20 @@ async function changeInterface(
   { signal }: UpdateOptions,
 ): Promise<void> {
   requireSameButLink(device, wanted);
+  await changeForwards(guest.qmp, device, wanted.portForwards, signal);
   const isUp = wanted.link?.state !== 'down';
   await guest.qmp.execute('set_link', { name: device.alias?.name ?? '', up: isUp }, { signal });
   device.link = { state: isUp ? 'up' : 'down' };
 }
 
-/** What the XML says beside the link's state is what the interface is. */
+/** What the XML says beside the link's state and its port forwards is what the interface is. */
 function requireSameButLink(device: NetworkInterface, wanted: NetworkInterface): void {
   const changed = ([...FIXED, 'mac', 'model'] as const).find(
     (key) => wanted[key] !== undefined && !says(device[key], wanted[key]),
   );
   if (changed === undefined) return;
   throw unsupported(
-    `cannot modify the ${changed} of a running interface: detach it and attach another (only its link can be changed)`,
+    `cannot modify the ${changed} of a running interface: detach it and attach another (only its link and its port forwards can be changed)`,
   );
 }
 const FIXED = ['type', 'source', 'target', 'driver', 'address', 'bandwidth', 'mtu'] as const;

@@ -18,10 +18,8 @@ export async function makeMacvtap(calls: NetworkCalls, settings: TapSettings, na
     );
   }
   const size = mtu === undefined ? [] : ['mtu', String(mtu)];
-  await runNetworkProgram('ip', [
-    ...['link', 'add', 'link', direct.device, 'name', name, 'address', mac, ...size],
-    ...['type', 'macvtap', 'mode', MODES[direct.mode]],
-  ]);
+  const link = ['link', 'add', 'link', direct.device, 'name', name, 'address', mac, ...size];
+  await runNetworkProgram('ip', [...link, 'type', 'macvtap', 'mode', MODES[direct.mode]]);
   try {
     calls.setUp(name);
     return openQueue(calls, settings, name);

@@ -45,7 +45,7 @@ describe('tapSettingsOf', () => {
   it.each([
     ["<interface type='user'><mac address='52:54:00:00:00:01'/></interface>", /type='user'/],
     [bridge("<filterref filter='clean-traffic'/>"), /<filterref>, which an embedded connection cannot carry out/],
-    [bridge("<bandwidth><inbound average='1'/></bandwidth><vlan><tag id='7'/></vlan>"), /<vlan>/],
+    [bridge("<coalesce/><vlan><tag id='7'/></vlan>"), /<vlan>, <coalesce>/],
     [bridge('').replace('52:54', 'fe:54'), /fe is kept for the host's end/],
   ])('refuses %s', (xml, message) => expect(() => read(xml)).toThrow(message));
 });
@@ -70,6 +70,10 @@ describe('NetworkDevices', () => {
           log.push(`record ${kind} ${identity['name']} ${identity['mac']}`);
           return { id: 1, kind, identity, done: () => void log.push(`done ${identity['name']}`) };
         },
+      },
+      limit: async (name, { inbound }, { hostView }) => {
+        log.push(`limit ${name} inbound ${inbound?.average} ${hostView}`);
+        return { [Symbol.asyncDispose]: async () => void log.push(`lift ${name}`) };
       },
       loadCalls: async () => ({
         indexOf: (name) => (name === 'br7' ? 1 : 0),
@@ -101,6 +105,13 @@ describe('NetworkDevices', () => {
       'done vnet0',
     ]);
     expect(interfaces[0]?.target?.dev).toBe('vnet0');
+  });
+
+  it('limits what is to be limited before anybody uses it, and lifts that with the guest', async () => {
+    const { devices, log } = open(bridge("<bandwidth><inbound average='100'/></bandwidth>"), {});
+    closeSync(await devices.open(request));
+    await devices[Symbol.asyncDispose]();
+    expect(log.slice(-3)).toEqual(['limit vnet0 inbound 100 false', 'lift vnet0', 'done vnet0']);
   });
 
   it('takes the next name when another process was faster', async () => {

@@ -9,6 +9,8 @@ import type { Ledger, LedgerEntry } from '../../../core/ledger.ts';
 import type { ObjectIdentity } from '../../../core/ledger-format.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
+import type { InterfaceBandwidthOptions } from '../../../network/bandwidth/interface-bandwidth.ts';
+import type { Bandwidth } from '../../../network/bandwidth/traffic-plan.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import type { FdRequest } from '../plan/parts.ts';
 import {
@@ -40,6 +42,12 @@ export interface NetworkDevicesOptions {
   /** The system; tests put something else here. */
   readonly loadCalls?: () => Promise<NetworkCalls>;
   readonly vhostVsockPath?: string;
+  /** Limits the host's end of an interface; `tc`, where tests put nothing else. */
+  readonly limit?: (
+    device: string,
+    bandwidth: Bandwidth,
+    options: InterfaceBandwidthOptions,
+  ) => Promise<AsyncDisposable>;
   /** The host's end of an interface is there, and is not used yet. */
   readonly onPlugged?: ((device: NetworkInterface, hostEnd: string) => Promise<void>) | undefined;
 }
@@ -104,7 +112,12 @@ export class NetworkDevices implements AsyncDisposable {
     if (made !== undefined || settings.existing) {
       const name = made ?? settings.name ?? '';
       const join = settings.direct === undefined ? joinTap : openQueue;
-      return { ledgerRecords: [], open: async () => join(calls, settings, name) };
+      const open = async () => {
+        const fd = join(calls, settings, name);
+        if (made === undefined && request.queue === 0) await this.#orClose(fd, () => this.#limit(device, name));
+        return fd;
+      };
+      return { ledgerRecords: [], open };
     }
     const isMacvtap = settings.direct !== undefined;
     const name = settings.name ?? freeName(calls, NAME_PREFIX[isMacvtap ? 'macvtap' : 'tap']);
@@ -115,7 +128,10 @@ export class NetworkDevices implements AsyncDisposable {
       device.target = { ...device.target, dev: name };
       if (settings.downscript !== undefined) this.#downscripts.push({ path: settings.downscript, name });
       if (isMacvtap) this.#macvtaps.push(name);
-      await this.#limitAndTell(device, name, fd);
+      await this.#orClose(fd, async () => {
+        await this.#limit(device, name);
+        await this.#options.onPlugged?.(device, name);
+      });
       return fd;
     };
     return { ledgerRecords: [{ kind: 'tap', identity: { name, mac: settings.mac } }], open };
@@ -123,22 +139,22 @@ export class NetworkDevices implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { path, name } of this.#downscripts.splice(0)) await runNetworkProgram(path, [name]);
-    for (const limit of this.#limits.splice(0)) await limit[Symbol.asyncDispose]();
+    for (const limits of this.#limits.splice(0)) await limits[Symbol.asyncDispose]();
     for (const name of this.#macvtaps.splice(0)) await removeMacvtap(name);
     for (const entry of this.#entries.splice(0)) entry.done();
   }
 
-  async #limitAndTell(device: NetworkInterface, name: string, fd: number): Promise<void> {
-    const { bandwidth } = device;
+  /** `<bandwidth>`: loaded only for guests that have it. */
+  async #limit({ bandwidth, type }: NetworkInterface, name: string): Promise<void> {
+    if (bandwidth === undefined) return;
+    const open =
+      this.#options.limit ?? (await import('../../../network/bandwidth/interface-bandwidth.ts')).openInterfaceBandwidth;
+    this.#limits.push(await open(name, bandwidth, { ledger: this.#options.ledger, hostView: type === 'direct' }));
+  }
+
+  async #orClose(fd: number, step: () => Promise<void>): Promise<void> {
     try {
-      if (bandwidth !== undefined) {
-        const { openInterfaceBandwidth } = await import('../../../network/bandwidth/interface-bandwidth.ts');
-        const { ledger } = this.#options;
-        this.#limits.push(
-          await openInterfaceBandwidth(name, bandwidth, { ledger, hostView: device.type === 'direct' }),
-        );
-      }
-      await this.#options.onPlugged?.(device, name);
+      await step();
     } catch (error) {
       closeSync(fd);
       throw error;

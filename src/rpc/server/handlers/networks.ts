@@ -1,15 +1,16 @@
 /** Procedures about virtual networks and their ports. */
 import {
   NETWORK_UPDATE_COMMANDS,
-  NETWORK_UPDATE_SECTIONS,
   type NetworkFilter,
   type NetworkIdentity,
   type NetworkPortIdentity,
+  type NetworkUpdateSection,
+  sectionOf,
 } from '../../../driver/network-operations.ts';
 import type { NETWORK_PROCEDURES } from '../../../protocol/remote/network.ts';
 import { uuidFromWire, uuidToWire } from '../../convert.ts';
 import { ADDRESS_TYPES, AffectFlag, DefineFlag, eitherOf, METADATA_KINDS, NetworkListFlag } from '../../flags.ts';
-import { atMost, checkFlags, DONE, group, type HandlerSession, type Handlers, oneOf } from '../handler.ts';
+import { atMost, checkFlags, DONE, group, type HandlerSession, type Handlers, invalidArg, oneOf } from '../handler.ts';
 
 const LIST_FLAGS = 0x3f;
 
@@ -98,7 +99,7 @@ export const networkHandlers: Handlers<typeof NETWORK_PROCEDURES> = {
     checkFlags(flags, AffectFlag.LIVE | AffectFlag.CONFIG, 'virNetworkUpdate');
     await group(session, 'networks').update(uuidFromWire(net.uuid), {
       command: oneOf(NETWORK_UPDATE_COMMANDS, command - 1, 'network update command'),
-      section: oneOf(NETWORK_UPDATE_SECTIONS, section - 1, 'network section'),
+      section: knownSection(section),
       parentIndex,
       xml,
       ...affected(flags),
@@ -177,4 +178,10 @@ async function names(session: HandlerSession, filter: NetworkFilter): Promise<st
 /** Neither bit: what the network is now. */
 function affected(flags: number): { live: boolean; config: boolean } {
   return { live: (flags & AffectFlag.LIVE) !== 0, config: (flags & AffectFlag.CONFIG) !== 0 };
+}
+
+function knownSection(number: number): NetworkUpdateSection {
+  const section = sectionOf(number);
+  if (section === undefined) throw invalidArg(`there is no network section ${number}`);
+  return section;
 }

@@ -1,5 +1,5 @@
 /** The host end of an interface as `-netdev`, with the descriptors, character devices and helpers it needs. */
-import type { NetworkInterface, PortForward } from '../../../../model/domain/devices/interface.ts';
+import type { NetworkInterface } from '../../../../model/domain/devices/interface.ts';
 import type { InterfaceIp } from '../../../../model/domain/devices/ip-config.ts';
 import { hasFeature } from '../../capabilities/capabilities.ts';
 import { type PlanContext, refuse } from '../../context.ts';
@@ -8,6 +8,7 @@ import type { Part } from '../../plan/parts.ts';
 import type { Props } from '../../plan/props.ts';
 import { chardevId, planFdSet, reconnectProps, unixChardev } from '../chardev.ts';
 import { actualType, isPasst } from './attachment.ts';
+import { hostForwards } from './host-forwards.ts';
 import { isVirtioModel, queueCount } from './model.ts';
 import { PASST_RECONNECT, planPasst } from './passt.ts';
 
@@ -88,31 +89,14 @@ function usesVhost(device: NetworkInterface, { domain, lookup }: PlanContext): b
 function slirpProps(device: NetworkInterface): Props {
   const ipv4 = device.ips.find((ip) => !isIpv6(ip));
   const ipv6 = device.ips.find((ip) => isIpv6(ip));
-  const forwards = device.portForwards.flatMap((forward) => hostForwards(forward));
+  const forwards = device.portForwards.flatMap(hostForwards);
   return {
     type: 'user',
     net: ipv4 && (positive(ipv4.prefix) === undefined ? ipv4.address : `${ipv4.address}/${ipv4.prefix}`),
     'ipv6-prefix': ipv6?.address,
     'ipv6-prefixlen': positive(ipv6?.prefix),
-    hostfwd: forwards.length > 0 ? forwards.map((str) => ({ str })) : undefined,
+    hostfwd: forwards.length > 0 ? forwards.map(({ rule }) => ({ str: rule })) : undefined,
   };
-}
-
-/** Rules of QEMU's own user-mode network: one per port, as it has no ranges. */
-function hostForwards({ proto, address, ranges }: PortForward): string[] {
-  const excluded = new Set(ranges.filter(({ exclude }) => exclude === true).flatMap((range) => portsOf(range)));
-  return ranges
-    .filter(({ exclude }) => exclude !== true)
-    .flatMap((range) => {
-      const shift = (range.to ?? range.start) - range.start;
-      return portsOf(range).map((port) => ({ port, guestPort: port + shift }));
-    })
-    .filter(({ port }) => !excluded.has(port))
-    .map(({ port, guestPort }) => `${proto}:${address ?? ''}:${port}-:${guestPort}`);
-}
-
-function portsOf({ start, end = start }: PortForward['ranges'][number]): number[] {
-  return Array.from({ length: Math.max(0, end - start + 1) }, (_, index) => start + index);
 }
 
 function passtProps(device: NetworkInterface, context: PlanContext): Props {
