@@ -33,7 +33,8 @@ async function measure(): Promise<unknown> {
   using ledger = Ledger.open(dir);
   const receives = async (peer: Peer, fromMs = 0): Promise<number> =>
     Number(await peer.ask({ protocol: 'load', address: '192.168.7.1', fromMs }));
-  const sends = async (): Promise<number> => Number(await ask({ protocol: 'load', address: '192.168.7.10' }));
+  const sends = async (fromMs = 0): Promise<number> =>
+    Number(await ask({ protocol: 'load', address: '192.168.7.10', fromMs }));
 
   const free = { receives: await receives(g1), sends: await sends() };
   const limits = await openInterfaceBandwidth(
@@ -42,8 +43,12 @@ async function measure(): Promise<unknown> {
     { ledger },
   );
   const recorded = ledger.entries.map(({ kind, identity }) => ({ kind, bridge: identity['bridge'] }));
-  const limited = { receives: await receives(g1), sends: await sends(), other: await receives(g2) };
-  await limits.set({});
+  // When the burst is used up.
+  const later = (): number => Date.now() + 1000;
+  const limited = { receives: await receives(g1), sends: await sends(later()), other: await receives(g2) };
+  // Whoever takes the guest over knows only the device.
+  const adopted = await openInterfaceBandwidth('v-g1', {}, { ledger, isAdopted: true });
+  await adopted[Symbol.asyncDispose]();
   const lifted = { receives: await receives(g1), sends: await sends() };
   await limits[Symbol.asyncDispose]();
 
@@ -55,7 +60,7 @@ async function measure(): Promise<unknown> {
   const shared = await openNetworkBandwidth(network, { ledger });
   const both = async (): Promise<number[]> => {
     // Both are connected by then, and what was queued before is gone.
-    const fromMs = Date.now() + 1000;
+    const fromMs = Date.now() + 2000;
     return await Promise.all([receives(g1, fromMs), receives(g2, fromMs)]);
   };
   const before = await both();

@@ -46,15 +46,15 @@ describe.skipIf(!isPossible)('bandwidth', () => {
     ]) {
       expect(rate).toBeGreaterThan(FREE_KB_PER_SECOND);
     }
-    // 500 and 300 kB/s; a burst comes on top in the first moments.
+    // 500 and 300 kB/s, and bursts.
     expect(limited.receives).toBeLessThan(1000);
-    expect(limited.sends).toBeLessThan(1200);
+    expect(limited.sends).toBeLessThan(800);
     const [withShare = 0, without = 0] = network.kept;
     for (const rates of [network.before, network.kept]) {
-      expect(rates.reduce((sum, rate) => sum + rate, 0)).toBeLessThan(2000);
+      expect(rates.reduce((sum, rate) => sum + rate, 0)).toBeLessThan(2500);
     }
     // It had less before.
-    expect(withShare).toBeGreaterThan(3 * without);
+    expect(withShare).toBeGreaterThan(without);
     expect(network.tooMuch).toMatch(/overcommit 'peak' \(1000\) on network 'n', of which 900 are given away/);
     expect(left).toMatchObject({ rules: '', ledger: [] });
     expect(left.qdiscs).not.toMatch(/htb|ingress/);

@@ -23,7 +23,7 @@ const SILENCE_MS = 400;
 const SERVED_PORTS = [22, 53, 67, 7777];
 /** Sends as much as is taken. */
 const LOAD_PORT = 9000;
-const LOAD_MS = 300;
+const LOAD_MS = 500;
 
 /** Asks: by whom was I seen? `refused`, `silence`, or the error's code. */
 export async function ask({ protocol, address, port = 7777, fromMs = 0 }: Probe): Promise<string> {

@@ -13,10 +13,13 @@ export class DeviceLimits implements AsyncDisposable {
   readonly #device: string;
   readonly #ledger: Pick<Ledger, 'record'>;
   #table: LedgerEntry | undefined;
+  #mayHaveTable: boolean;
 
-  constructor(device: string, ledger: Pick<Ledger, 'record'>) {
+  /** `isAdopted`: somebody before us may have limited the device. */
+  constructor(device: string, ledger: Pick<Ledger, 'record'>, { isAdopted = false }: { isAdopted?: boolean } = {}) {
     this.#device = device;
     this.#ledger = ledger;
+    this.#mayHaveTable = isAdopted;
   }
 
   /** @throws VirtError INTERNAL_ERROR where the kernel refuses */
@@ -31,9 +34,10 @@ export class DeviceLimits implements AsyncDisposable {
 
   /** What `tc` has made goes with the device; the table does not. */
   async removeTable(): Promise<void> {
-    if (this.#table === undefined) return;
+    if (this.#table === undefined && !this.#mayHaveTable) return;
     await removeLimitTable(this.#device);
-    this.#table.done();
+    this.#mayHaveTable = false;
+    this.#table?.done();
     this.#table = undefined;
   }
 

@@ -5,6 +5,8 @@ import { type Bandwidth, planInterfaceBandwidth } from './traffic-plan.ts';
 export interface InterfaceBandwidthOptions extends LimitOptions {
   /** The device is a macvtap. */
   readonly hostView?: boolean | undefined;
+  /** The device runs already, and may have limits that are to be replaced. */
+  readonly isAdopted?: boolean | undefined;
 }
 
 /** Of a device that is there. @throws VirtError INTERNAL_ERROR where the kernel refuses; then nothing is limited */
@@ -23,10 +25,10 @@ export class InterfaceBandwidth implements AsyncDisposable {
   readonly #hostView: boolean;
   readonly #limits: DeviceLimits;
 
-  constructor(device: string, { ledger, hostView = false }: InterfaceBandwidthOptions) {
+  constructor(device: string, { ledger, hostView = false, isAdopted = false }: InterfaceBandwidthOptions) {
     this.#device = device;
     this.#hostView = hostView;
-    this.#limits = new DeviceLimits(device, ledger);
+    this.#limits = new DeviceLimits(device, ledger, { isAdopted });
   }
 
   /** Replaces what there was; an empty one lifts all limits. */
