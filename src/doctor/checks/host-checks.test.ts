@@ -196,7 +196,7 @@ describe('networks', () => {
     programs({ unshare, iptables, nft: 'exit 0', 'iptables-legacy': 'exit 0', 'iptables-legacy-save': saved });
     expect(await lineOf(checkFirewall, 'firewall')).toMatch(/^warn: .*FORWARD/);
     rmSync(join(root, 'proc/net/ip_tables_names'));
-    programs({ unshare, iptables, nft: 'exit 0' });
+    programs({ unshare, iptables, nft: 'exit 0', 'iptables-legacy': 'exit 0' });
     vi.stubEnv('BROKEN', '3');
     expect(await lineOf(checkFirewall, 'firewall')).toMatch(/^warn: .*cannot list the nat table .*iptables-legacy/);
   });

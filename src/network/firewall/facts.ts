@@ -126,7 +126,7 @@ export async function tryFirewalls(
       ...options,
       ...(input !== undefined && { input }),
     });
-    if (status !== 0) words[name] = lastLine(stderr) || (error?.message ?? '');
+    if (status !== 0) words[name] = lastLine(stderr) || lastLine(error?.message ?? '');
     return status === 0;
   };
   const [byNft, legacy, iptablesNft] = await Promise.all([
