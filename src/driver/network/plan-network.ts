@@ -73,7 +73,7 @@ export function formatNetworkPlan({ network, chosen, bridge, firewall, traffic, 
 }
 
 function completed(definition: Network, devices: readonly string[]): BridgedNetwork {
-  const network = completeNetwork(definition, { bridges: new Map(), devices });
+  const network = completeNetwork(definition, { bridges: new Map(), devices: () => devices });
   const { bridge, mac } = network;
   if (bridge?.name === undefined || mac === undefined) {
     throw networkError(ErrorCode.INTERNAL_ERROR, `network '${network.name}' has no bridge`);
