@@ -68,7 +68,11 @@ export const DAEMON: Bench = {
     await compare('virsh create of a small guest, warm', (side) => timeCreate(side, place), 100 / 3);
     await compare('power-off of a guest to its STOPPED event', (side) => timePowerOff(side, place), 20);
     await compare(`defining ${DOMAINS} domains, ${BATCH} in a row`, (side) => timeDefine(side), 100, DOMAINS / BATCH);
-    await compare(`defining ${BATCH} domains with ${WRITERS} clients at once`, (side) => timeDefineAtOnce(side), AT_ONCE_GOAL);
+    await compare(
+      `defining ${BATCH} domains with ${WRITERS} clients at once`,
+      (side) => timeDefineAtOnce(side),
+      AT_ONCE_GOAL,
+    );
     await compare(`virsh list --all of ${DOMAINS} domains`, (side) => timeVirsh(side, ['list', '--all']), 100);
     rows.push(rssRow(ours, theirs));
     const restarts = await interleave(

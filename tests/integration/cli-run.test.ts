@@ -1,4 +1,5 @@
 /** `nestling run` and its exit statuses: how a run ends, who ends it, and what is said then. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -213,6 +214,18 @@ describe('--listen', () => {
     await domain?.destroy();
     expect((await run.ended).status).toBe(1);
     expect(existsSync(socket)).toBe(false);
+  });
+
+  it('lets virsh take leave when it has ended the guest', async () => {
+    const socket = join(scratch, 'virsh.sock');
+    await using run = await startNestling(['run', '--listen', socket, '-v', await writeGuest(scratch, 'powerbutton')]);
+    await run.stderr.until('first-guest-byte');
+    const uri = `qemu+unix:///system?socket=${socket}`;
+    const { status, stdout, stderr } = spawnSync('virsh', ['-c', uri, 'destroy', 'cli-powerbutton'], {
+      encoding: 'utf8',
+    });
+    expect([status, stdout.trim(), stderr]).toEqual([0, "Domain 'cli-powerbutton' destroyed", '']);
+    expect((await run.ended).status).toBe(1);
   });
 });
 

@@ -84,6 +84,8 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   #driver: Driver | undefined;
   #isReadOnly: boolean;
   #running = 0;
+  /** When a call has last ended. */
+  #answeredMs = Number.NEGATIVE_INFINITY;
   #isOpening = false;
   #isContinuing = false;
   #isCorked = false;
@@ -197,22 +199,20 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   }
 
   /** Ends the connection; a server that stops says so to those who asked. */
-  close(options: { readonly isShutdown?: boolean } = {}): void {
-    if (this.#isClosing) return;
-    if (options.isShutdown !== true) {
+  close({ isShutdown = false }: { readonly isShutdown?: boolean } = {}): void {
+    if (this.#isClosing || (isShutdown && this.#isLeaving)) return;
+    if (!isShutdown) {
       this.#isClosing = true;
       this.#stream.destroy();
       return;
     }
-    if (this.#isLeaving) return;
     this.#isLeaving = true;
     const patience = setTimeout(() => this.#stream.destroy(), FAREWELL_MS);
-    this.#stream.once('close', () => {
-      clearTimeout(patience);
-      clearTimeout(this.#lingering);
-    });
+    this.#stream.once('close', () => clearTimeout(patience));
     // Calls that are being carried out are answered, which may be why the server stops; no others are begun.
-    if (this.#running === 0) this.#leave();
+    if (this.#running > 0) return;
+    if (performance.now() - this.#answeredMs < LINGER_MS) this.#linger();
+    else this.#leave();
   }
 
   /** Whoever has just been answered may want to take leave, and has no use for being told that we have gone. */
@@ -302,6 +302,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
       );
     } finally {
       this.#running--;
+      this.#answeredMs = performance.now();
       this.#continue();
     }
   }
@@ -372,6 +373,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   async #end(): Promise<void> {
     this.#isClosing = true;
     clearTimeout(this.#patience);
+    clearTimeout(this.#lingering);
     this.#keepalive.stop();
     this.#abort.abort(new VirtError('the client has gone', { code: ErrorCode.INVALID_CONN, domain: ErrorDomain.RPC }));
     this.#streams.close();

@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { CapabilitiesCache, type CapabilitiesCacheOptions } from './cache.ts';
 import type { AcceleratorName, QemuCapabilities } from './capabilities.ts';
 import type { ProbeOptions } from './probe.ts';
@@ -81,6 +81,30 @@ describe('CapabilitiesCache', () => {
     expect(again.capabilities).toEqual(made('tcg', qemu));
     expect(prober.asked).toEqual(['all tcg']);
     expect(readdirSync(join(dir, 'cache'))).toHaveLength(1);
+  });
+
+  it('looks at a binary again only after a while, where it may be asked often', async () => {
+    vi.useFakeTimers({ toFake: ['performance'] });
+    try {
+      const prober = new CountingProber();
+      const cache = open(prober, { freshMs: 1000 });
+      await cache.get(qemu, 'tcg');
+      expect(cache.locate(qemu)).toBe(qemu);
+      writeFileSync(qemu, '#!/bin/sh\necho upgraded\n');
+      expect((await cache.get(qemu, 'tcg')).source).toBe('memory');
+      vi.advanceTimersByTime(1001);
+      expect((await cache.get(qemu, 'tcg')).source).toBe('probe');
+      expect(cache.locate(qemu)).toBe(qemu);
+      rmSync(qemu);
+      expect(cache.locate(qemu)).toBe(qemu);
+      vi.advanceTimersByTime(1001);
+      expect(cache.locate(qemu)).toBeUndefined();
+      await expect(cache.get(qemu, 'tcg', { signal: AbortSignal.abort(new Error('enough')) })).rejects.toThrow(
+        'enough',
+      );
+    } finally {
+      vi.useRealTimers();
+    }
   });
 
   it('asks only for what the other accelerator changes', async () => {
