@@ -2,7 +2,8 @@
  * Debian's virsh, unchanged, against our daemon; what it prints is compared with what it prints of a real libvirtd, where that is
  * installed. A difference that stays has its reason here.
  */
-import { execFile } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -332,5 +333,65 @@ describe('virsh', () => {
         : [`${answer.command}\n--- ours\n${answer.text}\n--- libvirtd's\n${other.text}`];
     });
     expect(differences).toEqual([]);
+  });
+});
+
+/** A program of a user who sits and types; `script` gives it the terminal. */
+function atTerminal(command: string): { readonly child: ChildProcess; text: () => string } {
+  const child = spawn('script', ['-qefc', command, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let text = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    text += chunk.toString();
+  });
+  return { child, text: () => text };
+}
+
+describe('virsh at a terminal', () => {
+  it('speaks with the guest until ^], follows events, and finds live changes again after the daemon was killed', async () => {
+    await using daemon = await startDaemon();
+    const virsh = async (...args: string[]): Promise<string> =>
+      (await run('virsh', ['-c', daemon.uri, ...args], { timeout: 60_000 })).stdout;
+    await virsh('create', join(dir, 'vg.xml'));
+    const console = atTerminal(`virsh -c '${daemon.uri}' console vg`);
+    await expect.poll(console.text, { timeout: 30_000 }).toContain('Escape character is ^]');
+    console.child.stdin?.write('ping-pong');
+    await expect.poll(console.text, { timeout: 30_000 }).toContain('ping-pong');
+    console.child.stdin?.write('\x1d');
+    expect(await once(console.child, 'exit')).toEqual([0, null]);
+
+    const events = atTerminal(`virsh -c '${daemon.uri}' event --all --loop --timestamp`);
+    await expect
+      .poll(
+        async () => {
+          await virsh('suspend', 'vg');
+          await virsh('resume', 'vg');
+          return events.text();
+        },
+        { timeout: 30_000 },
+      )
+      .toMatch(/\d\d:\d\d:\d\d\.\d+\+0000: event 'lifecycle' for domain 'vg': Suspended Paused[^]*Resumed Unpaused/);
+    events.child.stdin?.write('\x03');
+    await once(events.child, 'exit');
+
+    await virsh('iothreadadd', 'vg', '5', '--live');
+    await virsh('dommemstat', 'vg', '--period', '7', '--live');
+    await virsh('set-lifecycle-action', 'vg', 'poweroff', 'restart', '--live');
+    await virsh('blkdeviotune', 'vg', 'vda', '--total-iops-sec', '123', '--live');
+    await virsh('vcpupin', 'vg', '0', '0', '--live');
+    await virsh('desc', 'vg', '--live', 'Changed');
+    const before = await virsh('dumpxml', 'vg');
+    await daemon.crash();
+    expect(await virsh('dumpxml', 'vg')).toBe(before);
+    for (const part of [
+      'iothread id=.5',
+      'period=.7',
+      '<on_poweroff>restart',
+      'total_iops_sec>123',
+      'vcpupin',
+      'Changed',
+    ]) {
+      expect(before).toMatch(new RegExp(part));
+    }
+    await virsh('destroy', 'vg');
   });
 });

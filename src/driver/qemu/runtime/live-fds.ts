@@ -236,7 +236,8 @@ function requestOf({ fds }: LaunchPlan, number: number): FdRequest {
 function setOf({ parts }: LaunchPlan, set: number): { fd: number; opaque: string } {
   const found = parts.find((part) => part.kind === 'keyval' && part.option === 'add-fd' && part.props['set'] === set);
   if (found?.kind !== 'keyval') throw new TypeError(`the plan has no set ${set} of descriptors`);
-  return { fd: Number(found.props['fd']), opaque: String(found.props['opaque']) };
+  const { fd, opaque } = found.props;
+  return { fd: Number(fd), opaque: typeof opaque === 'string' ? opaque : '' };
 }
 
 function openFile(path: string, flags: string): number {
