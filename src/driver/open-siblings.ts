@@ -1,12 +1,45 @@
 /** Which drivers stand beside a hypervisor driver, and when they are loaded. The one place that knows all of them. */
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { DisposalStack } from '../core/dispose.ts';
+import { lazyGroup } from '../core/lazy-group.ts';
+import type { GuestVolumes } from './guest-sources.ts';
 import type { SiblingOptions, Siblings } from './siblings.ts';
+import type { OpenStorage } from './storage/open-storage.ts';
+import type { StorageOperations } from './storage-operations.ts';
 
-export function openSiblings(_options: SiblingOptions): Siblings {
+export function openSiblings(options: SiblingOptions): Siblings {
   const stack = new DisposalStack();
+  const storage = lazyStorage(options, stack);
   return {
-    takeOver: async () => {},
-    autostart: async () => {},
+    storage: lazyGroup<StorageOperations>(async () => (await storage()).driver),
+    guestVolumes: lazyGroup<GuestVolumes>(async () => (await storage()).driver),
+    takeOver: async () => {
+      if (hasState(options, 'storage')) await (await storage()).takeOver();
+    },
+    autostart: async () => {
+      if (hasState(options, 'storage')) await (await storage()).driver.startMarked();
+    },
     [Symbol.asyncDispose]: () => stack[Symbol.asyncDispose](),
   };
+}
+
+/** Storage is loaded once, by whoever needs it first. */
+function lazyStorage(options: SiblingOptions, stack: DisposalStack): () => Promise<OpenStorage> {
+  let opening: Promise<OpenStorage> | undefined;
+  const open = async (): Promise<OpenStorage> => {
+    const { openStorage } = await import('./storage/open-storage.ts');
+    const opened = openStorage(options);
+    stack.defer(() => opened.close());
+    return opened;
+  };
+  return async () => {
+    opening ??= open();
+    return await opening;
+  };
+}
+
+/** Nothing was ever defined, nothing runs: then nothing has to be loaded to find that out. */
+function hasState({ root }: SiblingOptions, name: string): boolean {
+  return existsSync(join(root.etc, name)) || existsSync(join(root.run, name));
 }

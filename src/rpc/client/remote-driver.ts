@@ -33,6 +33,7 @@ import type { InteractionOperations, MonitorEvent } from '../../driver/interacti
 import type { NodeOperations } from '../../driver/node-operations.ts';
 import type { SavingOperations } from '../../driver/saving-operations.ts';
 import type { SecretOperations } from '../../driver/secret-operations.ts';
+import type { StorageOperations } from '../../driver/storage-operations.ts';
 import type { TuningOperations } from '../../driver/tuning-operations.ts';
 import { REMOTE_PROCEDURES as P, type Procedure, Program, QEMU_PROCEDURES as Q } from '../../protocol/index.ts';
 import { identityFromWire, uuidToWire, type WireDomain } from '../convert.ts';
@@ -100,6 +101,10 @@ export class RemoteDriver implements Driver, RemoteCalls {
     return new RemoteNode(this);
   });
   readonly secrets: SecretOperations;
+  readonly storage: StorageOperations = lazyGroup<StorageOperations>(async () => {
+    const { RemoteStorage } = await import('./remote-storage.ts');
+    return new RemoteStorage(this, (registration) => this.#registering(registration));
+  });
   readonly #names = new Map<string, string>();
   readonly #events = new Broadcast<DomainEvent>();
   readonly #monitorEvents = new Broadcast<MonitorEvent>();

@@ -8,11 +8,14 @@ import type { DomainEvent } from '../../driver/domain-events.ts';
 import type { Driver } from '../../driver/driver.ts';
 import type { MonitorEvent } from '../../driver/interaction-operations.ts';
 import type { SecretEvent } from '../../driver/secret-operations.ts';
+import type { PoolEvent } from '../../driver/storage-operations.ts';
 import { type EventMessage, REMOTE_PROCEDURES as P, Program, QEMU_PROCEDURES as Q } from '../../protocol/index.ts';
 import type { DOMAIN_EVENT_PROCEDURES } from '../../protocol/remote/domain-events.ts';
 import type { SECRET_PROCEDURES } from '../../protocol/remote/secret.ts';
+import type { STORAGE_PROCEDURES } from '../../protocol/remote/storage.ts';
 import { identityToWire, uuidFromWire, type WireDomain } from '../convert.ts';
 import { WIRE_EVENTS, type WireEvent } from '../domain-events.ts';
+import { POOL_EVENT, POOL_LIFECYCLE, poolToWire } from '../storage-convert.ts';
 import { checkFlags, DONE, type HandlerSession, type Handlers } from './handler.ts';
 import { secretToWire } from './handlers/secrets.ts';
 
@@ -58,12 +61,13 @@ export class SessionEvents {
   readonly #callbacks = new Map<number, Callback>();
   readonly #legacy = new Set<number>();
   readonly #secretCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
+  readonly #poolCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
   readonly #monitorCallbacks = new Map<
     number,
     { readonly uuid: string | undefined; readonly matches: (name: string) => boolean }
   >();
   #next = 0;
-  #isFollowing = { domains: false, secrets: false, monitors: false };
+  #isFollowing = { domains: false, secrets: false, pools: false, monitors: false };
 
   /** `signal`: the end of the connection. */
   constructor(send: Send, signal: AbortSignal) {
@@ -116,6 +120,23 @@ export class SessionEvents {
     if (!this.#secretCallbacks.delete(callbackID)) throw noCallback(callbackID);
   }
 
+  addPool(driver: Driver, eventID: number, uuid: string | undefined): number {
+    if (eventID !== POOL_EVENT.LIFECYCLE && eventID !== POOL_EVENT.REFRESH) throw badEvent(eventID);
+    const { storage } = driver;
+    if (storage === undefined) throw noSupport('virConnectStoragePoolEventRegisterAny');
+    if (!this.#isFollowing.pools) {
+      this.#isFollowing.pools = true;
+      this.#follow(storage.events({ signal: this.#signal }), (event) => this.#tellPool(event));
+    }
+    const id = this.#number();
+    this.#poolCallbacks.set(id, { eventID, uuid });
+    return id;
+  }
+
+  removePool(callbackID: number): void {
+    if (!this.#poolCallbacks.delete(callbackID)) throw noCallback(callbackID);
+  }
+
   addMonitor(driver: Driver, uuid: string | undefined, event: string | undefined, flags: number): number {
     if (driver.monitorEvents === undefined) throw noSupport('virConnectDomainQemuMonitorEventRegister');
     checkFlags(flags, 3, 'virConnectDomainQemuMonitorEventRegister');
@@ -134,13 +155,18 @@ export class SessionEvents {
   }
 
   #number(): number {
-    if (this.#callbacks.size + this.#secretCallbacks.size + this.#monitorCallbacks.size >= CALLBACKS_MAX) {
+    if (this.#count() >= CALLBACKS_MAX) {
       throw new VirtError(`this client has ${CALLBACKS_MAX} event callbacks: it gets no more`, {
         code: ErrorCode.OPERATION_FAILED,
         domain: ErrorDomain.EVENT,
       });
     }
     return this.#next++;
+  }
+
+  #count(): number {
+    const kinds = [this.#callbacks, this.#secretCallbacks, this.#poolCallbacks, this.#monitorCallbacks];
+    return kinds.reduce((sum, { size }) => sum + size, 0);
   }
 
   #followDomains(driver: Driver): void {
@@ -191,6 +217,19 @@ export class SessionEvents {
     }
   }
 
+  #tellPool(event: PoolEvent): void {
+    const pool = poolToWire(event.pool);
+    const wanted = event.kind === 'refresh' ? POOL_EVENT.REFRESH : POOL_EVENT.LIFECYCLE;
+    for (const [callbackID, { eventID, uuid }] of this.#poolCallbacks) {
+      if ((uuid !== undefined && uuid !== event.pool.uuid) || eventID !== wanted) continue;
+      if (event.kind === 'refresh') this.#send(Program.REMOTE, P.storagePoolEventRefresh, { callbackID, pool });
+      else {
+        const message = { callbackID, pool, event: POOL_LIFECYCLE.indexOf(event.type), detail: 0 };
+        this.#send(Program.REMOTE, P.storagePoolEventLifecycle, message);
+      }
+    }
+  }
+
   #tellMonitor({ domain, event, seconds, micros, details }: MonitorEvent): void {
     for (const [callbackID, { uuid, matches }] of this.#monitorCallbacks) {
       if ((uuid !== undefined && uuid !== domain.uuid) || !matches(event)) continue;
@@ -237,6 +276,16 @@ export const secretEventHandlers: Handlers<typeof SECRET_PROCEDURES, EventSessio
   }),
   connectSecretEventDeregisterAny: ({ events }, { callbackID }) => {
     events.removeSecret(callbackID);
+    return DONE;
+  },
+};
+
+export const poolEventHandlers: Handlers<typeof STORAGE_PROCEDURES, EventSession> = {
+  connectStoragePoolEventRegisterAny: ({ driver, events }, { eventID, pool }) => ({
+    callbackID: events.addPool(driver, eventID, pool === undefined ? undefined : uuidFromWire(pool.uuid)),
+  }),
+  connectStoragePoolEventDeregisterAny: ({ events }, { callbackID }) => {
+    events.removePool(callbackID);
     return DONE;
   },
 };

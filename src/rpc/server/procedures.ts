@@ -2,7 +2,7 @@
 import { LXC_PROCEDURES, Program, QEMU_PROCEDURES, REMOTE_PROCEDURES, type Row } from '../../protocol/index.ts';
 import type { Codec } from '../../xdr/codec.ts';
 import { authHandlers } from './authentication.ts';
-import { domainEventHandlers, monitorEventHandlers, secretEventHandlers } from './events.ts';
+import { domainEventHandlers, monitorEventHandlers, poolEventHandlers, secretEventHandlers } from './events.ts';
 import { connectHandlers } from './handlers/connect.ts';
 import { deviceHandlers } from './handlers/devices.ts';
 import { inspectionHandlers } from './handlers/inspection.ts';
@@ -10,6 +10,7 @@ import { lifecycleHandlers } from './handlers/lifecycle.ts';
 import { nodeHandlers } from './handlers/node.ts';
 import { qemuHandlers } from './handlers/qemu.ts';
 import { secretHandlers } from './handlers/secrets.ts';
+import { storageHandlers } from './handlers/storage.ts';
 import { tuningHandlers } from './handlers/tuning.ts';
 import { sessionHandlers } from './session-handlers.ts';
 
@@ -44,6 +45,8 @@ const HANDLERS = {
       ...secretHandlers,
       ...domainEventHandlers,
       ...secretEventHandlers,
+      ...storageHandlers,
+      ...poolEventHandlers,
     },
   ],
   [Program.QEMU]: [QEMU_PROCEDURES, { ...qemuHandlers, ...monitorEventHandlers }],

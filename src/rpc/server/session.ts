@@ -2,7 +2,7 @@
  * One client: its messages, its calls (a bounded number at a time), streams, events and signs of life. Whatever it sends wrongly
  * costs its own connection and nothing else.
  */
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { LogSource } from '../../core/log-source.ts';
 import type { Driver } from '../../driver/driver.ts';
@@ -20,6 +20,7 @@ import {
   Program,
   REMOTE_PROCEDURES,
   readFrame,
+  streamHole,
 } from '../../protocol/index.ts';
 import { XdrError } from '../../xdr/error.ts';
 import { Keepalive } from '../keepalive.ts';
@@ -50,12 +51,11 @@ export interface SessionInit {
 
 /** What a call that opens a stream has attached. */
 interface StreamCall {
-  stream?: Readable | Duplex;
+  stream?: Readable | Duplex | Writable;
 }
 
-/** Milliseconds for the last message to a client of a server that stops. */
+/** Milliseconds for the last message to a client of a server that stops; bytes that may wait to be sent to a client that does not read. */
 const FAREWELL_MS = 1000;
-/** Bytes that may wait to be sent to a client that does not read. */
 const OUTPUT_MAX = 64 * 1024 * 1024;
 
 export class Session implements EventSession, AuthSession, OpeningSession {
@@ -148,7 +148,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   }
 
   /** Only procedures that open a stream have one to attach: they see a session of their own. */
-  attach(stream: Readable | Duplex): void {
+  attach(stream: Readable | Duplex | Writable): void {
     stream.destroy();
     throw new TypeError('this procedure opens no stream');
   }
@@ -268,7 +268,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     return new Proxy(this, {
       get: (target, name) => {
         if (name === 'attach') {
-          return (stream: Readable | Duplex): void => {
+          return (stream: Readable | Duplex | Writable): void => {
             call.stream = stream;
           };
         }
@@ -318,7 +318,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     if (!this.#isLeaving && this.#fullStreams.size === 0 && this.#waiting.length === 0) this.#stream.resume();
   }
 
-  #open(header: Header, source: Readable | Duplex): void {
+  #open(header: Header, source: Readable | Duplex | Writable): void {
     const { serial } = header;
     if (this.#streams.size >= this.#init.limits.streams || this.#streams.has(serial)) {
       source.destroy();
@@ -327,19 +327,19 @@ export class Session implements EventSession, AuthSession, OpeningSession {
         domain: ErrorDomain.STREAMS,
       });
     }
+    const hole = replyTo(header, MessageType.STREAM_HOLE, MessageStatus.CONTINUE);
+    const failed = replyTo(header, MessageType.STREAM, MessageStatus.ERROR);
     const stream = new ServerStream(source, {
       send: (status, data) => this.#write(encodeRawFrame(replyTo(header, MessageType.STREAM, status), data)),
-      sendError: (error) => {
-        const frame = replyTo(header, MessageType.STREAM, MessageStatus.ERROR);
-        this.#write(encodeFrame(frame, messageError, toMessageError(error)));
-      },
+      sendHole: (length) => this.#write(encodeFrame(hole, streamHole, { length, flags: 0 })),
+      sendError: (error) => this.#write(encodeFrame(failed, messageError, toMessageError(error))),
       onFull: (isFull) => {
-        if (isFull) {
-          this.#fullStreams.add(serial);
-          this.#stream.pause();
-        } else if (this.#fullStreams.delete(serial)) {
-          this.#readOn();
+        if (!isFull) {
+          if (this.#fullStreams.delete(serial)) this.#readOn();
+          return;
         }
+        this.#fullStreams.add(serial);
+        this.#stream.pause();
       },
       onClose: () => {
         this.#streams.delete(serial);

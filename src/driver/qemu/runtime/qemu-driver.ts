@@ -145,6 +145,7 @@ export class QemuDriver implements Driver {
     this.#siblings = options.openSiblings?.({
       root: siblingRootOf(root),
       secrets: this.#secrets,
+      secretValue: (reference) => this.#secrets.resolve({ type: 'volume', ...reference }),
       onNote: (note) => options.onNote?.(note),
     });
     this.networks = this.#siblings?.networks;

@@ -2,6 +2,7 @@
 import { CGROUP_REMOVERS } from '../../../cgroup/ledger-remover.ts';
 import { SCOPE_REMOVERS } from '../../../cgroup/systemd/ledger-remover.ts';
 import { CORE_REMOVERS } from '../../../core/ledger-removers.ts';
+import { MOUNT_REMOVERS } from '../../../host/mounts.ts';
 import { SECURITY_REMOVERS } from '../../../security/ledger-remover.ts';
 import { NETWORK_REMOVERS } from './network-device-ip.ts';
 
@@ -11,4 +12,5 @@ export const GUEST_REMOVERS = {
   ...CGROUP_REMOVERS,
   ...SCOPE_REMOVERS,
   ...SECURITY_REMOVERS,
+  ...MOUNT_REMOVERS,
 } as const;
