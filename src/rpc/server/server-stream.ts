@@ -107,6 +107,8 @@ export class ServerStream {
   /** Answered when our side has taken what the client sent before. */
   #finish(): void {
     const sink = this.#sink;
+    // Its error is on its way, and must not be overtaken.
+    if (this.#stream.errored !== null) return this.#fail(this.#stream.errored);
     if (sink === undefined || sink.destroyed) return this.#finished();
     // Of a stream in both directions the end is the client's alone: a console's guest goes on.
     if (this.#source !== undefined && sink.writableLength === 0) return this.#finished();

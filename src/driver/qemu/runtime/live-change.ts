@@ -38,6 +38,7 @@ export async function planLiveChange(
 ): Promise<LiveChange> {
   const { context } = await starter.prepare(changed, { signal });
   nameNewDevices(context);
+  await starter.fillVolumes(context.domain, signal);
   await fillBackingChains(context.domain, signal);
   keepNodeIndexes(guest.domain, context.domain);
   fillChannelPaths(context.domain, context.layout, guest.id);

@@ -166,6 +166,7 @@ export class QemuDriver implements Driver {
     this.#starter = new DomainStarter({
       ...shared,
       version: options.version,
+      volumes: this.#siblings?.guestVolumes,
       observers: options,
       onMonitorEvent: (record, event, id) => this.#sendMonitorEvent(record, event, id),
     });
