@@ -22,6 +22,10 @@ export interface SiblingRoot {
    * What is made on the host for one object is recorded here, before it is made. `name` is unique among all objects of the root: `network-NAME`.
    */
   ledgerOf(name: string): ObjectLedger;
+  /** Names that have a ledger; none in an embedded root, whose one ledger is collected with it. */
+  ledgers(): readonly string[];
+  /** Removes what is left of an object that no process keeps any more. @returns one line for each thing that could not be removed */
+  collect(name: string): Promise<readonly string[]>;
 }
 
 /** The ledger of one object. A daemon's objects have one each, which outlives the process that wrote it. */

@@ -29,7 +29,7 @@ export interface OpenStorage {
 
 export function openStorage(options: OpenStorageOptions): OpenStorage {
   const { root, onNote } = options;
-  const ledgers = new PoolLedgers((pool) => root.ledgerOf(`storage-${pool.uuid}`));
+  const ledgers = new PoolLedgers((pool) => root.ledgerOf(ledgerName(pool)));
   const mountInfoPath = options.mountInfoPath ?? '/proc/self/mountinfo';
   const host: BackendHost = {
     run: options.run ?? runStep,
@@ -49,13 +49,25 @@ export function openStorage(options: OpenStorageOptions): OpenStorage {
     takeOver: async () => {
       // Of a daemon that was killed: no program of ours reads them any more.
       rmSync(join(root.run, 'storage-secrets'), { recursive: true, force: true });
-      await driver.takeOver(async (pool) => await adoptLedger(ledgers.of(pool), pool, mountInfoPath));
+      const kept = new Set<string>();
+      await driver.takeOver(async (pool) => {
+        kept.add(ledgerName(pool));
+        await adoptLedger(ledgers.of(pool), pool, mountInfoPath);
+      });
+      const left = root.ledgers().filter((name) => name.startsWith(LEDGER_PREFIX) && !kept.has(name));
+      for (const name of left) (await root.collect(name)).forEach(onNote);
     },
     close: async () => {
       await driver.close({ keepRunning: isDaemon });
       ledgers.close();
     },
   };
+}
+
+const LEDGER_PREFIX = 'storage-';
+
+function ledgerName({ uuid }: NamedPool): string {
+  return LEDGER_PREFIX + uuid;
 }
 
 /** One ledger for each pool that has something on the host. */

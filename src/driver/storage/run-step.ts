@@ -9,6 +9,12 @@ import { storageError } from './storage-errors.ts';
 /** Lists of volumes may be long. */
 const OUTPUT_MAX = 64 * 1024 * 1024;
 
+/**
+ * What works on a file that nobody will want once we are gone. Others are let finish, as they leave a device half changed when they are
+ * interrupted.
+ */
+const DIES_WITH_US: ReadonlySet<string> = new Set(['qemu-img', 'cp', 'scrub']);
+
 /** Runs commands; tests have their own. */
 export type RunStep = (command: Command, options?: Waiting) => Promise<string>;
 
@@ -18,7 +24,10 @@ export type RunStep = (command: Command, options?: Waiting) => Promise<string>;
  */
 export const runStep: RunStep = async ({ program, args, accepts = [] }, { signal } = {}) => {
   const path = findProgram(program);
-  const { status, stdout, stderr, error } = await runCommand(path, args, {
+  const [first, ...rest] = DIES_WITH_US.has(program)
+    ? [findProgram('setpriv'), '--pdeathsig', 'KILL', path, ...args]
+    : [path, ...args];
+  const { status, stdout, stderr, error } = await runCommand(first ?? path, rest, {
     signal,
     env: { ...process.env, LC_ALL: 'C' },
     maxBuffer: OUTPUT_MAX,

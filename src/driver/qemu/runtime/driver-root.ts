@@ -17,6 +17,10 @@ export interface DriverRoot extends AsyncDisposable {
   readonly layout: Layout;
   /** What one guest makes on the host is recorded here, before it is made. */
   ledgerOf(shortName: string): ObjectLedger;
+  /** Names of objects that have, or had, something on the host, each in a ledger of its own. */
+  ledgers(): string[];
+  /** @returns one line for each thing that could not be removed */
+  collect(name: string): Promise<string[]>;
   /** Keeps what the next daemon must know of a running guest; an embedded root keeps nothing. */
   keepStatus(status: GuestStatus): Promise<void>;
   dropStatus(shortName: string): void;
@@ -32,5 +36,12 @@ export function siblingRootOf(root: DriverRoot): SiblingRoot {
     run: dirname(run),
     log: dirname(log),
     ledgerOf: (name) => root.ledgerOf(name),
+    ledgers: () => root.ledgers().filter((name) => !isGuestLedger(name)),
+    collect: (name) => root.collect(name),
   };
+}
+
+/** Guests' ledgers have their short names, which begin with a number. */
+export function isGuestLedger(name: string): boolean {
+  return /^\d+-/.test(name);
 }

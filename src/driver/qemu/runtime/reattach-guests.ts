@@ -20,6 +20,7 @@ import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { DriverSecurity } from '../security/driver-security.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
 import type { DaemonRoot } from './daemon-root.ts';
+import { isGuestLedger } from './driver-root.ts';
 import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
 import { GuestHooks } from './guest-hooks.ts';
 import { GuestLog, type GuestLogLimits } from './guest-log.ts';
@@ -58,7 +59,7 @@ export async function reattachGuests(request: ReattachRequest): Promise<Found[]>
   const results = await Promise.all(found.map((status) => reattachOne(request, status)));
   // A start that was interrupted has a ledger, and no status yet.
   const known = new Set(found.map(({ shortName }) => shortName));
-  const unknown = root.ledgers().filter((shortName) => !known.has(shortName));
+  const unknown = root.ledgers().filter((shortName) => isGuestLedger(shortName) && !known.has(shortName));
   for (const lines of await Promise.all(unknown.map((shortName) => root.collect(shortName)))) lines.forEach(onNote);
   return results;
 }
