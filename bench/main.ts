@@ -14,12 +14,25 @@ import { LIBVIRT, measureLibvirt } from './cases/libvirt.ts';
 import { LOG } from './cases/log.ts';
 import { PLAN } from './cases/plan.ts';
 import { START } from './cases/start.ts';
+import { STORAGE } from './cases/storage.ts';
 import { isMet, type Result } from './figures.ts';
 import { coverDevKvm, PRIVATE_HOST } from './private-host.ts';
 import { formatTable } from './table.ts';
 import { Workplace } from './workplace.ts';
 
-const BENCHES: readonly Bench[] = [START, CREATE, CAPABILITIES, PLAN, EXIT, CGROUP, LOG, DOCTOR, DAEMON, LIBVIRT];
+const BENCHES: readonly Bench[] = [
+  START,
+  CREATE,
+  CAPABILITIES,
+  PLAN,
+  EXIT,
+  CGROUP,
+  LOG,
+  DOCTOR,
+  DAEMON,
+  STORAGE,
+  LIBVIRT,
+];
 const ROUNDS = 15;
 
 const HELP = `Usage: ./dev bench [--json] [--no-fail] [--rounds N] [BENCH...]
