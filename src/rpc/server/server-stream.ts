@@ -56,7 +56,7 @@ export class ServerStream {
       if (this.#sink?.writableObjectMode === true && length >= 0n) return this.#write({ holeBytes: length });
       return this.#fail(new Error('unexpected stream hole: this stream is not sparse'));
     }
-    this.#write(Buffer.from(payload.rest()));
+    this.#write(payload.rest());
   }
 
   /** The connection can take more. */
