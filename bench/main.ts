@@ -15,6 +15,7 @@ import { LOG } from './cases/log.ts';
 import { NETWORK } from './cases/network.ts';
 import { PLAN } from './cases/plan.ts';
 import { START } from './cases/start.ts';
+import { STORAGE } from './cases/storage.ts';
 import { isMet, type Result } from './figures.ts';
 import { coverDevKvm, PRIVATE_HOST } from './private-host.ts';
 import { formatTable } from './table.ts';
@@ -31,6 +32,7 @@ const BENCHES: readonly Bench[] = [
   DOCTOR,
   DAEMON,
   NETWORK,
+  STORAGE,
   LIBVIRT,
 ];
 const ROUNDS = 15;

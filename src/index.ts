@@ -60,6 +60,15 @@ export type {
 export type { NodeInfo, NodeOperations } from './driver/node-operations.ts';
 export type { CoreDumpOptions, SaveOptions, SavingOperations } from './driver/saving-operations.ts';
 export type { SecretEvent, SecretIdentity, SecretOperations } from './driver/secret-operations.ts';
+export type {
+  PoolEvent,
+  PoolIdentity,
+  PoolInfo,
+  StorageOperations,
+  VolumeHole,
+  VolumeIdentity,
+  VolumeInfo,
+} from './driver/storage-operations.ts';
 export type { TuningOperations } from './driver/tuning-operations.ts';
 export type { Log } from './log/log.ts';
 export type { LogTexts } from './log/settings.ts';

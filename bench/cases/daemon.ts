@@ -83,7 +83,10 @@ export const DAEMON: Bench = {
     const cold = await interleave(
       {
         ours: async () => {
-          await using fresh = await startDaemon([], { cli: NESTLING, env: { NESTLING_CACHE_DIR: place.folder('cache') } });
+          await using fresh = await startDaemon([], {
+            cli: NESTLING,
+            env: { NESTLING_CACHE_DIR: place.folder('cache') },
+          });
           return await timeColdCreate(fresh.uri, place);
         },
         theirs: async () => {

@@ -16,6 +16,7 @@ import type { NodeDeviceOperations } from '../driver/node-device-operations.ts';
 import type { NodeOperations } from '../driver/node-operations.ts';
 import type { SaveOptions } from '../driver/saving-operations.ts';
 import type { SecretOperations } from '../driver/secret-operations.ts';
+import type { StorageOperations } from '../driver/storage-operations.ts';
 import { Domain } from './domain.ts';
 import { group } from './domain-calls.ts';
 import { call } from './errors.ts';
@@ -136,6 +137,11 @@ export class Connection implements AsyncDisposable {
   /** @throws VirtError where the driver keeps none */
   get secrets(): SecretOperations {
     return group(this.#driver, 'secrets');
+  }
+
+  /** Storage pools and volumes. @throws VirtError where the driver has none */
+  get storage(): StorageOperations {
+    return group(this.#driver, 'storage');
   }
 
   /** Defines a secret and sets its value. @returns its UUID */

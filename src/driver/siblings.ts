@@ -38,6 +38,11 @@ export interface ObjectLedger {
 export interface SiblingOptions {
   readonly root: SiblingRoot;
   readonly secrets: SecretOperations;
+  /** The value of a secret that a definition names, private ones too: for programs of ours, never for clients. @throws VirtError NO_SECRET */
+  readonly secretValue: (reference: {
+    readonly uuid?: string | undefined;
+    readonly usage?: string | undefined;
+  }) => Uint8Array;
   /** What the administrator should know and nobody asked for. */
   readonly onNote: (note: string) => void;
 }

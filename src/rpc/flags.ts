@@ -62,6 +62,31 @@ export const NetworkListFlag = {
 export const NETWORK_EVENT = { LIFECYCLE: 0, METADATA_CHANGE: 1 } as const;
 export const NETWORK_CHANGES = ['defined', 'undefined', 'started', 'stopped'] as const;
 export const SecretListFlag = { EPHEMERAL: 1, NO_EPHEMERAL: 2, PRIVATE: 4, NO_PRIVATE: 8 } as const;
+export const PoolListFlag = {
+  INACTIVE: 1,
+  ACTIVE: 2,
+  PERSISTENT: 4,
+  TRANSIENT: 8,
+  AUTOSTART: 16,
+  NO_AUTOSTART: 32,
+} as const;
+/** The kinds of pools follow from here, in their order. */
+export const POOL_TYPE_SHIFT = 6;
+export const PoolCreateFlag = {
+  WITH_BUILD: 1,
+  WITH_BUILD_OVERWRITE: 2,
+  WITH_BUILD_NO_OVERWRITE: 4,
+  VALIDATE: 8,
+} as const;
+export const PoolDefineFlag = { VALIDATE: 1 } as const;
+export const PoolBuildFlag = { NEW: 0, REPAIR: 1, RESIZE: 2, NO_OVERWRITE: 4, OVERWRITE: 8 } as const;
+export const PoolDeleteFlag = { ZEROED: 1 } as const;
+export const PoolXmlFlag = { INACTIVE: 1 } as const;
+export const VolumeCreateFlag = { PREALLOC_METADATA: 1, REFLINK: 2, VALIDATE: 4 } as const;
+export const VolumeDeleteFlag = { ZEROED: 1, WITH_SNAPSHOTS: 2 } as const;
+export const VolumeResizeFlag = { ALLOCATE: 1, DELTA: 2, SHRINK: 4 } as const;
+export const VolumeInfoFlag = { GET_PHYSICAL: 1 } as const;
+export const VolumeStreamFlag = { SPARSE: 1 } as const;
 
 /** virNodeDeviceEventID, and virNodeDeviceEventLifecycleType by number. */
 export const NODE_DEVICE_EVENT = { LIFECYCLE: 0, UPDATE: 1 } as const;

@@ -42,7 +42,10 @@ function writeElement(out: string[], element: XmlElement, indent: number): void 
   if (content.length === 0) {
     // White space is the whole content of an element such as <name> </name>: it is kept there, and only there.
     const blank = element.text;
-    if (blank === '' || blank.includes('\n')) writeStartTag(out, element, '/>');
+    if (blank === '' && element.keepsEndTag) {
+      writeStartTag(out, element, '>\n');
+      out.push(pad, '</', element.name, '>');
+    } else if (blank === '' || blank.includes('\n')) writeStartTag(out, element, '/>');
     else writeInline(out, element);
   } else if (content.some((child) => child.kind === 'text')) {
     writeInline(out, element);

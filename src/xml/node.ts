@@ -44,6 +44,8 @@ export class XmlElement {
   /** 1-based; 0 for elements that were made by a program. */
   readonly line: number;
   readonly column: number;
+  /** Written with a start and an end tag even where there is nothing between them. */
+  keepsEndTag = false;
 
   constructor(
     name: string,

@@ -150,6 +150,18 @@ export function required<T>(field: Field<T, 'optional'>): Field<T, 'required'> {
   return { ...field, presence: 'required' };
 }
 
+/** An element that libvirt writes with both tags even where it is empty. */
+export function withEndTag<T>(codec: ElementCodec<T>): ElementCodec<T> {
+  return {
+    readElement: (element, context) => codec.readElement(element, context),
+    writeElement: (name, value) => {
+      const element = codec.writeElement(name, value);
+      element.keepsEndTag = true;
+      return element;
+    },
+  };
+}
+
 /** Defers a codec, for elements that contain themselves. */
 export function lazy<T>(codec: () => ElementCodec<T>): ElementCodec<T> {
   return {
@@ -171,6 +183,7 @@ export const NAMESPACES: Readonly<Record<string, string>> = {
   dnsmasq: 'http://libvirt.org/schemas/network/dnsmasq/1.0',
   /** Ours. */
   nestling: 'urn:nestling:network:1.0',
+  fs: 'http://libvirt.org/schemas/storagepool/fs/1.0',
 };
 const PREFIX_OF = new Map(Object.entries(NAMESPACES).map(([prefix, uri]) => [uri, prefix]));
 

@@ -35,6 +35,14 @@ export function sizeBytes(defaultUnit = 'bytes', writtenUnit = 'bytes'): Element
   };
 }
 
+/** A size in bytes that may be beyond 2^53, written with `writtenUnit`, which must mean single bytes. */
+export function sizeBigBytes(writtenUnit: 'bytes' | 'B' = 'bytes'): ElementCodec<bigint> {
+  return {
+    readElement: (element, context) => readSizeBytes(element, 'bytes', context),
+    writeElement: (name, value) => sizeElement(name, writtenUnit, value),
+  };
+}
+
 /** Reads `<x unit='…'>N</x>` as bytes; undefined after a fault. */
 export function readSizeBytes(element: XmlElement, defaultUnit: string, context: ReadContext): bigint | undefined {
   return scaleSize(element.text.trim(), element.attribute('unit') ?? defaultUnit, element, context);
@@ -61,7 +69,7 @@ export function scaleSize(text: string, unit: string, element: XmlElement, conte
   return bytes;
 }
 
-function sizeElement(name: string, unit: string, value: number): XmlElement {
+function sizeElement(name: string, unit: string, value: number | bigint): XmlElement {
   const element = new XmlElement(name, { children: [textNode(String(value))] });
   element.setAttribute('unit', unit);
   return element;

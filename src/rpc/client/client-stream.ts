@@ -15,6 +15,9 @@ import type { XdrReader } from '../../xdr/reader.ts';
 export interface ClientStreamInit {
   /** Sends one message of this stream; `done` when it has left. */
   readonly send: (status: MessageStatus, data: Uint8Array, done?: () => void) => void;
+  readonly sendHole: (length: bigint, done: () => void) => void;
+  /** In object mode: holes are told apart from data, in both directions. */
+  readonly isSparse: boolean;
   /** More, or no more, is waiting to be read than should. */
   readonly onBacklog: (isLong: boolean) => void;
   readonly onClose: () => void;
@@ -22,11 +25,20 @@ export interface ClientStreamInit {
 
 /** Bytes that a reader may leave unread before the connection is asked to wait. */
 const BACKLOG = 16 * 1024 * 1024;
+/** What may be on its way to the server. */
+const WRITE_WINDOW_BYTES = 4 * STREAM_CHUNK;
 /** Zeros of a hole are handed out in pieces of this size. */
 const ZEROS = Buffer.alloc(64 * 1024);
-/** Nothing that is asked for here is sparse: a longer hole is a mistake of the server, or its malice. */
+/** In a stream that is not sparse: a longer hole is a mistake of the server, or its malice. */
 const HOLE_MAX = 1n << 30n;
 const NOTHING = new Uint8Array();
+/** Messages of a sparse stream that may wait, each of at most STREAM_CHUNK bytes. */
+const SPARSE_WINDOW = 16;
+
+/** Part of a sparse stream. */
+interface Hole {
+  readonly holeBytes: bigint;
+}
 
 export class ClientStream extends Duplex {
   readonly #init: ClientStreamInit;
@@ -35,7 +47,13 @@ export class ClientStream extends Duplex {
   #confirmed: ((error?: Error | null) => void) | undefined;
 
   constructor(init: ClientStreamInit) {
-    super({ allowHalfOpen: true, writableHighWaterMark: STREAM_CHUNK });
+    const { isSparse } = init;
+    super({
+      allowHalfOpen: true,
+      objectMode: isSparse,
+      writableHighWaterMark: isSparse ? SPARSE_WINDOW : WRITE_WINDOW_BYTES,
+      ...(isSparse && { readableHighWaterMark: SPARSE_WINDOW }),
+    });
     this.#init = init;
   }
 
@@ -67,7 +85,12 @@ export class ClientStream extends Duplex {
     this.#measure();
   }
 
-  override _write(chunk: Buffer, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+  override _write(chunk: Buffer | Hole, _encoding: BufferEncoding, callback: (error?: Error | null) => void): void {
+    if (!(chunk instanceof Uint8Array)) {
+      if (chunk.holeBytes > 0n) this.#init.sendHole(chunk.holeBytes, () => callback());
+      else callback();
+      return;
+    }
     for (let at = 0; at < chunk.length; at += STREAM_CHUNK) {
       const piece = chunk.subarray(at, at + STREAM_CHUNK);
       const isLast = at + STREAM_CHUNK >= chunk.length;
@@ -110,6 +133,10 @@ export class ClientStream extends Duplex {
   }
 
   #hole(length: bigint): void {
+    if (this.#init.isSparse && length >= 0n) {
+      this.push({ holeBytes: length });
+      return this.#measure();
+    }
     if (length < 0n || length > HOLE_MAX) {
       const message = `the server leaves out ${length} bytes of a stream, at most ${HOLE_MAX} are allowed`;
       this.destroy(new VirtError(message, { code: ErrorCode.RPC, domain: ErrorDomain.STREAMS }));
@@ -122,7 +149,8 @@ export class ClientStream extends Duplex {
   }
 
   #measure(): void {
-    const isLong = this.readableLength > BACKLOG;
+    const waiting = this.readableLength * (this.#init.isSparse ? STREAM_CHUNK : 1);
+    const isLong = waiting > BACKLOG;
     if (isLong === this.#isLong) return;
     this.#isLong = isLong;
     this.#init.onBacklog(isLong);

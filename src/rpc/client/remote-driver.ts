@@ -36,6 +36,7 @@ import type { NodeDeviceOperations } from '../../driver/node-device-operations.t
 import type { NodeOperations } from '../../driver/node-operations.ts';
 import type { SavingOperations } from '../../driver/saving-operations.ts';
 import type { SecretOperations } from '../../driver/secret-operations.ts';
+import type { StorageOperations } from '../../driver/storage-operations.ts';
 import type { TuningOperations } from '../../driver/tuning-operations.ts';
 import { REMOTE_PROCEDURES as P, type Procedure, Program, QEMU_PROCEDURES as Q } from '../../protocol/index.ts';
 import { identityFromWire, uuidToWire, type WireDomain } from '../convert.ts';
@@ -111,6 +112,10 @@ export class RemoteDriver implements Driver, RemoteCalls {
   readonly networks: NetworkOperations;
   readonly nodeDevices: NodeDeviceOperations;
   readonly secrets: SecretOperations;
+  readonly storage: StorageOperations = lazyGroup<StorageOperations>(async () => {
+    const { RemoteStorage } = await import('./remote-storage.ts');
+    return new RemoteStorage(this, (registration) => this.#registering(registration));
+  });
   readonly #names = new Map<string, string>();
   readonly #events = new Broadcast<DomainEvent>();
   readonly #monitorEvents = new Broadcast<MonitorEvent>();

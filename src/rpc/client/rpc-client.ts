@@ -20,6 +20,7 @@ import {
   type Procedure,
   Program,
   readFrame,
+  streamHole,
 } from '../../protocol/index.ts';
 import { XdrError } from '../../xdr/error.ts';
 import type { XdrReader } from '../../xdr/reader.ts';
@@ -38,6 +39,8 @@ export interface RpcClientOptions {
 export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   readonly program?: number;
+  /** Of a call that opens a stream: holes are told apart from data. */
+  readonly sparse?: boolean | undefined;
 }
 
 interface Pending {
@@ -151,10 +154,15 @@ export class RpcClient implements AsyncDisposable {
   #openStream(
     procedure: Procedure<never, never> | Procedure,
     serial: number,
-    { program = Program.REMOTE }: CallOptions,
+    { program = Program.REMOTE, sparse = false }: CallOptions,
   ): void {
     const header = headerOf(program, procedure.number, MessageType.STREAM, serial);
     const stream = new ClientStream({
+      isSparse: sparse,
+      sendHole: (length, done) => {
+        const hole = { ...header, type: MessageType.STREAM_HOLE, status: MessageStatus.CONTINUE };
+        this.#write(encodeFrame(hole, streamHole, { length, flags: 0 }), done);
+      },
       send: (status, data, done) => this.#write(encodeRawFrame({ ...header, status }, data), done),
       onBacklog: (isLong) => {
         // Others wait for their replies on the same socket.

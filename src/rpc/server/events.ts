@@ -10,14 +10,17 @@ import type { MonitorEvent } from '../../driver/interaction-operations.ts';
 import type { NetworkEvent } from '../../driver/network-operations.ts';
 import type { NodeDeviceEvent } from '../../driver/node-device-operations.ts';
 import type { SecretEvent } from '../../driver/secret-operations.ts';
+import type { PoolEvent } from '../../driver/storage-operations.ts';
 import { type EventMessage, REMOTE_PROCEDURES as P, Program, QEMU_PROCEDURES as Q } from '../../protocol/index.ts';
 import type { DOMAIN_EVENT_PROCEDURES } from '../../protocol/remote/domain-events.ts';
 import type { NETWORK_PROCEDURES } from '../../protocol/remote/network.ts';
 import type { NODE_DEVICE_PROCEDURES } from '../../protocol/remote/node-device.ts';
 import type { SECRET_PROCEDURES } from '../../protocol/remote/secret.ts';
+import type { STORAGE_PROCEDURES } from '../../protocol/remote/storage.ts';
 import { identityToWire, uuidFromWire, type WireDomain } from '../convert.ts';
 import { WIRE_EVENTS, type WireEvent } from '../domain-events.ts';
 import { METADATA_KINDS, NETWORK_CHANGES, NETWORK_EVENT, NODE_DEVICE_CHANGES, NODE_DEVICE_EVENT } from '../flags.ts';
+import { POOL_EVENT, POOL_LIFECYCLE, poolToWire } from '../storage-convert.ts';
 import { checkFlags, DONE, type HandlerSession, type Handlers } from './handler.ts';
 import { networkToWire } from './handlers/networks.ts';
 import { secretToWire } from './handlers/secrets.ts';
@@ -64,6 +67,7 @@ export class SessionEvents {
   readonly #callbacks = new Map<number, Callback>();
   readonly #legacy = new Set<number>();
   readonly #secretCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
+  readonly #poolCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
   readonly #monitorCallbacks = new Map<
     number,
     { readonly uuid: string | undefined; readonly matches: (name: string) => boolean }
@@ -71,7 +75,7 @@ export class SessionEvents {
   readonly #networkCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
   readonly #nodeDeviceCallbacks = new Map<number, { readonly eventID: number; readonly device: string | undefined }>();
   #next = 0;
-  #isFollowing = { domains: false, secrets: false, monitors: false, nodeDevices: false, networks: false };
+  #isFollowing = { domains: false, secrets: false, pools: false, monitors: false, nodeDevices: false, networks: false };
 
   /** `signal`: the end of the connection. */
   constructor(send: Send, signal: AbortSignal) {
@@ -158,6 +162,23 @@ export class SessionEvents {
     if (!this.#nodeDeviceCallbacks.delete(callbackID)) throw noCallback(callbackID);
   }
 
+  addPool(driver: Driver, eventID: number, uuid: string | undefined): number {
+    if (eventID !== POOL_EVENT.LIFECYCLE && eventID !== POOL_EVENT.REFRESH) throw badEvent(eventID);
+    const { storage } = driver;
+    if (storage === undefined) throw noSupport('virConnectStoragePoolEventRegisterAny');
+    if (!this.#isFollowing.pools) {
+      this.#isFollowing.pools = true;
+      this.#follow(storage.events({ signal: this.#signal }), (event) => this.#tellPool(event));
+    }
+    const id = this.#number();
+    this.#poolCallbacks.set(id, { eventID, uuid });
+    return id;
+  }
+
+  removePool(callbackID: number): void {
+    if (!this.#poolCallbacks.delete(callbackID)) throw noCallback(callbackID);
+  }
+
   addMonitor(driver: Driver, uuid: string | undefined, event: string | undefined, flags: number): number {
     if (driver.monitorEvents === undefined) throw noSupport('virConnectDomainQemuMonitorEventRegister');
     checkFlags(flags, 3, 'virConnectDomainQemuMonitorEventRegister');
@@ -176,20 +197,25 @@ export class SessionEvents {
   }
 
   #number(): number {
-    const all = [
-      this.#callbacks,
-      this.#secretCallbacks,
-      this.#monitorCallbacks,
-      this.#nodeDeviceCallbacks,
-      this.#networkCallbacks,
-    ];
-    if (all.reduce((sum, { size }) => sum + size, 0) >= CALLBACKS_MAX) {
+    if (this.#count() >= CALLBACKS_MAX) {
       throw new VirtError(`this client has ${CALLBACKS_MAX} event callbacks: it gets no more`, {
         code: ErrorCode.OPERATION_FAILED,
         domain: ErrorDomain.EVENT,
       });
     }
     return this.#next++;
+  }
+
+  #count(): number {
+    const kinds = [
+      this.#callbacks,
+      this.#secretCallbacks,
+      this.#poolCallbacks,
+      this.#monitorCallbacks,
+      this.#nodeDeviceCallbacks,
+      this.#networkCallbacks,
+    ];
+    return kinds.reduce((sum, { size }) => sum + size, 0);
   }
 
   #followDomains(driver: Driver): void {
@@ -268,6 +294,19 @@ export class SessionEvents {
     }
   }
 
+  #tellPool(event: PoolEvent): void {
+    const pool = poolToWire(event.pool);
+    const wanted = event.kind === 'refresh' ? POOL_EVENT.REFRESH : POOL_EVENT.LIFECYCLE;
+    for (const [callbackID, { eventID, uuid }] of this.#poolCallbacks) {
+      if ((uuid !== undefined && uuid !== event.pool.uuid) || eventID !== wanted) continue;
+      if (event.kind === 'refresh') this.#send(Program.REMOTE, P.storagePoolEventRefresh, { callbackID, pool });
+      else {
+        const message = { callbackID, pool, event: POOL_LIFECYCLE.indexOf(event.type), detail: 0 };
+        this.#send(Program.REMOTE, P.storagePoolEventLifecycle, message);
+      }
+    }
+  }
+
   #tellMonitor({ domain, event, seconds, micros, details }: MonitorEvent): void {
     for (const [callbackID, { uuid, matches }] of this.#monitorCallbacks) {
       if ((uuid !== undefined && uuid !== domain.uuid) || !matches(event)) continue;
@@ -334,6 +373,16 @@ export const nodeDeviceEventHandlers: Handlers<typeof NODE_DEVICE_PROCEDURES, Ev
   }),
   connectNodeDeviceEventDeregisterAny: ({ events }, { callbackID }) => {
     events.removeNodeDevice(callbackID);
+    return DONE;
+  },
+};
+
+export const poolEventHandlers: Handlers<typeof STORAGE_PROCEDURES, EventSession> = {
+  connectStoragePoolEventRegisterAny: ({ driver, events }, { eventID, pool }) => ({
+    callbackID: events.addPool(driver, eventID, pool === undefined ? undefined : uuidFromWire(pool.uuid)),
+  }),
+  connectStoragePoolEventDeregisterAny: ({ events }, { callbackID }) => {
+    events.removePool(callbackID);
     return DONE;
   },
 };

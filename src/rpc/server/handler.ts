@@ -1,5 +1,5 @@
 /** How procedures are served: a function for each row of the protocol's tables, and what all of them need. */
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { need, type OperationGroup } from '../../api/need.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import type { Driver } from '../../driver/driver.ts';
@@ -19,7 +19,7 @@ export interface HandlerSession {
   /** Ends with the connection. */
   readonly signal: AbortSignal;
   /** Joins a byte stream of ours with the stream that this call opens; after its reply. */
-  attach(stream: Readable | Duplex): void;
+  attach(stream: Readable | Duplex | Writable): void;
   /** Domains that end with this connection: the id of the run by UUID. */
   readonly autodestroy: Map<string, number>;
 }

@@ -7,6 +7,7 @@ import {
   monitorEventHandlers,
   networkEventHandlers,
   nodeDeviceEventHandlers,
+  poolEventHandlers,
   secretEventHandlers,
 } from './events.ts';
 import { connectHandlers } from './handlers/connect.ts';
@@ -20,6 +21,7 @@ import { nodeDeviceHandlers } from './handlers/node-devices.ts';
 import { nwfilterHandlers } from './handlers/nwfilters.ts';
 import { qemuHandlers } from './handlers/qemu.ts';
 import { secretHandlers } from './handlers/secrets.ts';
+import { storageHandlers } from './handlers/storage.ts';
 import { tuningHandlers } from './handlers/tuning.ts';
 import { sessionHandlers } from './session-handlers.ts';
 
@@ -62,6 +64,8 @@ const HANDLERS = {
       ...networkEventHandlers,
       ...secretEventHandlers,
       ...nodeDeviceEventHandlers,
+      ...storageHandlers,
+      ...poolEventHandlers,
     },
   ],
   [Program.QEMU]: [QEMU_PROCEDURES, { ...qemuHandlers, ...monitorEventHandlers }],

@@ -1,5 +1,5 @@
 /** The server's end of one stream: joins a byte stream of ours (a console, a picture) with messages of a connection. */
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { type Header, MessageStatus, MessageType, STREAM_CHUNK, streamHole } from '../../protocol/index.ts';
 import type { XdrReader } from '../../xdr/reader.ts';
@@ -7,6 +7,8 @@ import type { XdrReader } from '../../xdr/reader.ts';
 export interface ServerStreamInit {
   /** Sends data or a status; false while the connection has enough to send. */
   readonly send: (status: MessageStatus, data: Uint8Array) => boolean;
+  /** Says that so many bytes are zero, and not sent. */
+  readonly sendHole: (length: bigint) => boolean;
   readonly sendError: (error: VirtError) => void;
   /** Our side cannot take more for now: nothing is read from the client meanwhile. */
   readonly onFull: (isFull: boolean) => void;
@@ -17,24 +19,31 @@ const NOTHING = new Uint8Array();
 /** Bytes of the client that may wait for our side before nothing more is read from its connection. */
 const BUFFER_MAX = 256 * 1024;
 
+/** Part of a sparse volume, as streams in object mode have it. */
+interface Hole {
+  readonly holeBytes: bigint;
+}
+
 export class ServerStream {
   readonly #init: ServerStreamInit;
-  readonly #source: Readable;
-  readonly #sink: Duplex | undefined;
+  readonly #stream: Readable | Writable;
+  readonly #source: Readable | undefined;
+  readonly #sink: Writable | undefined;
   #isClosed = false;
   #isPaused = false;
   #isFull = false;
   #hasEnded = false;
 
-  /** `source`: a Duplex takes the client's bytes as well. */
-  constructor(source: Readable | Duplex, init: ServerStreamInit) {
+  /** `stream`: what is read goes to the client, what the client sends is written. In object mode it may have holes. */
+  constructor(stream: Readable | Duplex | Writable, init: ServerStreamInit) {
     this.#init = init;
-    this.#source = source;
-    this.#sink = 'write' in source ? source : undefined;
-    source.on('data', (chunk: Buffer) => this.#sendData(chunk));
-    source.once('end', () => this.#sendEnd());
-    source.once('error', (error: Error) => this.#fail(error));
-    source.once('close', () => this.#sendEnd());
+    this.#stream = stream;
+    this.#source = 'read' in stream ? stream : undefined;
+    this.#sink = 'write' in stream ? stream : undefined;
+    this.#source?.on('data', (chunk: Buffer | Hole) => this.#sendData(chunk));
+    this.#source?.once('end', () => this.#sendEnd());
+    stream.once('error', (error: Error) => this.#fail(error));
+    if (this.#source !== undefined) stream.once('close', () => this.#sendEnd());
   }
 
   /** A message of the client for this stream. */
@@ -43,37 +52,39 @@ export class ServerStream {
     if (header.status === MessageStatus.ERROR) return this.#abort();
     if (header.status === MessageStatus.OK) return this.#finish();
     if (header.type === MessageType.STREAM_HOLE) {
-      // Reading it checks it. None of the streams that are served can skip.
-      streamHole.read(payload);
+      const { length } = streamHole.read(payload);
+      if (this.#sink?.writableObjectMode === true && length >= 0n) return this.#write({ holeBytes: length });
       return this.#fail(new Error('unexpected stream hole: this stream is not sparse'));
     }
-    this.#write(Buffer.from(payload.rest()));
+    this.#write(payload.rest());
   }
 
   /** The connection can take more. */
   resume(): void {
     if (!this.#isPaused) return;
     this.#isPaused = false;
-    this.#source.resume();
+    this.#source?.resume();
   }
 
   /** The connection is gone. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#source.destroy();
+    this.#stream.destroy();
     this.#init.onClose();
   }
 
-  #sendData(chunk: Buffer): void {
+  #sendData(chunk: Buffer | Hole): void {
     if (this.#isClosed) return;
     let hasRoom = true;
-    for (let at = 0; at < chunk.length; at += STREAM_CHUNK) {
-      hasRoom = this.#init.send(MessageStatus.CONTINUE, chunk.subarray(at, at + STREAM_CHUNK));
-    }
+    if (!Buffer.isBuffer(chunk)) hasRoom = this.#init.sendHole(chunk.holeBytes);
+    else
+      for (let at = 0; at < chunk.length; at += STREAM_CHUNK) {
+        hasRoom = this.#init.send(MessageStatus.CONTINUE, chunk.subarray(at, at + STREAM_CHUNK));
+      }
     if (hasRoom || this.#isPaused) return;
     this.#isPaused = true;
-    this.#source.pause();
+    this.#source?.pause();
   }
 
   /** Data without a byte says that there is no more; the client then finishes. */
@@ -96,7 +107,11 @@ export class ServerStream {
   /** Answered when our side has taken what the client sent before. */
   #finish(): void {
     const sink = this.#sink;
-    if (sink === undefined || sink.destroyed || sink.writableLength === 0) return this.#finished();
+    // Its error is on its way, and must not be overtaken.
+    if (this.#stream.errored !== null) return this.#fail(this.#stream.errored);
+    if (sink === undefined || sink.destroyed) return this.#finished();
+    // Of a stream in both directions the end is the client's alone: a console's guest goes on.
+    if (this.#source !== undefined && sink.writableLength === 0) return this.#finished();
     sink.once('finish', () => this.#finished());
     sink.end();
   }
@@ -113,15 +128,20 @@ export class ServerStream {
     this.close();
   }
 
-  #write(data: Uint8Array): void {
+  #write(data: Uint8Array | Hole): void {
     const sink = this.#sink;
-    if (sink === undefined || data.length === 0 || !sink.writable) return;
-    if (sink.write(data) || sink.writableLength < BUFFER_MAX || this.#isFull) return;
-    this.#isFull = true;
-    this.#init.onFull(true);
-    sink.once('drain', () => {
+    if (sink === undefined || !sink.writable || (data instanceof Uint8Array && data.length === 0)) return;
+    const high = sink.writableObjectMode
+      ? sink.writableHighWaterMark
+      : Math.max(BUFFER_MAX, sink.writableHighWaterMark);
+    sink.write(data, () => {
+      // Read on before all is written, so that the next piece is there when it is wanted.
+      if (!this.#isFull || sink.writableLength > high / 2) return;
       this.#isFull = false;
       this.#init.onFull(false);
     });
+    if (sink.writableLength < high || this.#isFull) return;
+    this.#isFull = true;
+    this.#init.onFull(true);
   }
 }

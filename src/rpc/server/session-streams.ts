@@ -1,5 +1,5 @@
 /** The open streams of one client, by the serial of the call that opened each. */
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import {
   encodeFrame,
@@ -8,6 +8,7 @@ import {
   MessageStatus,
   MessageType,
   messageError,
+  streamHole,
 } from '../../protocol/index.ts';
 import type { XdrReader } from '../../xdr/reader.ts';
 import { toMessageError } from './error-text.ts';
@@ -38,7 +39,7 @@ export class SessionStreams {
   }
 
   /** Joins a stream of ours with the one that a call opens. @throws VirtError where the client has too many */
-  open(header: Header, source: Readable | Duplex): void {
+  open(header: Header, source: Readable | Duplex | Writable): void {
     const { serial } = header;
     if (this.#streams.size >= this.#max || this.#streams.has(serial)) {
       source.destroy();
@@ -48,8 +49,10 @@ export class SessionStreams {
       });
     }
     const { write } = this.#init;
+    const hole = replyTo(header, MessageType.STREAM_HOLE, MessageStatus.CONTINUE);
     const stream = new ServerStream(source, {
       send: (status, data) => write(encodeRawFrame(replyTo(header, MessageType.STREAM, status), data)),
+      sendHole: (length) => write(encodeFrame(hole, streamHole, { length, flags: 0 })),
       sendError: (error) => {
         const frame = replyTo(header, MessageType.STREAM, MessageStatus.ERROR);
         write(encodeFrame(frame, messageError, toMessageError(error)));

@@ -2,7 +2,7 @@
  * One client: its messages, its calls (a bounded number at a time), streams, events and signs of life. Whatever it sends wrongly
  * costs its own connection and nothing else.
  */
-import type { Duplex, Readable } from 'node:stream';
+import type { Duplex, Readable, Writable } from 'node:stream';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { LogSource } from '../../core/log-source.ts';
 import type { Driver } from '../../driver/driver.ts';
@@ -54,7 +54,7 @@ export interface SessionInit {
 
 /** What a call that opens a stream has attached. */
 interface StreamCall {
-  stream?: Readable | Duplex;
+  stream?: Readable | Duplex | Writable;
 }
 
 /** Milliseconds for the last message to a client of a server that stops. */
@@ -179,7 +179,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   }
 
   /** Only procedures that open a stream have one to attach: they see a session of their own. */
-  attach(stream: Readable | Duplex): void {
+  attach(stream: Readable | Duplex | Writable): void {
     stream.destroy();
     throw new TypeError('this procedure opens no stream');
   }

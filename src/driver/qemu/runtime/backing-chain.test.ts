@@ -2,7 +2,8 @@ import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { BackingChainError, findBackingChain, MAX_CHAIN_DEPTH, resolveReference } from './backing-chain.ts';
+import { resolveReference } from '../../../image/image-reference.ts';
+import { BackingChainError, findBackingChain, MAX_CHAIN_DEPTH } from './backing-chain.ts';
 
 let dir = '';
 beforeEach(async () => {

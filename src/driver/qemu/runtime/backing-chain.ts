@@ -4,7 +4,14 @@
  */
 import { promises as fs } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import {
+  ImageFormatError,
+  type ImageHeader,
+  MAX_HEADER_BYTES,
+  parseImageHeader,
+  probeFormat,
+} from '../../../image/image-format.ts';
+import { type ImageReference, ImageReferenceError, resolveReference } from '../../../image/image-reference.ts';
 import type {
   BackingStore,
   DataStore,
@@ -13,13 +20,6 @@ import type {
 } from '../../../model/domain/devices/storage-source.ts';
 import { STORAGE_FORMATS } from '../../../model/domain/devices/storage-source.ts';
 import { errnoOf } from '../../../process/process-error.ts';
-import {
-  ImageFormatError,
-  type ImageHeader,
-  MAX_HEADER_BYTES,
-  parseImageHeader,
-  probeFormat,
-} from '../devices/disk/image-format.ts';
 
 /** As deep as libvirt goes; a chain this long has lost its speed long before. */
 export const MAX_CHAIN_DEPTH = 200;
@@ -89,7 +89,7 @@ async function below(
   visited: Map<string, string>,
   signal: AbortSignal | undefined,
 ): Promise<BackingStore> {
-  const place = resolveReference(path, header.backingFile ?? '');
+  const place = resolve(path, header.backingFile ?? '');
   const named = place.format ?? header.backingFormat;
   if (place.kind === 'remote') {
     throw new BackingChainError(
@@ -116,7 +116,7 @@ async function below(
 }
 
 async function dataStoreOf(path: string, name: string): Promise<DataStore> {
-  const place = resolveReference(path, name);
+  const place = resolve(path, name);
   if (place.kind === 'remote') {
     throw new BackingChainError(path, `its data file '${name}' is not a local file: describe it with <dataStore>`);
   }
@@ -128,51 +128,14 @@ function sourceOf(type: 'file' | 'block', path: string): StorageSource {
   return { hosts: [], seclabels: [], ...(type === 'block' ? { dev: path } : { file: path }) };
 }
 
-type Reference =
-  | { readonly kind: 'local'; readonly path: string; readonly format: string | undefined }
-  | { readonly kind: 'remote'; readonly format: string | undefined };
-
-/** What an image's reference means: QEMU takes paths, `protocol:…` names and `json:{…}` descriptions. */
-export function resolveReference(imagePath: string, reference: string): Reference {
-  if (reference.startsWith('json:')) return resolveJson(imagePath, reference);
-  const path = reference.startsWith('file:') ? reference.slice('file:'.length) : reference;
-  // A colon before the first slash makes it a protocol.
-  if (path === reference && /^[^/]*:/.test(path)) return { kind: 'remote', format: undefined };
-  return { kind: 'local', path: absolute(imagePath, path), format: undefined };
-}
-
-function resolveJson(imagePath: string, reference: string): Reference {
-  let description: unknown;
+/** @throws {BackingChainError} for text that means nothing */
+function resolve(imagePath: string, reference: string): ImageReference {
   try {
-    description = JSON.parse(reference.slice('json:'.length));
+    return resolveReference(imagePath, reference);
   } catch (cause) {
-    throw new BackingChainError(imagePath, "its backing image is 'json:' with text that is not JSON", { cause });
+    if (!(cause instanceof ImageReferenceError)) throw cause;
+    throw new BackingChainError(imagePath, cause.problem, { cause });
   }
-  const flat = new Map<string, unknown>();
-  flatten(description, '', flat);
-  // The file may be described directly, or below the driver of its format.
-  const nested = flat.get('file.filename');
-  const direct = flat.get('filename');
-  const filename = nested ?? direct;
-  const outer = flat.get('driver');
-  const protocol = (nested === undefined ? outer : flat.get('file.driver')) ?? 'file';
-  const format = nested !== undefined && typeof outer === 'string' ? outer : undefined;
-  const local = protocol === 'file' || protocol === 'host_device' || protocol === 'host_cdrom';
-  if (!local || typeof filename !== 'string') return { kind: 'remote', format };
-  return { kind: 'local', path: absolute(imagePath, filename), format };
-}
-
-/** Members of nested objects under dotted names, as QEMU reads both spellings. */
-function flatten(value: unknown, prefix: string, into: Map<string, unknown>): void {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    into.set(prefix, value);
-    return;
-  }
-  for (const [name, item] of Object.entries(value)) flatten(item, prefix === '' ? name : `${prefix}.${name}`, into);
-}
-
-function absolute(imagePath: string, path: string): string {
-  return path.startsWith('/') ? path : join(dirname(imagePath), path);
 }
 
 const FORMATS: ReadonlySet<string> = new Set(STORAGE_FORMATS);
@@ -195,7 +158,7 @@ async function look(path: string, user: string): Promise<{ type: 'file' | 'block
   await using file = await openImage(path, ` (it is the backing image of ${user})`);
   const type = (await file.stat()).isBlockDevice() ? 'block' : 'file';
   const probed = probeFormat(await readStart(file, path, FIRST_READ_BYTES));
-  return { type, probed: isStorageFormat(probed) && probed !== 'luks' ? probed : 'raw' };
+  return { type, probed: isStorageFormat(probed) && probed !== 'luks' && probed !== 'iso' ? probed : 'raw' };
 }
 
 async function readHeader(path: string, format: StorageFormat): Promise<{ header: ImageHeader; identity: string }> {

@@ -305,7 +305,7 @@ export function interfacesOfArp(domain: Domain, arp: string): GuestInterface[] {
 /** What a guest would see of an image that is not in use. */
 async function virtualSize(path: string, format: string | undefined, physical: bigint): Promise<bigint> {
   if (format === undefined || format === 'raw') return physical;
-  const { MAX_HEADER_BYTES, parseImageHeader } = await import('../devices/disk/image-format.ts');
+  const { MAX_HEADER_BYTES, parseImageHeader } = await import('../../../image/image-format.ts');
   const header = parseImageHeader(readAt(path, 0n, MAX_HEADER_BYTES));
   return header.virtualSizeBytes ?? physical;
 }

@@ -11,7 +11,7 @@ import type { QmpClientOptions } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
-import type { GuestNetworks } from '../../guest-sources.ts';
+import type { GuestNetworks, GuestVolumes } from '../../guest-sources.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import { deviceNodesOf } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
@@ -20,6 +20,7 @@ import { driverSecurity } from '../security/driver-security.ts';
 import type { DomainRecord, DomainStore } from './domain-store.ts';
 import type { DriverRoot } from './driver-root.ts';
 import type { BareEvent } from './guest-events.ts';
+import { fillVolumes } from './guest-volumes.ts';
 import { HostReservations } from './host-lookup.ts';
 import { monitorPath } from './monitor-socket.ts';
 import { type PlannedStart, planStart } from './plan-start.ts';
@@ -43,6 +44,8 @@ export interface DomainStarterInit {
   readonly cache: CapabilitiesCache;
   readonly config: QemuConfig;
   readonly secrets: SecretStore;
+  /** Of the connection's storage pools, where it has some. */
+  readonly volumes?: GuestVolumes | undefined;
   readonly hooks: HookScripts;
   readonly store: DomainStore;
   /** Version that the logs name. */
@@ -104,8 +107,14 @@ export class DomainStarter {
       console: options.console ?? 'auto',
       placement: this.#init.root.placement,
       lookup,
+      volumes: this.#init.volumes,
       signal: options.signal,
     });
+  }
+
+  /** What stands behind the volumes of storage pools that a live definition names. @throws VirtError */
+  async fillVolumes(domain: Domain, signal?: AbortSignal): Promise<void> {
+    await fillVolumes(domain, this.#init.volumes, signal);
   }
 
   /** Starts a prepared definition; the record holds the guest when this returns. @throws what `startGuest` throws */
@@ -122,6 +131,7 @@ export class DomainStarter {
         console: options.console ?? 'auto',
         placement: root.placement,
         lookup,
+        volumes: this.#init.volumes,
         signal: options.signal,
       } as const;
       const { plan, context } = await planStart(wanted, planning).catch((cause: unknown) => {

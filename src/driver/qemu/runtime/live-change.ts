@@ -43,6 +43,7 @@ export async function planLiveChange(
   const prepared = await starter.prepare(changed, { signal });
   const context = { ...prepared.context, lookup: starter.liveLookup(guest) };
   nameNewDevices(context);
+  await starter.fillVolumes(context.domain, signal);
   await fillBackingChains(context.domain, signal);
   keepNodeIndexes(guest.domain, context.domain);
   fillChannelPaths(context.domain, context.layout, guest.id);

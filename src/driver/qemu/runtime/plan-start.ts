@@ -6,6 +6,7 @@ import type { Disk } from '../../../model/domain/devices/disk.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { ConsoleChoice, DomainPlan } from '../../driver.ts';
+import type { GuestVolumes } from '../../guest-sources.ts';
 import { assignAliases } from '../aliases.ts';
 import { type DomainContext, type Lookup, PlanContext } from '../context.ts';
 import { fillChannelPaths } from '../devices/channel/channel-path.ts';
@@ -14,6 +15,7 @@ import { formatCommand, renderArguments } from '../plan/render.ts';
 import { findBackingChain } from './backing-chain.ts';
 import { planConsole } from './console-plan.ts';
 import type { Placement } from './driver-root.ts';
+import { fillVolumes } from './guest-volumes.ts';
 import { monitorPath } from './monitor-socket.ts';
 
 /** A plan and the definition that it was made of: the live one. */
@@ -27,6 +29,8 @@ export interface PlanStartOptions {
   readonly console: ConsoleChoice;
   readonly placement: Placement;
   readonly lookup: Lookup;
+  /** Of the connection's storage pools. */
+  readonly volumes?: GuestVolumes | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -37,6 +41,7 @@ export interface PlanStartOptions {
 export async function planStart(prepared: DomainContext, options: PlanStartOptions): Promise<PlannedStart> {
   const context: DomainContext = { ...prepared, domain: cloneDefinition(prepared.domain), lookup: options.lookup };
   const { domain, layout } = context;
+  await fillVolumes(domain, options.volumes, options.signal);
   await fillBackingChains(domain, options.signal);
   assignAliases(context);
   fillChannelPaths(domain, layout, options.id);

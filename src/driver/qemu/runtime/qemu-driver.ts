@@ -151,6 +151,7 @@ export class QemuDriver implements Driver {
     this.#siblings = options.openSiblings?.({
       root: siblingRootOf(root),
       secrets: this.#secrets,
+      secretValue: (reference) => this.#secrets.resolve({ type: 'volume', ...reference }),
       onNote: (note) => options.onNote?.(note),
     });
     this.networks = this.#siblings?.networks;
@@ -177,6 +178,7 @@ export class QemuDriver implements Driver {
     this.#starter = new DomainStarter({
       ...shared,
       version: options.version,
+      volumes: this.#siblings?.guestVolumes,
       observers: options,
       onMonitorEvent: (record, event, id) => this.#sendMonitorEvent(record, event, id),
       onOwnChange: (record, change) => this.#followGuest(record, change),

@@ -2,6 +2,7 @@
 import { CGROUP_REMOVERS } from '../../../cgroup/ledger-remover.ts';
 import { SCOPE_REMOVERS } from '../../../cgroup/systemd/ledger-remover.ts';
 import { CORE_REMOVERS } from '../../../core/ledger-removers.ts';
+import { MOUNT_REMOVERS } from '../../../host/mounts.ts';
 import { BRIDGE_REMOVERS } from '../../../network/bridge/bridge-remover.ts';
 import { NETWORK_RULE_REMOVERS } from '../../../network/ledger-removers.ts';
 import { SECURITY_REMOVERS } from '../../../security/ledger-remover.ts';
@@ -15,4 +16,5 @@ export const GUEST_REMOVERS = {
   ...CGROUP_REMOVERS,
   ...SCOPE_REMOVERS,
   ...SECURITY_REMOVERS,
+  ...MOUNT_REMOVERS,
 } as const;

@@ -130,7 +130,12 @@ interface Resolved {
 /** A volume of a storage pool becomes what it really is; the node numbers stay on the definition's own source. */
 function resolveVolume(type: StorageType, source: StorageSource, context: DriverContext): Resolved {
   if (type !== 'volume') return { type, source, format: undefined };
-  const { pool = '', volume = '', mode } = source;
+  const { pool = '', volume = '', mode, file, dev, dir } = source;
+  const named = { ...source, pool: undefined, volume: undefined, mode: undefined };
+  // Found by whoever starts the guest.
+  if (file !== undefined) return { type: 'file', source: named, format: undefined };
+  if (dev !== undefined) return { type: 'block', source: named, format: undefined };
+  if (dir !== undefined) return { type: 'dir', source: named, format: 'fat' };
   const found = context.lookup.volume?.(pool, volume, mode);
   if (found === undefined) {
     return refuse(`storage volume '${volume}' of pool '${pool}' is not known: define and start the pool first`);
@@ -139,14 +144,13 @@ function resolveVolume(type: StorageType, source: StorageSource, context: Driver
   if (found.source !== undefined) {
     return { type: 'network', source: { ...found.source, index: source.index }, format };
   }
-  const common = { ...source, pool: undefined, volume: undefined, mode: undefined };
   switch (found.type) {
     case 'block':
-      return { type: 'block', source: { ...common, dev: found.path }, format };
+      return { type: 'block', source: { ...named, dev: found.path }, format };
     case 'dir':
-      return { type: 'dir', source: { ...common, dir: found.path }, format: 'fat' };
+      return { type: 'dir', source: { ...named, dir: found.path }, format: 'fat' };
     case 'file':
-      return { type: 'file', source: { ...common, file: found.path }, format };
+      return { type: 'file', source: { ...named, file: found.path }, format };
     default:
       return refuse(`storage volume '${volume}' of pool '${pool}' is of type '${found.type}', which no disk can use`);
   }

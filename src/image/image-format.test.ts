@@ -55,6 +55,7 @@ describe('qcow2', () => {
       virtualSizeBytes: 1_048_576n,
       backingFile: '../ü, b.img',
       backingFormat: 'raw',
+      qcow2: { compat: '1.1', clusterSizeBytes: 65_536, lazyRefcounts: false, extendedL2: false },
     });
   });
 
@@ -126,14 +127,38 @@ describe('other formats', () => {
     header.writeBigUInt64LE(1n, 28);
     header.writeBigUInt64LE(2n, 36);
     header.write('# Disk DescriptorFile\nparentCID=0123\nparentFileNameHint="base.vmdk"\n', 512);
+    header.writeBigUInt64LE(4096n, 12);
     expect(parseImageHeader(header)).toEqual({
       format: 'vmdk',
       version: 1,
+      virtualSizeBytes: 2_097_152n,
       backingFile: 'base.vmdk',
       backingFormat: 'vmdk',
     });
     header.write('parentCID=ffffffff\n', 512);
     expect(parseImageHeader(header).backingFile).toBeUndefined();
+  });
+
+  it('VDI, VHD and LUKS say how large they are', () => {
+    const vdi = Buffer.alloc(512);
+    vdi.write('\x7f\x10\xda\xbe', 0x40, 'latin1');
+    vdi.writeBigUInt64LE(1_048_576n, 0x170);
+    expect(parseImageHeader(vdi)).toEqual({ format: 'vdi', virtualSizeBytes: 1_048_576n });
+    const vhd = Buffer.alloc(512);
+    vhd.write('conectix');
+    vhd.writeBigUInt64BE(2_097_152n, 48);
+    expect(parseImageHeader(vhd)).toEqual({ format: 'vpc', virtualSizeBytes: 2_097_152n });
+    const luks = Buffer.alloc(592);
+    luks.write('LUKS\xba\xbe\0\x01', 'latin1');
+    luks.writeUInt32BE(4040, 104);
+    expect(parseImageHeader(luks)).toMatchObject({ encryption: 'luks', payloadOffsetBytes: 2_068_480n });
+  });
+
+  it('an ISO 9660 image has its mark far behind the others', () => {
+    const iso = Buffer.alloc(0x8006);
+    iso.write('CD001', 0x8001);
+    expect(probeFormat(iso)).toBe('iso');
+    expect(probeFormat(iso.subarray(0, 0x8005))).toBe('raw');
   });
 
   it.each<[ImageFormat, string, number]>([

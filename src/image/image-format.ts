@@ -1,9 +1,9 @@
 /**
  * What the first bytes of a disk image say: its format, the image below, where its data is, whether it is encrypted.
- * Pure: reading files and following chains is done in `runtime/backing-chain.ts`. Headers come from guests, so nothing
+ * Pure: reading files is done elsewhere. Headers come from guests, so nothing
  * in them is trusted: every offset and length is checked.
  */
-import type { StorageFormat } from '../../../../model/domain/devices/storage-source.ts';
+import type { StorageFormat } from '../model/domain/devices/storage-source.ts';
 
 /** Formats that are recognised; `vhdx` and `luks` cannot be named in a domain's definition. */
 export type ImageFormat = StorageFormat | 'vhdx';
@@ -22,6 +22,17 @@ export interface ImageHeader {
   /** Another file holds the guest's data. */
   readonly hasDataFile?: boolean;
   readonly encryption?: 'aes' | 'luks';
+  /** Bytes before the data of an image whose size is that of its file. */
+  readonly payloadOffsetBytes?: bigint;
+  /** Of qcow2. */
+  readonly qcow2?: Qcow2Features;
+}
+
+export interface Qcow2Features {
+  readonly compat: '0.10' | '1.1';
+  readonly clusterSizeBytes: number;
+  readonly lazyRefcounts: boolean;
+  readonly extendedL2: boolean;
 }
 
 /** A header that contradicts itself or is cut off. */
@@ -59,14 +70,24 @@ export function parseImageHeader(bytes: Uint8Array, format: ImageFormat = probeF
       return parseQed(view);
     case 'vmdk':
       return parseVmdk(view);
+    case 'vdi':
+      return { format, virtualSizeBytes: view.uint64(VDI_SIZE_OFFSET, true) };
+    case 'vpc':
+      return { format, virtualSizeBytes: view.uint64(VPC_SIZE_OFFSET) };
     case 'luks':
-      return { format, version: view.uint16(6), encryption: 'luks' };
+      return parseLuks(view);
     default:
       return { format };
   }
 }
 
 const QCOW_MAGIC = 'QFI\xfb';
+const VDI_SIZE_OFFSET = 0x170;
+/** In the copy of the footer that dynamic images begin with. */
+const VPC_SIZE_OFFSET = 48;
+const LUKS1_PAYLOAD_OFFSET = 104;
+/** Where the last magic that is looked for ends. */
+export const PROBE_BYTES = 0x8006;
 
 interface Magic {
   readonly format: ImageFormat;
@@ -87,6 +108,7 @@ const MAGICS: readonly Magic[] = [
   { format: 'ploop', text: 'WithouFreSpacExt' },
   { format: 'bochs', text: 'Bochs Virtual HD Image' },
   { format: 'cloop', text: '#!/bin/sh\n#V2.0 Format\n' },
+  { format: 'iso', text: 'CD001', offset: 0x8001 },
 ];
 
 /** The format that the first bytes look like. */
@@ -188,8 +210,13 @@ class HeaderView {
 
 const QCOW2_V2_HEADER_BYTES = 72;
 const QCOW2_V3_HEADER_BYTES = 104;
-/** Incompatible feature: the data is in another file. */
+/** Incompatible features: the data is in another file, clusters have sub-clusters. */
 const QCOW2_EXTERNAL_DATA = 4n;
+const QCOW2_EXTENDED_L2 = 16n;
+/** Compatible feature. */
+const QCOW2_LAZY_REFCOUNTS = 1n;
+/** 512 bytes to 2 MiB. */
+const QCOW2_CLUSTER_BITS = { min: 9, max: 21 } as const;
 const EXTENSION_END = 0;
 const EXTENSION_BACKING_FORMAT = 0xe279_2aca;
 const EXTENSION_DATA_FILE = 0x4441_5441;
@@ -217,7 +244,28 @@ function parseQcow2(view: HeaderView): ImageHeader {
     ...(hasDataFile && { hasDataFile }),
     ...(extensions.dataFile !== undefined && { dataFile: extensions.dataFile }),
     ...encryptionOf(view, crypt),
+    qcow2: qcow2Features(view, version),
   };
+}
+
+function qcow2Features(view: HeaderView, version: 2 | 3): Qcow2Features {
+  const bits = view.uint32(20);
+  if (bits < QCOW2_CLUSTER_BITS.min || bits > QCOW2_CLUSTER_BITS.max)
+    view.fail(`clusters of 2^${bits} bytes are impossible`);
+  return {
+    compat: version === 2 ? '0.10' : '1.1',
+    clusterSizeBytes: 2 ** bits,
+    lazyRefcounts: version === 3 && (view.uint64(80) & QCOW2_LAZY_REFCOUNTS) !== 0n,
+    extendedL2: version === 3 && (view.uint64(72) & QCOW2_EXTENDED_L2) !== 0n,
+  };
+}
+
+/** Of version 1 the size is known: all that follows the header. */
+function parseLuks(view: HeaderView): ImageHeader {
+  const version = view.uint16(6);
+  if (version !== 1) return { format: 'luks', version, encryption: 'luks' };
+  const payloadOffsetBytes = BigInt(view.uint32(LUKS1_PAYLOAD_OFFSET)) * BigInt(SECTOR_BYTES);
+  return { format: 'luks', version, encryption: 'luks', payloadOffsetBytes };
 }
 
 function readExtensions(
@@ -286,7 +334,8 @@ function parseVmdk(view: HeaderView): ImageHeader {
   const sectors = view.uint64(28, true);
   const length = view.uint64(36, true) * BigInt(SECTOR_BYTES);
   const offset = sectors * BigInt(SECTOR_BYTES);
-  if (sectors === 0n || length === 0n) return { format: 'vmdk', version };
+  const virtualSizeBytes = view.uint64(12, true) * BigInt(SECTOR_BYTES);
+  if (sectors === 0n || length === 0n) return { format: 'vmdk', version, virtualSizeBytes };
   if (offset > BigInt(MAX_HEADER_BYTES)) view.fail('its descriptor lies outside the header');
   const bytes = Math.min(Number(length), MAX_DESCRIPTOR_BYTES);
   const descriptor = view.descriptor(Number(offset), bytes);
@@ -295,6 +344,7 @@ function parseVmdk(view: HeaderView): ImageHeader {
   return {
     format: 'vmdk',
     version,
+    virtualSizeBytes,
     // VMware's images stand on images of their own format only.
     ...(hasParent && parent !== undefined && parent !== '' && { backingFile: parent, backingFormat: 'vmdk' }),
   };

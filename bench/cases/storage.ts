@@ -1,0 +1,126 @@
+/** Storage of our daemon beside libvirtd, one client's calls to both: a volume through a stream, beside a plain copy too, and a refresh. */
+import { spawn } from 'node:child_process';
+import { mkdirSync, rmSync } from 'node:fs';
+import { copyFile, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Connection, connect } from '../../src/index.ts';
+import { startDaemon } from '../../tests/support/daemon.ts';
+import { hasLibvirtd, startLibvirtd } from '../../tests/support/libvirtd.ts';
+import type { Bench } from '../bench.ts';
+import { interleave, quantile, type Result, type Row, summarize } from '../figures.ts';
+import { NESTLING } from '../workplace.ts';
+
+const MIB = 1024 * 1024;
+const VOLUME_MIB = 256;
+const VOLUMES = 1000;
+/** Calls that one sample of a refresh is the mean of. */
+const REFRESHES = 10;
+
+export const STORAGE: Bench = {
+  name: 'storage',
+  summary: 'storage of the daemon beside libvirtd: a volume up and down, a refresh',
+  measure: async (place, { rounds }) => {
+    if (!hasLibvirtd()) return [{ what: 'storage', skipped: 'libvirtd is not installed' }];
+    await using daemon = await startDaemon([], { cli: NESTLING });
+    await using libvirtd = await startLibvirtd();
+    const dir = place.folder('storage');
+    try {
+      const rows: Result[] = [...(await measureStreams(dir, daemon.uri, libvirtd.uri, rounds))];
+      rows.push(await measureRefresh(dir, daemon.uri, libvirtd.uri, rounds));
+      return rows;
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  },
+};
+
+/** virsh on both sides, so that the client is the same. */
+async function measureStreams(dir: string, ours: string, theirs: string, rounds: number): Promise<Result[]> {
+  const file = join(dir, 'file');
+  await writeFile(file, Buffer.alloc(VOLUME_MIB * MIB, 'x'));
+  for (const [name, uri] of [
+    ['ours', ours],
+    ['theirs', theirs],
+  ] as const) {
+    await using connection = await connect(uri);
+    const { storage } = connection;
+    const { uuid } = await storage.createXml(poolXml(`s-${name}`, join(dir, name)), { build: true });
+    await storage.createVolume(uuid, `<volume><name>v</name><capacity unit='MiB'>${VOLUME_MIB}</capacity></volume>`);
+  }
+  const rows: Result[] = [];
+  for (const verb of ['vol-upload', 'vol-download']) {
+    const other = (name: string): string => (verb === 'vol-upload' ? file : join(dir, `${name}.out`));
+    const samples = await interleave(
+      {
+        ours: async () => await timeVirsh(ours, [verb, 'v', other('ours'), '--pool', 's-ours']),
+        theirs: async () => await timeVirsh(theirs, [verb, 'v', other('theirs'), '--pool', 's-theirs']),
+        copy: async () => await timed(async () => await copyFile(file, join(dir, 'copy'))),
+      },
+      { rounds, warmUps: 1 },
+    );
+    rows.push(shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB`, 'libvirtd', samples.ours, samples.theirs, 100));
+    rows.push(shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB`, 'plain copy', samples.ours, samples.copy, 200));
+  }
+  return rows;
+}
+
+async function measureRefresh(dir: string, ours: string, theirs: string, rounds: number): Promise<Result> {
+  const pool = join(dir, 'many');
+  mkdirSync(pool);
+  for (let index = 0; index < VOLUMES; index++) {
+    await writeFile(join(pool, `v${index}`), '');
+    await truncate(join(pool, `v${index}`), MIB);
+  }
+  await using one = await openPool(ours, pool);
+  await using other = await openPool(theirs, pool);
+  const samples = await interleave({ ours: one.refresh, theirs: other.refresh }, { rounds, warmUps: 2 });
+  return shareRow(`refresh of a pool with ${VOLUMES} volumes`, 'libvirtd', samples.ours, samples.theirs, 100 / 3);
+}
+
+async function openPool(uri: string, path: string): Promise<{ refresh: () => Promise<number> } & AsyncDisposable> {
+  const connection: Connection = await connect(uri);
+  const { storage } = connection;
+  const { uuid } = await storage.createXml(poolXml('many', path));
+  const many = async (): Promise<void> => {
+    for (let call = 0; call < REFRESHES; call++) await storage.refresh(uuid);
+  };
+  return {
+    refresh: async () => (await timed(many)) / REFRESHES,
+    [Symbol.asyncDispose]: async () => await connection.close(),
+  };
+}
+
+function poolXml(name: string, path: string): string {
+  return `<pool type='dir'><name>${name}</name><target><path>${path}</path></target></pool>`;
+}
+
+async function timed(body: () => Promise<void>): Promise<number> {
+  const begin = performance.now();
+  await body();
+  return performance.now() - begin;
+}
+
+async function timeVirsh(uri: string, args: readonly string[]): Promise<number> {
+  return await timed(
+    async () =>
+      await new Promise<void>((resolve, reject) => {
+        const child = spawn('virsh', ['-c', uri, ...args], { stdio: 'ignore' });
+        child.once('error', reject);
+        child.once('exit', (code) =>
+          code === 0 ? resolve() : reject(new Error(`virsh ${args.join(' ')}: ${String(code)}`)),
+        );
+      }),
+  );
+}
+
+function shareRow(what: string, other: string, ours: readonly number[], theirs: readonly number[], goal: number): Row {
+  const value = (100 * quantile(ours, 0.5)) / quantile(theirs, 0.5);
+  return {
+    what: `${what}, beside ${other}`,
+    unit: 'ms',
+    ours: summarize('nestling', ours),
+    others: [summarize(other, theirs)],
+    figure: { name: 'share', value, unit: '%' },
+    goal,
+  };
+}

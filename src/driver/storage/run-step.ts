@@ -1,0 +1,39 @@
+/** Carries a planned command out, and says what it said when it fails. */
+import { ErrorCode } from '../../core/errors.ts';
+import { findProgram } from '../../process/find-program.ts';
+import { runCommand } from '../../process/run-command.ts';
+import type { Waiting } from '../driver.ts';
+import type { Command } from './plan/command.ts';
+import { storageError } from './storage-errors.ts';
+
+/** Lists of volumes may be long. */
+const OUTPUT_MAX = 64 * 1024 * 1024;
+
+/**
+ * What works on a file that nobody will want once we are gone. Others are let finish, as they leave a device half changed when they are
+ * interrupted.
+ */
+const DIES_WITH_US: ReadonlySet<string> = new Set(['qemu-img', 'cp', 'scrub']);
+
+/** Runs commands; tests have their own. */
+export type RunStep = (command: Command, options?: Waiting) => Promise<string>;
+
+/**
+ * @returns what it printed
+ * @throws ProcessError where it is not installed, VirtError where it fails, or the signal's reason
+ */
+export const runStep: RunStep = async ({ program, args, accepts = [] }, { signal } = {}) => {
+  const path = findProgram(program);
+  const [first, ...rest] = DIES_WITH_US.has(program)
+    ? [findProgram('setpriv'), '--pdeathsig', 'KILL', path, ...args]
+    : [path, ...args];
+  const { status, stdout, stderr, error } = await runCommand(first ?? path, rest, {
+    signal,
+    env: { ...process.env, LC_ALL: 'C' },
+    maxBuffer: OUTPUT_MAX,
+  });
+  if (status === 0 || (status !== undefined && accepts.includes(status))) return stdout;
+  const words = stderr.trim() === '' ? stdout.trim() : stderr.trim();
+  const end = status === undefined ? (error?.message ?? 'it did not end by itself') : `status ${status}`;
+  throw storageError(`${[path, ...args].join(' ')} failed (${end}): ${words}`, ErrorCode.INTERNAL_ERROR, error);
+};
