@@ -94,7 +94,12 @@ export async function detachLive(
     );
     await dropRest(guest, device);
     const { list: own, device: found } = findByAlias(guest.domain, alias);
+    const { devices } = guest.domain;
     removeDevice(guest.domain, own, found);
+    // Its place in a network is told by its definition alone, which is forgotten now.
+    if (own === 'interfaces' && devices !== undefined) {
+      await starter.giveBack({ ...guest.domain, devices: { ...devices, interfaces: [found as NetworkInterface] } });
+    }
     await guest.security?.dismiss(guest.domain);
     await starter.persist(record);
   })();
