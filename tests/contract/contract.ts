@@ -5,6 +5,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import {
   type Connection,
@@ -328,6 +330,44 @@ export function describeContract(subject: ContractSubject): void {
       expect(await domain.monitorText('info status', { hmp: true })).toContain('running');
       await domain.sendKey([28], { holdMs: 10 });
       await domain.injectNmi();
+    });
+
+    contract('keeps storage pools and volumes', async () => {
+      const { storage } = connection;
+      const path = join(scratch, 'pool');
+      const name = `contract-${process.pid}`;
+      const events = storage.events()[Symbol.asyncIterator]();
+      const { uuid } = await storage.define(
+        `<pool type='dir'><name>${name}</name><target><path>${path}</path></target></pool>`,
+      );
+      expect((await events.next()).value).toMatchObject({ kind: 'lifecycle', type: 'defined', pool: { name, uuid } });
+      await storage.build(uuid);
+      await storage.create(uuid);
+      expect(await storage.info(uuid)).toMatchObject({ state: 'running' });
+      expect(await storage.lookupByTargetPath(path)).toEqual({ name, uuid });
+      const xml = '<volume><name>v</name><capacity>8192</capacity><allocation>0</allocation></volume>';
+      const volume = await storage.createVolume(uuid, xml);
+      expect(volume).toEqual({ pool: name, name: 'v', key: join(path, 'v') });
+      await expectCode(storage.createVolume(uuid, xml), ErrorCode.STORAGE_VOL_EXIST);
+      await pipeline(Readable.from([Buffer.from('hello')]), await storage.uploadVolume(volume, { offset: 4096n }));
+      const whole = Buffer.concat(await (await storage.downloadVolume(volume)).toArray());
+      expect([whole.length, whole.toString('latin1', 4096, 4101)]).toEqual([8192, 'hello']);
+      const pieces: unknown[] = await (await storage.downloadVolume(volume, { sparse: true })).toArray();
+      expect(pieces[0]).toEqual({ holeBytes: 4096n });
+      const copy = await storage.createVolume(uuid, '<volume><name>w</name><capacity>8192</capacity></volume>', {
+        from: volume,
+      });
+      await storage.resizeVolume(copy, 16_384n);
+      expect(await storage.volumeInfo(copy)).toMatchObject({ type: 'file', capacity: 16_384n });
+      expect((await storage.listVolumes(uuid)).map((one) => one.name).toSorted()).toEqual(['v', 'w']);
+      await storage.deleteVolume(copy);
+      await expectCode(storage.volumeInfo(copy), ErrorCode.NO_STORAGE_VOL);
+      await expectCode(storage.undefine(uuid), ErrorCode.OPERATION_INVALID);
+      await storage.deleteVolume(volume);
+      await storage.destroy(uuid);
+      await storage.delete(uuid);
+      await storage.undefine(uuid);
+      await expectCode(storage.lookupByName(name), ErrorCode.NO_STORAGE_POOL);
     });
 
     contract('keeps secrets', async () => {

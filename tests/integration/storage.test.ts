@@ -443,3 +443,29 @@ describe('virsh', () => {
     expect(ours.files).toEqual(theirs.files);
   });
 });
+
+describe('virt-install', () => {
+  const available = spawnSync('virt-install', ['--version']).status === 0;
+  if (!available) process.stderr.write('SKIPPED: virt-install on a pool: virtinst is not installed\n');
+
+  it.skipIf(!available)('makes a volume of the default pool and a guest on it; virt-clone copies both', async () => {
+    await using daemon = await startDaemon();
+    await using connection = await connect(daemon.uri);
+    const xml = `<pool type='dir'><name>default</name><target><path>${join(dir, 'images')}</path></target></pool>`;
+    await connection.storage.createXml(xml, { build: true });
+    const run = (command: string, ...args: string[]): string => {
+      const options = { encoding: 'utf8', env: { ...process.env, HOME: dir } } as const;
+      const { status, stdout, stderr } = spawnSync(command, ['--connect', daemon.uri, ...args], options);
+      expect(`${status} ${stderr}`).toMatch(/^0 /);
+      return stdout;
+    };
+    const guest =
+      '--name vi --memory 32 --virt-type qemu --osinfo detect=off,require=off --network none --graphics none';
+    run('virt-install', ...guest.split(' '), '--noautoconsole', '--import', '--disk', 'pool=default,size=0.01');
+    run('virsh', 'destroy', 'vi');
+    run('virt-clone', '--original', 'vi', '--name', 'vj', '--auto-clone');
+    expect(readdirSync(join(dir, 'images')).sort()).toEqual(['vi.qcow2', 'vj.qcow2']);
+    for (const name of ['vi', 'vj']) run('virsh', 'undefine', name, '--remove-all-storage');
+    expect(readdirSync(join(dir, 'images'))).toEqual([]);
+  });
+});
