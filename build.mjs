@@ -28,8 +28,6 @@ const ONLY_RUN = {
     build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const full = new URL(path, `file://${resolveDir}/`).pathname;
-      // Virtual networks, which few guests have.
-      if (full.endsWith('/driver/network/network-siblings.ts')) return { path: './cli-networks.cjs', external: true };
       // Texts for a run that failed, which has time to read another file.
       if (full.endsWith('/doctor/knowledge.ts')) return { path: './cli-knowledge.cjs', external: true };
       // The launcher takes the other bundle for guests that need networks or pools.
@@ -97,7 +95,6 @@ async function buildCommand() {
   await Promise.all([
     build({ ...compiled, entryPoints: { 'cli-main': 'src/cli/main.ts' } }),
     build(run),
-    build({ ...command, entryPoints: { 'cli-networks': 'src/driver/network/network-siblings.ts' } }),
     build({ ...command, entryPoints: { 'cli-knowledge': 'src/doctor/knowledge.ts' } }),
   ]);
   const hashOf = (name) =>

@@ -155,12 +155,6 @@ export interface VirtErrorInit {
 
 /** What every public operation throws. `message` names operation, object, cause and fix in one line. */
 export class VirtError extends Error {
-  /** Those of another copy of this module too: parts of the command are loaded from files of their own. */
-  static override [Symbol.hasInstance](value: unknown): boolean {
-    if (this !== VirtError) return Function.prototype[Symbol.hasInstance].call(this, value);
-    return value instanceof Error && value.name === 'VirtError' && 'code' in value && typeof value.code === 'number';
-  }
-
   override readonly name = 'VirtError';
   readonly code: ErrorCode;
   readonly domain: ErrorDomain;

@@ -49,7 +49,7 @@ export function threadTuningOf(domain: Domain, kind: ThreadTuning['kind'], id: n
       return { kind, id, tuning: tuning(cputune?.emulatorPeriod, cputune?.emulatorQuota, emulatorCpus(domain)) };
     case 'vcpu':
       return { kind, id, tuning: tuning(cputune?.period, cputune?.quota, vcpuCpus(domain, id)) };
-    case 'iothread':
+    default:
       return { kind, id, tuning: tuning(cputune?.iothreadPeriod, cputune?.iothreadQuota, iothreadCpus(domain, id)) };
   }
 }
