@@ -9,7 +9,7 @@ import {
   nodeDeviceEventHandlers,
   poolEventHandlers,
   secretEventHandlers,
-} from './events.ts';
+} from './event-handlers.ts';
 import { connectHandlers } from './handlers/connect.ts';
 import { deviceHandlers } from './handlers/devices.ts';
 import { inspectionHandlers } from './handlers/inspection.ts';

@@ -71,9 +71,10 @@ test('a bug in a driver is an internal error of that call, and the connection go
 
 test('what is known but not served names the function, as a libvirtd without that driver does', async () => {
   const client = await served.open();
-  await expect(client.call(P.connectNumOfStoragePools, {})).rejects.toMatchObject({
+  const dom = await define();
+  await expect(client.call(P.domainSnapshotNum, { dom, flags: 0 })).rejects.toMatchObject({
     code: 3,
-    message: 'this function is not supported by the connection driver: virConnectNumOfStoragePools',
+    message: 'this function is not supported by the connection driver: virDomainSnapshotNum',
   });
 });
 

@@ -29,7 +29,8 @@ import { destroyWithClient } from './autodestroy.ts';
 import type { ClientInfo, SessionLimits } from './client-info.ts';
 import type { ConsoleSessions } from './console-sessions.ts';
 import { isUnexpected, stackOf, toMessageError } from './error-text.ts';
-import { type EventSession, SessionEvents } from './events.ts';
+import type { EventSession } from './event-handlers.ts';
+import { SessionEvents } from './events.ts';
 import type { Served } from './procedures.ts';
 import { replyTo } from './reply-header.ts';
 import type { OpeningSession } from './session-handlers.ts';
@@ -53,9 +54,7 @@ export interface SessionInit {
 }
 
 /** What a call that opens a stream has attached. */
-interface StreamCall {
-  stream?: Readable | Duplex | Writable;
-}
+type StreamCall = { stream?: Readable | Duplex | Writable };
 
 /** Milliseconds for the last message to a client of a server that stops. */
 const FAREWELL_MS = 1000;
