@@ -82,6 +82,21 @@ async function runGuest(): Promise<void> {
   });
 }
 
+/** What the kernel holds the tap to after a change, both ways. */
+async function limitsAfter(driver: QemuDriver, uuid: string, average: number): Promise<string> {
+  const parameters = { 'inbound.average': average, 'outbound.average': average };
+  await driver.tuning.setInterfaceParameters(uuid, 'vnet0', parameters, { live: true });
+  return (
+    show('tc', 'qdisc', 'show', 'dev', 'vnet0') +
+    show('tc', 'class', 'show', 'dev', 'vnet0') +
+    show('nft', 'list', 'ruleset')
+  );
+}
+
+function show(command: string, ...args: string[]): string {
+  return execFileSync(command, args, { encoding: 'utf8' });
+}
+
 /** A tap that joins a running guest; its bus lets go of it without the guest's help. */
 async function plug(): Promise<void> {
   await using driver = await QemuDriver.open({ version: 'test' });
@@ -90,12 +105,18 @@ async function plug(): Promise<void> {
   const { uuid } = await driver.createXml(bare, {});
   await driver.devices.attachDevice(uuid, device, { live: true });
   const whilePlugged = taps();
+  const limits = [
+    await limitsAfter(driver, uuid, 100),
+    await limitsAfter(driver, uuid, 200),
+    await limitsAfter(driver, uuid, 0),
+  ];
+  const told = await driver.tuning.interfaceParameters(uuid, 'vnet0');
   const live = await driver.xmlDesc(uuid);
   const message = await driver.devices
     .attachDevice(uuid, device.replace('br0', 'br9').replace(':02', ':03'), { live: true })
     .then(() => 'attached', String);
   await driver.devices.detachDevice(uuid, device, { live: true });
-  print({ whilePlugged, live, message, afterwards: taps() });
+  print({ whilePlugged, limits, told, live, message, afterwards: taps() });
 }
 
 ip('link', 'set', 'lo', 'up');

@@ -101,12 +101,23 @@ describe.skipIf(!isPossible)('network devices', () => {
   it('join a running guest and leave it again', async () => {
     const usb =
       "<interface type='bridge'><mac address='52:54:00:00:00:02'/><source bridge='br0'/><model type='usb-net'/></interface>";
-    const seen = await inNamespace<{ whilePlugged: Link[]; live: string; message: string; afterwards: Link[] }>(
-      'plug',
-      guest(usb),
-    );
+    const seen = await inNamespace<{
+      whilePlugged: Link[];
+      limits: string[];
+      told: unknown;
+      live: string;
+      message: string;
+      afterwards: Link[];
+    }>('plug', guest(usb));
     expect(seen.whilePlugged).toMatchObject([{ ifname: 'vnet0', address: 'fe:54:00:00:00:02', master: 'br0' }]);
     expect(seen.live).toContain("<target dev='vnet0'/>");
+    // domiftune while it runs: a limit, another one in its place, none.
+    expect(seen.limits).toEqual([
+      expect.stringMatching(/htb.*rate 800Kbit/s),
+      expect.stringMatching(/htb.*rate 1600Kbit/s),
+      expect.not.stringMatching(/htb|police|limit rate/),
+    ]);
+    expect(seen.told).toMatchObject({ 'inbound.average': 0 });
     expect(seen.message).toContain("bridge 'br9' does not exist");
     expect(seen.afterwards).toEqual([]);
   });

@@ -30,14 +30,17 @@ import {
 } from './device-parameters.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { findDisk, qdevOf } from './guest-disks.ts';
+import { LiveBandwidths } from './live-bandwidth.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, pinThread, readThreads } from './thread-placement.ts';
 
 export class DomainTuning implements TuningOperations {
-  readonly #parts: Pick<DriverParts, 'store' | 'starter' | 'emit'>;
+  readonly #parts: Pick<DriverParts, 'store' | 'starter' | 'emit' | 'root'>;
+  readonly #bandwidths: LiveBandwidths;
 
-  constructor(parts: Pick<DriverParts, 'store' | 'starter' | 'emit'>) {
+  constructor(parts: Pick<DriverParts, 'store' | 'starter' | 'emit' | 'root'>) {
     this.#parts = parts;
+    this.#bandwidths = new LiveBandwidths(parts.root);
   }
 
   async memoryParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
@@ -122,7 +125,6 @@ export class DomainTuning implements TuningOperations {
     return interfaceParametersOf(findInterface(domain, device));
   }
 
-  /** Shaping what runs needs the host's queueing disciplines, which come with virtual networks. */
   async setInterfaceParameters(
     uuid: string,
     device: string,
@@ -131,14 +133,8 @@ export class DomainTuning implements TuningOperations {
   ): Promise<void> {
     await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setInterfaceParameters(findInterface(domain, device), parameters),
-      carryOut: async () => {
-        throw new VirtError(
-          'the bandwidth of a running interface cannot be changed yet: change the next start (--config)',
-          {
-            code: ErrorCode.OPERATION_UNSUPPORTED,
-            domain: ErrorDomain.QEMU,
-          },
-        );
+      carryOut: async (guest, domain) => {
+        await this.#bandwidths.set(guest, findInterface(domain, device), options.signal);
       },
     });
   }
