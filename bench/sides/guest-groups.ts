@@ -43,7 +43,7 @@ async function timeIn(partition: string, ledgerDir: string, rounds: number): Pro
   const { domain } = parseDomain(xmlOf(partition));
   const deviceNodes = DEFAULT_DEVICE_ACL;
   const ours = async (): Promise<void> => {
-    const made = await MadeCgroups.make({ ...GUEST, deviceNodes, ledger }, domain);
+    const made = await MadeCgroups.make({ ...GUEST, deviceNodes: () => deviceNodes, ledger }, domain);
     await made?.[Symbol.asyncDispose]();
   };
   const groups = planGuestGroups({ ...GUEST, domain, host: detectCgroups(), devices: deviceRules(deviceNodes) });

@@ -109,7 +109,7 @@ const SET_V1: Readonly<Record<Part, Setter>> = {
   cpuset: (directory, { cpuset = {} }) => cpusetV1.setCpuset(directory, cpuset),
   memory: (directory, { memory = {} }, present) => memoryV1.setMemory(directory, memory, present.memory),
   blkio: (directory, { blkio = {} }) => setBlkio(directory, blkio),
-  devices: (directory, { devices = [] }) => devicesV1.setDevices(directory, devices),
+  devices: (directory, { devices = [] }, present) => devicesV1.setDevices(directory, devices, present.devices),
   pids: (directory, { pids = {} }) => setPids(directory, pids),
 };
 

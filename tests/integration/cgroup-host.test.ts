@@ -2,10 +2,20 @@
  * Cgroups of this host, whatever it has: guests with limits, limits changed while they run, partitions, device rules, and what is left of
  * dead guests. The v2 hierarchy in all its states is tried inside a guest, in cgroup-v2-guest.test.ts.
  */
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import {
   applyActions,
@@ -34,7 +44,7 @@ import {
   v2Hierarchy,
 } from '../../src/cgroup/index.ts';
 import { CGROUP_REMOVERS } from '../../src/cgroup/ledger-remover.ts';
-import { connect } from '../../src/index.ts';
+import { connect, type Domain } from '../../src/index.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
@@ -237,7 +247,7 @@ describe.skipIf(!canTest)('a guest with limits', () => {
     await using connection = await connect('qemu:///embed', { config: { cgroupLayout: 'machine' } });
     const before = existsSync(`${v1Hierarchy(host, 'memory')?.mountPoint}/machine`);
     {
-      await using _guest = await connection.createDomain(guestXml('machine', ''));
+      await using guest = await connection.createDomain(guestXml('machine', ''));
       const group = groupOf(`${v1Hierarchy(host, 'memory')?.mountPoint}/machine`, 'machine');
       expect(read(`${group}/cgroup.procs`).split('\n')).toHaveLength(1);
       const devices = v1Hierarchy(host, 'devices');
@@ -245,11 +255,31 @@ describe.skipIf(!canTest)('a guest with limits', () => {
         const list = read(`${groupOf(`${devices.mountPoint}/machine`, 'machine')}/devices.list`);
         expect(list).toContain('c 1:3 rw');
         expect(list).not.toMatch(/^a /m);
+        await expectPluggedDeviceAllowed(guest, `${groupOf(`${devices.mountPoint}/machine`, 'machine')}/devices.list`);
       }
     }
     if (!before) await removePartition('/machine');
   });
 });
+
+/** A block device that joins the running guest is the guest's to open: QEMU could not, were its group not told. */
+async function expectPluggedDeviceAllowed(guest: Domain, listPath: string): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'nt-loop-'));
+  const file = join(folder, 'disk');
+  writeFileSync(file, Buffer.alloc(1024 * 1024));
+  const device = execFileSync('losetup', ['--find', '--show', file], { encoding: 'utf8' }).trim();
+  try {
+    await guest.attachDevice(
+      `<disk type='block'><driver name='qemu' type='raw'/><source dev='${device}'/><target dev='vdx' bus='virtio'/></disk>`,
+      { live: true },
+    );
+    expect(read(listPath)).toContain(`b 7:${device.replace('/dev/loop', '')} rw`);
+    await guest.destroy();
+  } finally {
+    execFileSync('losetup', ['--detach', device]);
+    rmSync(folder, { recursive: true });
+  }
+}
 
 describe.skipIf(!canTest)('partitions', () => {
   const name = `/nestling-${process.pid}`;

@@ -2,11 +2,18 @@
 import type { CgroupAction, DeviceRule } from '../action.ts';
 import { write } from '../files.ts';
 
-/** Nothing at first, then what the rules allow, in their order. */
-export function setDevices(directory: string, rules: readonly DeviceRule[]): CgroupAction[] {
+/** Nothing at first, then what the rules allow, in their order. Where there are rules (`present`), those that are new are added. */
+export function setDevices(
+  directory: string,
+  rules: readonly DeviceRule[],
+  present?: readonly DeviceRule[],
+): CgroupAction[] {
+  const known = new Set(present?.map((rule) => `${rule.allow} ${formatRule(rule)}`));
   return [
-    write(directory, 'devices.deny', 'a'),
-    ...rules.map((rule) => write(directory, rule.allow ? 'devices.allow' : 'devices.deny', formatRule(rule))),
+    ...(present === undefined ? [write(directory, 'devices.deny', 'a')] : []),
+    ...rules
+      .filter((rule) => !known.has(`${rule.allow} ${formatRule(rule)}`))
+      .map((rule) => write(directory, rule.allow ? 'devices.allow' : 'devices.deny', formatRule(rule))),
   ];
 }
 

@@ -2,7 +2,6 @@
  * Starts domains for a connection: from definition to running guest, with the record that keeps it. One place for what
  * a start of a transient and of a defined domain share.
  */
-import { DEFAULT_DEVICE_ACL } from '../../../cgroup/device-rules.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
@@ -13,7 +12,7 @@ import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import type { GuestNetworks, GuestVolumes } from '../../guest-sources.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
-import { deviceNodesOf } from '../cgroup/guest-devices.ts';
+import { deviceNodesBy } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
 import type { Lookup } from '../context.ts';
 import { driverSecurity } from '../security/driver-security.ts';
@@ -158,7 +157,7 @@ export class DomainStarter {
           cgroups: {
             layout: config.cgroupLayout,
             controllers: config.cgroupControllers,
-            deviceNodes: deviceNodesFor(context.domain, config),
+            deviceNodes: deviceNodesBy(config),
             onNote: (note) => observers.onNote?.(note),
           },
           hooks: this.#init.hooks,
@@ -271,10 +270,4 @@ function limitsOf({ maxProcesses, maxFiles, maxCore }: QemuConfig): StartRequest
     ...(maxFiles === undefined || maxFiles === 0 ? {} : { nofile: maxFiles }),
     ...(maxCore === undefined ? {} : { core: maxCore }),
   };
-}
-
-/** Only libvirt's layouts restrict device nodes; a guest that stays with its caller may use what the caller may. */
-function deviceNodesFor(domain: Domain, config: QemuConfig): readonly string[] | undefined {
-  if (config.cgroupLayout === 'inherit' || config.cgroupControllers?.includes('devices') === false) return undefined;
-  return [...(config.cgroupDeviceAcl ?? DEFAULT_DEVICE_ACL), ...deviceNodesOf(domain)];
 }

@@ -93,6 +93,11 @@ export class GuestCgroups implements AsyncDisposable {
     this.#made?.growThreads(domain, threads);
   }
 
+  /** Before a device joins: its nodes are the guest's to use. @throws CgroupError */
+  allowDevices(domain: Domain): void {
+    this.#made?.allowDevices(domain);
+  }
+
   /**
    * Carries a changed definition out on the running guest; one that had no groups gets them and moves in. Memory that it has by then
    * stays counted where it was.

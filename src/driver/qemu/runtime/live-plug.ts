@@ -45,6 +45,7 @@ export async function attachLive(
     throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
   }
   const before = new Set(aliasesOf(guest.domain));
+  guest.cgroups.allowDevices(domain);
   await guest.security?.admit(domain, signal);
   try {
     const handed = await handOver(parts, guest, { steps: added, plan, domain });

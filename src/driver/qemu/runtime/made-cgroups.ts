@@ -8,7 +8,7 @@ import { hasController, planTuning, readTuning } from '../../../cgroup/controlle
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import { loadDevicePrograms } from '../../../cgroup/device-program.ts';
 import { deviceRules } from '../../../cgroup/device-rules.ts';
-import type { CgroupHost } from '../../../cgroup/host.ts';
+import type { CgroupHost, CgroupPlace } from '../../../cgroup/host.ts';
 import { aboveGroup, machineGroupName } from '../../../cgroup/layout.ts';
 import { type GroupStats, readStats } from '../../../cgroup/stats.ts';
 import { abandon } from '../../../core/dispose.ts';
@@ -34,8 +34,8 @@ const log = new LogSource('qemu.qemu_cgroup');
 
 /** What a guest's groups depend on besides its definition. */
 export type GuestCgroupsInit = Omit<GuestGroupsInput, 'host' | 'domain' | 'force' | 'devices'> & {
-  /** Device nodes that the guest may use; undefined: those that its caller may. */
-  readonly deviceNodes?: readonly string[] | undefined;
+  /** Device nodes that a guest with that definition may use; undefined: those that its caller may. */
+  readonly deviceNodes?: ((domain: Domain) => readonly string[]) | undefined;
   /** Of the bus on which systemd is; undefined: the usual one. */
   readonly busAddress?: string | undefined;
   /** QEMU's, where an earlier process has started it: what that one's own groups were shows in QEMU's, and this one's do not count. */
@@ -140,6 +140,10 @@ export class MadeCgroups implements MadeGroups {
     this.adopt(threads);
   }
 
+  allowDevices(domain: Domain): void {
+    allowDeviceNodes(this.#groups.place, this.#init, domain);
+  }
+
   schedulerParameters(): TypedParameters {
     return readSchedulerParameters(this.#groups);
   }
@@ -160,9 +164,15 @@ export class MadeCgroups implements MadeGroups {
   }
 }
 
+/** More than before: what is allowed stays so. */
+export function allowDeviceNodes(place: CgroupPlace, { deviceNodes }: GuestCgroupsInit, domain: Domain): void {
+  if (deviceNodes === undefined) return;
+  applyActions(planTuning(place, { devices: deviceRules(deviceNodes(domain)) }, { devices: [] }));
+}
+
 function plan(init: GuestCgroupsInit, domain: Domain, options: { force?: boolean }): GuestGroups | undefined {
   const { ledger: _ledger, onNote: _onNote, busAddress: _bus, pid: _pid, detect: _detect, deviceNodes, ...rest } = init;
-  const devices = deviceNodes === undefined ? undefined : deviceRules(deviceNodes);
+  const devices = deviceNodes === undefined ? undefined : deviceRules(deviceNodes(domain));
   return planGuestGroups({ ...rest, ...options, devices, domain, host: hostOf(init, domain) });
 }
 

@@ -47,6 +47,7 @@ import type { OpenSiblings, Siblings } from '../../siblings.ts';
 import type { StorageOperations } from '../../storage-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
+import { deviceNodesBy } from '../cgroup/guest-devices.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
 import { driverSecurity } from '../security/driver-security.ts';
 import { loadSettings } from '../settings-files.ts';
@@ -502,7 +503,7 @@ export class QemuDriver implements Driver {
       cgroups: {
         layout: config.cgroupLayout,
         controllers: config.cgroupControllers,
-        deviceNodes: undefined,
+        deviceNodes: deviceNodesBy(config),
         onNote: options.onNote,
       },
       onNote: (note) => options.onNote?.(note),

@@ -29,7 +29,7 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import type { TypedParameters } from '../../driver.ts';
 import type { GuestGroups } from '../cgroup/guest-groups.ts';
 import { planScope, planScopeGroups, type ScopePlan, unitLimits } from '../cgroup/scope-groups.ts';
-import type { GuestCgroupsInit } from './made-cgroups.ts';
+import { allowDeviceNodes, type GuestCgroupsInit } from './made-cgroups.ts';
 import {
   changedTuning,
   type MadeGroups,
@@ -145,6 +145,10 @@ export class ScopeCgroups implements MadeGroups {
     applyActions(actions);
   }
 
+  allowDevices(domain: Domain): void {
+    if (this.#groups !== undefined) allowDeviceNodes(this.#groups.place, this.#init.guest, domain);
+  }
+
   async retune(domain: Domain, what: RetunedPart): Promise<void> {
     const groups = this.#groups;
     if (groups === undefined) return;
@@ -237,7 +241,7 @@ function isNameTaken(error: unknown): boolean {
 }
 
 function inputOf({ ledger: _ledger, onNote: _onNote, deviceNodes, ...rest }: GuestCgroupsInit, domain: Domain) {
-  return { ...rest, domain, devices: deviceNodes === undefined ? undefined : deviceRules(deviceNodes) };
+  return { ...rest, domain, devices: deviceNodes === undefined ? undefined : deviceRules(deviceNodes(domain)) };
 }
 
 /** What the collector must know of a scope. */

@@ -37,6 +37,8 @@ export interface MadeGroups extends AsyncDisposable {
    * @throws CgroupError when the kernel or systemd refuses, or the controller is not to be had
    */
   retune(domain: Domain, what: RetunedPart, threads: GuestThreads): Promise<void>;
+  /** Lets the guest use the device nodes of a definition that has got more of them. @throws CgroupError */
+  allowDevices(domain: Domain): void;
   /** CPU limits as the kernel has them. */
   schedulerParameters(): TypedParameters;
   stats(): GroupStats;
