@@ -3,7 +3,7 @@ import { Connection, type ServeOptions } from './api/connection.ts';
 import { call } from './api/errors.ts';
 import type { RemoteUri } from './api/uri.ts';
 import { parseUri } from './api/uri.ts';
-import { ErrorCode, ErrorDomain, VirtError } from './core/errors.ts';
+import { ErrorCode, VirtError } from './core/errors.ts';
 import { LOG_CHANNEL } from './core/log-source.ts';
 import type { Driver } from './driver/driver.ts';
 import type { QemuDriverOptions } from './driver/qemu/runtime/qemu-driver.ts';
@@ -88,8 +88,8 @@ export type ConnectOptions = Pick<QemuDriverOptions, 'config' | 'cacheDir' | 'tr
 };
 
 /**
- * Opens a connection: `qemu:///embed` with a temporary root that is removed, `qemu:///embed?root=/abs/path`, or a daemon's as libvirt
- * names it (`qemu:///system`, `qemu+ssh://host/system`, …).
+ * Opens a connection: `qemu:///embed` with a temporary root that is removed, `qemu:///embed?root=/abs/path`, a daemon's as libvirt names it
+ * (`qemu:///system`, `qemu+ssh://host/system`, …), or `test:///default`, whose domains are in memory only.
  * @throws VirtError
  */
 export async function connect(uri: string, options: ConnectOptions = {}): Promise<Connection> {
@@ -98,15 +98,7 @@ export async function connect(uri: string, options: ConnectOptions = {}): Promis
     signal?.throwIfAborted();
     const parsed = parseUri(uri);
     if (parsed.kind === 'remote') return await connectRemote(parsed, options);
-    if (parsed.kind === 'test') {
-      throw new VirtError(
-        `cannot connect to '${uri}': this version has no test driver of its own; ask a libvirtd for it: test+unix:///default`,
-        {
-          code: ErrorCode.NO_SUPPORT,
-          domain: ErrorDomain.URI,
-        },
-      );
-    }
+    if (parsed.kind === 'test') return await connectTest(uri, parsed.file, options);
     const { root } = parsed;
     const { QemuDriver } = await import('./driver/qemu/runtime/qemu-driver.ts');
     const { openSiblings } = await import('./driver/open-siblings.ts');
@@ -134,6 +126,19 @@ async function serveDriver(driver: Driver, path: string, { readOnly, mode }: Ser
       await server[Symbol.asyncDispose]();
     },
   };
+}
+
+/** Domains in memory, for programs that test themselves. */
+async function connectTest(uri: string, file: string | undefined, options: ConnectOptions): Promise<Connection> {
+  const { TestDriver } = await import('./driver/test/test-driver.ts');
+  const { readFile } = await import('node:fs/promises');
+  const definitions = file === undefined ? undefined : await readFile(file, 'utf8');
+  const log = await logFor(options.log);
+  return new Connection(
+    await TestDriver.open({ uri, ...(definitions !== undefined && { definitions }) }),
+    serveDriver,
+    log,
+  );
 }
 
 /** A daemon's driver behind libvirt's protocol. */

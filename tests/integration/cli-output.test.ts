@@ -57,7 +57,7 @@ describe('--json', () => {
     const lifecycle = lines
       .filter(({ event }) => event === 'lifecycle')
       .map(({ type, detail }) => `${String(type)} ${String(detail)}`);
-    expect(lifecycle).toEqual(['started booted', 'shutdown guest', 'stopped shutdown']);
+    expect(lifecycle).toEqual(['resumed unpaused', 'started booted', 'shutdown guest', 'stopped shutdown']);
     expect(lines.at(-1)).toEqual({ event: 'end', status: 0 });
   });
 
