@@ -29,8 +29,8 @@ Options:
       --json            as JSON
   -h, --help            this text
 
-Networks themselves are served by 'nestling daemon' and every connection (virsh net-define, net-start, …). In their XML
-a forward is an element (xmlns:nestling='urn:nestling:network:1.0'):
+Networks themselves are served by 'nestling daemon' and every connection (virsh net-define, net-start, …).
+In their XML a forward is an element (xmlns:nestling='urn:nestling:network:1.0'):
   <nestling:portForward proto='tcp' port='2222' guest='NAME' to='22'/>
 
 Exit status: 0 done; 1 it cannot be done; 2 wrong usage, or a definition that is wrong.

@@ -35,7 +35,26 @@ export interface ObjectLedger {
   done(): void;
 }
 
+/** Scripts of administrators for the objects of one driver. */
+export interface SiblingHooks {
+  has(): boolean;
+  /** @throws VirtError HOOK_SCRIPT_FAILED with the script's words */
+  run(call: SiblingHookCall, options: { readonly signal: AbortSignal | undefined }): Promise<unknown>;
+  /** For what cannot be refused any more. */
+  tell(call: SiblingHookCall): Promise<void>;
+}
+
+export interface SiblingHookCall {
+  readonly object: string;
+  readonly operation: string;
+  readonly subOperation: string;
+  /** For its standard input. */
+  readonly xml: string;
+}
+
 export interface SiblingOptions {
+  /** Of networks; absent: none. */
+  readonly networkHooks?: SiblingHooks | undefined;
   readonly root: SiblingRoot;
   readonly secrets: SecretOperations;
   /** The value of a secret that a definition names, private ones too: for programs of ours, never for clients. @throws VirtError NO_SECRET */

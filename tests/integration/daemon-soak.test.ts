@@ -53,6 +53,6 @@ it(
 function filesOf(dir: string): string[] {
   if (!existsSync(dir)) return [];
   return readdirSync(dir)
-    .filter((name) => !['autostart', 'nvram', 'channel', 'save'].includes(name))
+    .filter((name) => !['autostart', 'networks', 'nvram', 'channel', 'save'].includes(name))
     .toSorted();
 }

@@ -4,7 +4,7 @@
  */
 import { type ChildProcess, execFile, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -208,5 +208,43 @@ describe.skipIf(!isPossible)('virsh and networks', () => {
     expect(stopped).toContain('Network full destroyed');
     expect(inHost('ip', '-br', 'link')).not.toContain('virbrx');
     expect(inHost('nft', 'list', 'ruleset')).toBe('');
+  });
+
+  it('calls the scripts of networks as libvirt does, and they may refuse', async () => {
+    const dir = join(daemon.stateDir, 'etc', 'hooks');
+    const log = join(daemon.stateDir, 'hooks.log');
+    mkdirSync(dir, { recursive: true });
+    const script = (refused: string): void =>
+      writeFileSync(
+        join(dir, 'network'),
+        `#!/bin/sh\necho "$@" >> ${log}\ncat > ${log}.$2\n[ "$2" != ${refused} ] || { echo not today >&2; exit 1; }\n`,
+        { mode: 0o755 },
+      );
+    try {
+      script('nothing');
+      await session(daemon.uri, [
+        'net-create @full',
+        'net-update full add dns-host "<host ip=\'192.168.50.31\'><hostname>d</hostname></host>" --live',
+        'net-destroy full',
+      ]);
+      expect(readFileSync(log, 'utf8').trim().split('\n')).toEqual([
+        'full start begin -',
+        'full started begin -',
+        'full updated begin -',
+        'full stopped end -',
+      ]);
+      expect(readFileSync(`${log}.started`, 'utf8')).toMatch(
+        /^<hookData>\n {2}<network[^]*<name>full<[^]*\n<\/hookData>\n$/,
+      );
+      for (const operation of ['start', 'started']) {
+        script(operation);
+        const [refused] = await session(daemon.uri, ['net-create @full']);
+        expect(refused).toMatch(/not today/);
+        const [list] = await session(daemon.uri, ['net-list --all --name']);
+        expect(list).not.toContain('full');
+      }
+    } finally {
+      rmSync(dir, { recursive: true });
+    }
   });
 });

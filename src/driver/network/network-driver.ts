@@ -149,6 +149,7 @@ export class NetworkDriver implements NetworkOperations {
       requireUnused(record, active.network, current);
       await active.update(current, { dnsmasq: concernsDnsmasq(change.section), signal });
       await this.#networks.persist(record);
+      await this.#networks.hooks.tell('updated', current);
     }
     if (next !== undefined) {
       await this.#store.save(record, next);

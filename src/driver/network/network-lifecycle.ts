@@ -15,6 +15,7 @@ import { type BridgedNetworkOptions, forgetLeases } from './bridged-network.ts';
 import { isFree, readHostRoutes } from './host-routes.ts';
 import { completeNetwork, defaultNetwork, defaultSubnets, type NamesInUse } from './network-completion.ts';
 import { networkError, notActive, operationInvalid } from './network-errors.ts';
+import { NetworkHooks } from './network-hooks.ts';
 import { definitionsDir, ledgerName } from './network-paths.ts';
 import type { PortRecord } from './network-ports.ts';
 import { dropNetworkStatus, readNetworkStatuses, writeNetworkStatus } from './network-status.ts';
@@ -28,12 +29,14 @@ const DEFAULT = 'default';
 export class NetworkLifecycle implements AsyncDisposable {
   readonly store: NetworkStore;
   readonly events = new Broadcast<NetworkEvent>();
+  readonly hooks: NetworkHooks;
   readonly #options: SiblingOptions;
   #isClosed = false;
 
   private constructor(options: SiblingOptions) {
     this.#options = options;
     this.store = new NetworkStore(definitionsDir(options.root));
+    this.hooks = new NetworkHooks(options.networkHooks);
   }
 
   /** Reads the definitions; makes `default` where nobody has defined a network yet. */
@@ -120,6 +123,9 @@ export class NetworkLifecycle implements AsyncDisposable {
 
   /** Adds or changes a guest's place, and keeps it for the next daemon. */
   async keepPort(record: NetworkRecord, port: PortRecord): Promise<void> {
+    const isNew = !record.ports.has(port.definition.uuid);
+    const network = record.active?.network;
+    if (isNew && network !== undefined) await this.hooks.ask('port-created', network, { port });
     record.ports.set(port.definition.uuid, port);
     await this.persist(record);
   }
@@ -130,6 +136,7 @@ export class NetworkLifecycle implements AsyncDisposable {
     record.ports.delete(uuid);
     await record.active?.run?.unplug(port);
     await this.persist(record);
+    if (record.active !== undefined) await this.hooks.tell('port-deleted', record.active.network, port);
   }
 
   /** Embedded networks end; a daemon's go on. */
@@ -146,6 +153,7 @@ export class NetworkLifecycle implements AsyncDisposable {
   async start(record: NetworkRecord, definition: Network, signal: AbortSignal | undefined): Promise<void> {
     log.info('start', () => `network=${record.name} uuid=${record.uuid}`);
     try {
+      await this.hooks.ask('start', definition, { signal });
       record.active = await ActiveNetwork.start(cloneDefinition(definition), { ...this.#runOptions(record), signal });
     } catch (error) {
       log.error('start', () => `network=${record.name}: ${error instanceof Error ? error.message : String(error)}`);
@@ -153,19 +161,30 @@ export class NetworkLifecycle implements AsyncDisposable {
     }
     await this.#replug(record);
     await this.persist(record);
+    try {
+      await this.hooks.ask('started', record.active.network, { signal });
+    } catch (error) {
+      await this.#end(record, record.active);
+      throw error;
+    }
     this.announce(record, 'started');
   }
 
   async stop(record: NetworkRecord): Promise<void> {
     const { active } = record;
     if (active === undefined) throw notActive(record.name);
+    await this.#end(record, active);
+    if (record.definition === undefined) forgetLeases(this.#options.root, record.name);
+    this.announce(record, 'stopped');
+    await this.hooks.tell('stopped', active.network);
+    this.store.releaseIfGone(record);
+  }
+
+  async #end(record: NetworkRecord, active: ActiveNetwork): Promise<void> {
     record.active = undefined;
     // A daemon that dies now must find the ledger alone: what it tells of is removed, not taken over.
     dropNetworkStatus(this.#options.root, record.name);
     await active[Symbol.asyncDispose]();
-    if (record.definition === undefined) forgetLeases(this.#options.root, record.name);
-    this.announce(record, 'stopped');
-    this.store.releaseIfGone(record);
   }
 
   complete(network: Network): Network & { uuid: string } {

@@ -43,7 +43,7 @@ import type { NodeDeviceOperations } from '../../node-device-operations.ts';
 import type { NodeOperations } from '../../node-operations.ts';
 import type { SavingOperations } from '../../saving-operations.ts';
 import type { SecretOperations } from '../../secret-operations.ts';
-import type { OpenSiblings, Siblings } from '../../siblings.ts';
+import type { OpenSiblings, SiblingHooks, Siblings } from '../../siblings.ts';
 import type { StorageOperations } from '../../storage-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
@@ -90,6 +90,14 @@ export interface QemuDriverOptions extends StartObservers {
 export type DaemonDriverOptions = Omit<QemuDriverOptions, 'root'> & DaemonRootOptions;
 
 const events = new LogSource('util.event');
+
+function networkHooksOf(hooks: HookScripts): SiblingHooks {
+  return {
+    has: () => hooks.has('network'),
+    run: (call, options) => hooks.run({ driver: 'network', ...call }, options),
+    tell: (call) => hooks.tell({ driver: 'network', ...call }),
+  };
+}
 /** A QEMU that was upgraded counts as such after so many milliseconds. */
 const CAPABILITIES_FRESH_MS = 1000;
 
@@ -152,6 +160,7 @@ export class QemuDriver implements Driver {
     this.#siblings = options.openSiblings?.({
       root: siblingRootOf(root),
       secrets: this.#secrets,
+      networkHooks: options.hooks === undefined ? undefined : networkHooksOf(options.hooks),
       secretValue: (reference) => this.#secrets.resolve({ type: 'volume', ...reference }),
       onNote: (note) => options.onNote?.(note),
     });
