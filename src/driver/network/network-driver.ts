@@ -101,7 +101,7 @@ export class NetworkDriver implements NetworkOperations {
     const record = this.#store.byUuid(uuid);
     using _job = await record.job.acquire(signal);
     if (record.definition === undefined) throw operationInvalid("can't undefine transient network");
-    this.#store.remove(record);
+    await this.#store.remove(record);
     if (record.active === undefined) forgetLeases(this.#networks.root, record.name);
     this.#networks.announce(record, 'undefined');
   }

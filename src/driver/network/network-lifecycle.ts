@@ -147,6 +147,7 @@ export class NetworkLifecycle implements AsyncDisposable {
       if (this.#options.root.placement === 'daemon') record.active?.release();
       else await record.active?.[Symbol.asyncDispose]();
     }
+    await this.store[Symbol.asyncDispose]();
     this.events.end();
   }
 

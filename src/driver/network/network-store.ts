@@ -4,8 +4,8 @@
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
+import { DurableFolder } from '../../core/durable-folder.ts';
 import { ErrorCode } from '../../core/errors.ts';
-import { writeFileAtomic } from '../../core/fs.ts';
 import { Mutex } from '../../core/mutex.ts';
 import { formatNetwork, type Network, parseNetwork } from '../../model/network/network.ts';
 import type { NetworkIdentity } from '../network-operations.ts';
@@ -28,13 +28,15 @@ export interface NetworkRecord {
   readonly job: Mutex;
 }
 
-export class NetworkStore {
+export class NetworkStore implements AsyncDisposable {
   readonly #records = new Map<string, NetworkRecord>();
   readonly #dir: string;
+  readonly #folder: DurableFolder;
 
   /** `dir`: folder of the definitions. */
   constructor(dir: string) {
     this.#dir = dir;
+    this.#folder = new DurableFolder(dir);
   }
 
   /** Nobody has defined a network here yet. */
@@ -44,13 +46,11 @@ export class NetworkStore {
 
   /** Reads the definitions. @returns one line for each file that cannot be read */
   load(): string[] {
-    const problems: string[] = [];
-    for (const file of this.#files()) {
+    if (this.isNew) return [];
+    const problems = this.#folder.recover();
+    for (const file of readdirSync(this.#dir)) {
       const path = join(this.#dir, file);
-      if (file.endsWith('.tmp')) {
-        // Half-written by a process that was killed.
-        rmSync(path, { force: true });
-      } else if (file.endsWith('.xml')) {
+      if (file.endsWith('.xml')) {
         try {
           const network = parseNetwork(readFileSync(path, 'utf8'), { fileName: file });
           const { name, uuid } = network;
@@ -116,15 +116,14 @@ export class NetworkStore {
 
   /** Writes the definition; it is on disk when this returns. */
   async save(record: NetworkRecord, definition: Network): Promise<void> {
-    mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
-    await writeFileAtomic(this.#path(record.name), formatNetwork(definition), { mode: 0o600 });
+    await this.#folder.commit([{ name: `${record.name}.xml`, text: formatNetwork(definition) }]);
     record.definition = definition;
   }
 
-  /** The definition is gone; a running network becomes transient. */
-  remove(record: NetworkRecord): void {
+  /** The definition is gone, also from the disk; a running network becomes transient. */
+  async remove(record: NetworkRecord): Promise<void> {
+    await this.#folder.commit([{ name: `${record.name}.xml`, text: undefined }]);
     rmSync(this.#autostartPath(record.name), { force: true });
-    rmSync(this.#path(record.name), { force: true });
     record.definition = undefined;
     record.autostart = false;
     this.releaseIfGone(record);
@@ -145,8 +144,9 @@ export class NetworkStore {
     if (record.definition === undefined && record.active === undefined) this.#records.delete(record.uuid);
   }
 
-  #files(): string[] {
-    return this.isNew ? [] : readdirSync(this.#dir);
+  /** Brings everything to its place on disk. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#folder[Symbol.asyncDispose]();
   }
 
   #path(name: string): string {
