@@ -1,4 +1,5 @@
 /** What a kind of pools must do. The driver keeps names, states and locks; back ends know where the bytes are. */
+import type { Stats } from 'node:fs';
 import type { Ledger } from '../../core/ledger.ts';
 import type { Permissions } from '../../model/storage/permissions.ts';
 import type { Pool, PoolSizes, PoolSource } from '../../model/storage/pool.ts';
@@ -7,6 +8,9 @@ import type { Waiting } from '../driver.ts';
 import type { PoolBuildOptions, VolumeType } from '../storage-operations.ts';
 import type { PassphraseFile } from './plan/qemu-img.ts';
 import type { RunStep } from './run-step.ts';
+
+/** What tells a file from what it was: identity, sizes and times (stat(2)). */
+export type FileStamp = Readonly<Pick<Stats, 'dev' | 'ino' | 'size' | 'blocks' | 'mtimeMs' | 'ctimeMs' | 'atimeMs'>>;
 
 /** A volume as it was found last. Sizes in bytes. */
 export interface StoredVolume {
@@ -23,7 +27,7 @@ export interface StoredVolume {
   readonly backingStore?: Volume['backingStore'];
   readonly source?: Volume['source'];
   /** Changes when the file may have. Absent: it is read anew at each refresh. */
-  readonly stamp?: string;
+  readonly stamp?: FileStamp;
 }
 
 /** What a refresh finds. */
