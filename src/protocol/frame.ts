@@ -105,7 +105,9 @@ export class FrameSplitter {
     const taken = Math.min(length - this.#size, chunk.length - at);
     const needed = this.#size + taken;
     if (needed > partial.length) {
-      this.#partial = Buffer.allocUnsafe(Math.min(length, Math.max(needed, partial.length * 2)));
+      // Of a message of the usual size the rest is on its way: it is given room once.
+      const room = length <= USUAL_PIECE ? length : Math.max(needed, partial.length * 2);
+      this.#partial = Buffer.allocUnsafe(Math.min(length, room));
       this.#partial.set(partial.subarray(0, this.#size));
     }
     this.#partial?.set(chunk.subarray(at, at + taken), this.#size);
@@ -135,6 +137,8 @@ export class FrameSplitter {
 
 /** Bytes that are kept ready for a message that arrives in pieces. */
 const FIRST_PIECE = 4096;
+/** What clients send of a stream in one message (256 KiB), with some to spare. */
+const USUAL_PIECE = 512 * 1024;
 
 /** Reads a message's header. @throws XdrError for a type or status that does not exist */
 export function readFrame(bytes: Buffer): Frame {

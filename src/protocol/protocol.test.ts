@@ -155,6 +155,16 @@ describe('FrameSplitter', () => {
     expect(splitter.held).toBe(0);
   });
 
+  it('gives a message of the usual size its room once, when more than its beginning has arrived', () => {
+    const splitter = new FrameSplitter();
+    const bytes = encodeRawFrame(HEADER, Buffer.alloc(262_120, 'x'));
+    splitter.push(bytes.subarray(0, 4096));
+    expect(splitter.held).toBe(4096);
+    splitter.push(bytes.subarray(4096, 5000));
+    expect(splitter.held).toBe(bytes.length);
+    expect(splitter.push(bytes.subarray(5000))[0]?.equals(bytes.subarray(4))).toBe(true);
+  });
+
   it.each([0, 4, 27, 0x7fff_ffff, 0xffff_ffff])('refuses a length of %i at once', (length) => {
     const bytes = Buffer.alloc(4);
     bytes.writeUInt32BE(length);
