@@ -174,6 +174,13 @@ export function encodeRawFrame(header: Header, payload: Uint8Array): Buffer {
   return finishFrame(writer);
 }
 
+/** What stands before a payload of that many bytes, for whoever sends the payload itself without copying it. */
+export function encodeFrameHead(header: Header, payloadBytes: number): Buffer {
+  const writer = startFrame(header, 0);
+  writer.setUint(0, writer.length + payloadBytes);
+  return writer.bytes();
+}
+
 function startFrame(header: Header, payloadSize = 128): XdrWriter {
   const writer = new XdrWriter(MESSAGE_MAX + LENGTH_SIZE, LENGTH_SIZE + HEADER_SIZE + payloadSize);
   writer.uint(0);

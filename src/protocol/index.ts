@@ -6,6 +6,7 @@
 export { errorFromWire, errorToWire, type MessageError, messageError } from './error.ts';
 export {
   encodeFrame,
+  encodeFrameHead,
   encodeRawFrame,
   type Frame,
   FrameSplitter,

@@ -3,6 +3,7 @@ import type { Duplex, Readable, Writable } from 'node:stream';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import {
   encodeFrame,
+  encodeFrameHead,
   encodeRawFrame,
   type Header,
   MessageStatus,
@@ -15,9 +16,12 @@ import { toMessageError } from './error-text.ts';
 import { replyTo } from './reply-header.ts';
 import { ServerStream } from './server-stream.ts';
 
+/** Data of a stream from this size on are sent as they are, behind their head: copying them costs more than a second piece. */
+const OWN_WRITE_BYTES = 16 * 1024;
+
 export interface SessionStreamsInit {
   /** False: enough is waiting to be sent already. */
-  readonly write: (frame: Buffer) => boolean;
+  readonly write: (frame: Uint8Array) => boolean;
   /** Something cannot take more of what the client sends, or all can again. */
   readonly onFull: (isFull: boolean) => void;
 }
@@ -51,7 +55,12 @@ export class SessionStreams {
     const { write } = this.#init;
     const hole = replyTo(header, MessageType.STREAM_HOLE, MessageStatus.CONTINUE);
     const stream = new ServerStream(source, {
-      send: (status, data) => write(encodeRawFrame(replyTo(header, MessageType.STREAM, status), data)),
+      send: (status, data) => {
+        const head = replyTo(header, MessageType.STREAM, status);
+        if (data.length < OWN_WRITE_BYTES) return write(encodeRawFrame(head, data));
+        write(encodeFrameHead(head, data.length));
+        return write(data);
+      },
       sendHole: (length) => write(encodeFrame(hole, streamHole, { length, flags: 0 })),
       sendError: (error) => {
         const frame = replyTo(header, MessageType.STREAM, MessageStatus.ERROR);

@@ -347,7 +347,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   }
 
   /** All that is sent in one turn of the event loop goes out in one write. False: enough is waiting already. */
-  #write(frame: Buffer): boolean {
+  #write(frame: Uint8Array): boolean {
     if (this.#isClosing || this.#stream.destroyed) return false;
     if (this.#stream.writableLength > OUTPUT_MAX) {
       log.warn('write', () => `client=${this.id} ${this.info.description} does not read: it is sent away`);
