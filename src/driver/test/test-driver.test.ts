@@ -105,7 +105,7 @@ describe('test:///default', () => {
 });
 
 async function follow(connection: Connection, told: string[]): Promise<void> {
-  for await (const event of connection.events() as AsyncIterable<DomainEvent>) {
+  for await (const event of connection.events()) {
     if (event.event === 'lifecycle') told.push(`${event.type} ${event.detail}`);
   }
 }

@@ -2,9 +2,7 @@
  * What is kept of a daemon's running guest, so that the next daemon finds it: who its process is, how to reach its monitor, and the live
  * definition. One JSON file each; those of an earlier boot tell of guests that are gone.
  */
-import { readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
-import { writeFileAtomic } from '../../../core/fs.ts';
+import { readFileSync } from 'node:fs';
 import { readScope } from '../../../core/ledger-owner.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
 import type { ProcessIdentity } from '../../../process/proc.ts';
@@ -30,25 +28,13 @@ export interface GuestStatus {
 }
 
 /** Changes with every start of the kernel. */
-export function readBootId(): string {
+function readBootId(): string {
   return readScope().bootId;
 }
 
-/** Written whole or not at all. */
-export async function writeStatus(path: string, status: GuestStatus): Promise<void> {
+export function formatStatus(status: GuestStatus): string {
   const { domain, ...rest } = status;
-  await writeFileAtomic(
-    path,
-    JSON.stringify({ version: VERSION, boot: readBootId(), ...rest, xml: formatDomain(domain) }),
-    {
-      mode: 0o600,
-      sync: false,
-    },
-  );
-}
-
-export function removeStatus(path: string): void {
-  rmSync(path, { force: true });
+  return JSON.stringify({ version: VERSION, boot: readBootId(), ...rest, xml: formatDomain(domain) });
 }
 
 function stateOf(raw: unknown): DomainStateAndReason {
@@ -58,12 +44,11 @@ function stateOf(raw: unknown): DomainStateAndReason {
   return { state: known ?? DomainState.NOSTATE, reason: typeof reason === 'number' ? reason : 0 };
 }
 
-/** All of a folder. @returns beside them one line for each file that cannot be read */
-export function readStatuses(dir: string): { found: GuestStatus[]; problems: string[] } {
+/** @returns beside them one line for each file that cannot be read */
+export function readStatuses(paths: readonly string[]): { found: GuestStatus[]; problems: string[] } {
   const found: GuestStatus[] = [];
   const problems: string[] = [];
-  for (const name of readdirSync(dir).filter((file) => file.endsWith('.json'))) {
-    const path = join(dir, name);
+  for (const path of paths) {
     try {
       found.push(parseStatus(readFileSync(path, 'utf8'), path));
     } catch (error) {
@@ -73,7 +58,7 @@ export function readStatuses(dir: string): { found: GuestStatus[]; problems: str
   return { found: found.toSorted((a, b) => a.id - b.id), problems };
 }
 
-/** @throws Error for a file that is not what `writeStatus` writes */
+/** @throws Error for a file that is not what `formatStatus` makes */
 export function parseStatus(text: string, fileName: string): GuestStatus {
   const raw: unknown = JSON.parse(text);
   if (typeof raw !== 'object' || raw === null) throw new TypeError('it is no object');

@@ -5,18 +5,17 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join, normalize } from 'node:path';
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { removeTree } from '../../../core/fs.ts';
-import { prepareRuntimeDir } from '../../../core/fs-runtime-dir.ts';
-import { Ledger } from '../../../core/ledger.ts';
-import { collectGarbage } from '../../../core/ledger-gc.ts';
-import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
-import { sha256Hex } from '../../../core/sha256.ts';
-import type { ObjectLedger } from '../../siblings.ts';
-import { Layout, type LayoutRoots } from '../layout.ts';
-import type { DriverRoot } from './driver-root.ts';
-import { rootsBelow } from './embedded-root.ts';
-import { type GuestStatus, readBootId, removeStatus, writeStatus } from './guest-status.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import { writeFileAtomic } from '../core/fs.ts';
+import { prepareRuntimeDir } from '../core/fs-runtime-dir.ts';
+import { Ledger } from '../core/ledger.ts';
+import { collectGarbage } from '../core/ledger-gc.ts';
+import { readScope } from '../core/ledger-owner.ts';
+import { acquireLockFile, LockedError } from '../core/lock-file.ts';
+import { sha256Hex } from '../core/sha256.ts';
+import type { ObjectLedger } from '../driver/siblings.ts';
+import { type DriverRoot, isGuestName, type RootFolders } from './driver-root.ts';
+import { foldersBelow } from './embedded-root.ts';
 import { GUEST_REMOVERS } from './removers.ts';
 
 export interface DaemonRootOptions {
@@ -32,14 +31,14 @@ export class DaemonRoot implements DriverRoot {
   readonly path: string;
   readonly placement = 'daemon';
   readonly temporary = false;
-  readonly layout: Layout;
+  readonly folders: RootFolders;
   /** Status of running guests, and their ledgers. */
   readonly statusDir: string;
   readonly #lock: Disposable;
 
-  private constructor(init: { path: string; layout: Layout; statusDir: string; lock: Disposable }) {
+  private constructor(init: { path: string; folders: RootFolders; statusDir: string; lock: Disposable }) {
     this.path = init.path;
-    this.layout = init.layout;
+    this.folders = init.folders;
     this.statusDir = init.statusDir;
     this.#lock = init.lock;
   }
@@ -49,19 +48,19 @@ export class DaemonRoot implements DriverRoot {
     const stateDir = options.stateDir === undefined ? undefined : normalize(options.stateDir).replace(/(?<=.)\/+$/, '');
     const name = stateDir ?? options.mode;
     const run = runDir(name, stateDir, options.runtimeDir);
-    const roots = stateDir === undefined ? hostRoots(options.mode, run) : rootsBelow(stateDir, run);
+    const folders = stateDir === undefined ? hostFolders(options.mode, run) : foldersBelow(stateDir, run);
     const statusDir = join(run, 'status');
     try {
-      for (const dir of [roots.etc, roots.lib, roots.log, roots.run, statusDir]) {
+      for (const dir of [...Object.values(folders), join(folders.lib, 'qemu'), statusDir]) {
         mkdirSync(dir, { recursive: true, mode: 0o700 });
       }
-      const lock = acquireLockFile(join(roots.lib, 'driver.lock'));
-      return new DaemonRoot({ path: name, layout: new Layout(roots), statusDir, lock });
+      const lock = acquireLockFile(join(folders.lib, 'qemu', 'driver.lock'));
+      return new DaemonRoot({ path: name, folders, statusDir, lock });
     } catch (error) {
       if (error instanceof VirtError) throw error;
       const isLocked = error instanceof LockedError;
       const message = error instanceof Error ? error.message : String(error);
-      throw new VirtError(`cannot use ${roots.lib} as a daemon's state: ${message}`, {
+      throw new VirtError(`cannot use ${folders.lib} as a daemon's state: ${message}`, {
         code: isLocked ? ErrorCode.RESOURCE_BUSY : ErrorCode.SYSTEM_ERROR,
         domain: ErrorDomain.QEMU,
         cause: error,
@@ -69,8 +68,8 @@ export class DaemonRoot implements DriverRoot {
     }
   }
 
-  ledgerOf(shortName: string): ObjectLedger {
-    const dir = this.#ledgerDir(shortName);
+  ledgerOf(name: string): ObjectLedger {
+    const dir = this.#ledgerDir(name);
     const ledger = Ledger.open(dir);
     return {
       ledger,
@@ -89,48 +88,55 @@ export class DaemonRoot implements DriverRoot {
   }
 
   /**
-   * Removes all that a guest without a process has left. @returns one line for each thing that could not be removed; such a guest's
+   * Removes all that an object without a process has left. @returns one line for each thing that could not be removed; such an object's
    * ledger stays for the next time
    */
-  async collect(shortName: string): Promise<string[]> {
-    const dir = this.#ledgerDir(shortName);
+  async collect(name: string): Promise<string[]> {
+    const dir = this.#ledgerDir(name);
     const { failed } = await collectGarbage({ dir, removers: GUEST_REMOVERS });
     if (failed.length > 0) return failed.map(({ line }) => line);
-    const { run, domain } = this.layout.roots;
-    for (const own of [`${domain}/domain-${shortName}`, `${run}/channel/${shortName}`]) {
-      if (existsSync(own)) await removeTree(own, { root: run });
-    }
     rmSync(dir, { recursive: true, force: true });
     return [];
   }
 
-  async keepStatus(status: GuestStatus): Promise<void> {
-    await writeStatus(this.#statusFile(status.shortName), status);
+  /** Ledgers of a daemon are judged one by one, with what their owners' status says. */
+  async collectDead(): Promise<string[]> {
+    return [];
   }
 
-  dropStatus(shortName: string): void {
-    removeStatus(this.#statusFile(shortName));
+  /** Written whole or not at all. */
+  async keepStatus(name: string, text: string): Promise<void> {
+    await writeFileAtomic(this.#statusFile(name), text, { mode: 0o600, sync: false });
+  }
+
+  dropStatus(name: string): void {
+    rmSync(this.#statusFile(name), { force: true });
+  }
+
+  statusFiles(driver: 'qemu' | 'lxc'): string[] {
+    const names = readdirSync(this.statusDir).filter((name) => name.endsWith('.json') && isGuestName(name, driver));
+    return names.map((name) => join(this.statusDir, name));
   }
 
   /** True once for each boot. */
   isFirstSinceBoot(): boolean {
     const path = join(this.statusDir, 'autostarted');
-    const boot = readBootId();
+    const boot = readScope().bootId;
     if (existsSync(path) && readFileSync(path, 'utf8') === boot) return false;
     writeFileSync(path, boot, { mode: 0o600 });
     return true;
   }
 
-  #statusFile(shortName: string): string {
-    return join(this.statusDir, `${shortName}.json`);
+  #statusFile(name: string): string {
+    return join(this.statusDir, `${name}.json`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#lock[Symbol.dispose]();
   }
 
-  #ledgerDir(shortName: string): string {
-    return join(this.statusDir, `${shortName}.ledger`);
+  #ledgerDir(name: string): string {
+    return join(this.statusDir, `${name}.ledger`);
   }
 }
 
@@ -144,7 +150,7 @@ function runDir(name: string, stateDir: string | undefined, runtimeDir: string |
 /** Leaves 67 bytes for `/run/qemu/domain-ID-NAME/monitor.sock` and its kin. */
 const MAX_STATE_DIR_BYTES = 40;
 
-function hostRoots(mode: 'system' | 'session', run: string): LayoutRoots {
+function hostFolders(mode: 'system' | 'session', run: string): RootFolders {
   const home = homedir();
   const xdg = (name: string, otherwise: string): string => {
     const value = process.env[name];
@@ -158,13 +164,5 @@ function hostRoots(mode: 'system' | 'session', run: string): LayoutRoots {
           xdg('XDG_DATA_HOME', '.local/share'),
           `${xdg('XDG_CACHE_HOME', '.cache')}/log`,
         ];
-  return {
-    etc: `${etc}/qemu`,
-    lib: `${lib}/qemu`,
-    log: `${log}/qemu`,
-    run: `${run}/qemu`,
-    domain: `${run}/qemu`,
-    swtpmLib: `${lib}/swtpm`,
-    swtpmLog: `${log}/swtpm`,
-  };
+  return { etc, lib, log, run };
 }

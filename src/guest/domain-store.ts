@@ -4,34 +4,43 @@
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { DurableFolder } from '../../../core/durable-folder.ts';
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { LogSource } from '../../../core/log-source.ts';
-import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
-import { DomainState } from '../../domain-state.ts';
-import type { DomainIdentity, DomainStop } from '../../driver.ts';
-import { DomainRecord } from './domain-record.ts';
+import { DurableFolder } from '../core/durable-folder.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import { LogSource } from '../core/log-source.ts';
+import { DomainState } from '../driver/domain-state.ts';
+import type { DomainIdentity, DomainStop } from '../driver/driver.ts';
+import { type Domain, formatDomain, parseDomain } from '../model/domain/domain.ts';
+import { DomainRecord, type LiveGuest } from './domain-record.ts';
 import { peekIdentity } from './peek-identity.ts';
 
 export type { DomainRecord };
 
-const log = new LogSource('qemu.qemu_domain');
+const log = new LogSource('conf.domain_conf');
 
 /** Ends of transient guests that are remembered. */
 const STOPS_KEPT = 1024;
 
-export class DomainStore implements AsyncDisposable {
-  readonly #records = new Map<string, DomainRecord>();
-  readonly #names = new Map<string, DomainRecord>();
+export interface DomainStoreOptions {
+  /** False where definitions need not outlive a power cut. */
+  readonly sync?: boolean;
+  /** Whose errors they are; default QEMU's. */
+  readonly errorDomain?: ErrorDomain;
+}
+
+export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDisposable {
+  readonly #records = new Map<string, DomainRecord<G>>();
+  readonly #names = new Map<string, DomainRecord<G>>();
   /** Being written: not to be forgotten should their guests end meanwhile. */
-  readonly #saving = new Set<DomainRecord>();
+  readonly #saving = new Set<DomainRecord<G>>();
   readonly #stops = new Map<string, DomainStop>();
   readonly #dir: string;
   readonly #files: DurableFolder;
+  readonly #errorDomain: ErrorDomain;
 
-  /** `dir`: folder of the definitions; `sync`: false where they need not outlive a power cut. */
-  constructor(dir: string, { sync = true }: { readonly sync?: boolean } = {}) {
+  /** `dir`: folder of the definitions. */
+  constructor(dir: string, { sync = true, errorDomain = ErrorDomain.QEMU }: DomainStoreOptions = {}) {
     this.#dir = dir;
+    this.#errorDomain = errorDomain;
     this.#files = new DurableFolder(dir, { sync });
   }
 
@@ -81,30 +90,30 @@ export class DomainStore implements AsyncDisposable {
     await this.#files[Symbol.asyncDispose]();
   }
 
-  all(): DomainRecord[] {
+  all(): DomainRecord<G>[] {
     return [...this.#records.values()];
   }
 
-  find(uuid: string): DomainRecord | undefined {
+  find(uuid: string): DomainRecord<G> | undefined {
     return this.#records.get(uuid.toLowerCase());
   }
 
   /** @throws VirtError NO_DOMAIN */
-  byUuid(uuid: string): DomainRecord {
+  byUuid(uuid: string): DomainRecord<G> {
     const record = this.find(uuid);
-    if (record === undefined) throw noDomain(`no domain with UUID '${uuid}'`);
+    if (record === undefined) throw this.#noDomain(`no domain with UUID '${uuid}'`);
     return record;
   }
 
-  byName(name: string): DomainRecord {
+  byName(name: string): DomainRecord<G> {
     const record = this.#names.get(name);
-    if (record === undefined) throw noDomain(`no domain with name '${name}'`);
+    if (record === undefined) throw this.#noDomain(`no domain with name '${name}'`);
     return record;
   }
 
-  byId(id: number): DomainRecord {
+  byId(id: number): DomainRecord<G> {
     const record = this.all().find(({ guest }) => guest?.id === id);
-    if (record === undefined) throw noDomain(`no running domain with id ${id}`);
+    if (record === undefined) throw this.#noDomain(`no running domain with id ${id}`);
     return record;
   }
 
@@ -113,14 +122,14 @@ export class DomainStore implements AsyncDisposable {
    * new one.
    * @throws VirtError when name and UUID belong to different domains
    */
-  claim(name: string, uuid: string): DomainRecord {
+  claim(name: string, uuid: string): DomainRecord<G> {
     const existing = this.#records.get(uuid);
     if (existing !== undefined && existing.name !== name) {
-      throw inUse(`domain '${existing.name}' is already defined with UUID ${uuid}`);
+      throw this.#inUse(`domain '${existing.name}' is already defined with UUID ${uuid}`);
     }
     const namesake = this.#names.get(name);
     if (namesake !== undefined && namesake.uuid !== uuid) {
-      throw inUse(`domain '${name}' already exists with UUID ${namesake.uuid}`);
+      throw this.#inUse(`domain '${name}' already exists with UUID ${namesake.uuid}`);
     }
     return existing ?? this.#add(uuid, name);
   }
@@ -141,7 +150,7 @@ export class DomainStore implements AsyncDisposable {
   }
 
   /** Forgets a domain that is neither defined nor running. */
-  releaseIfGone(record: DomainRecord): void {
+  releaseIfGone(record: DomainRecord<G>): void {
     const isUsed = record.starting || this.#saving.has(record);
     if (!record.isDefined && record.guest === undefined && !isUsed) {
       log.debug('releaseIfGone', () => `vm=${record.name} uuid=${record.uuid} is neither defined nor running any more`);
@@ -151,7 +160,7 @@ export class DomainStore implements AsyncDisposable {
   }
 
   /** Writes the definition; it is on disk when this returns. @throws VirtError, or the system's error; then nothing has changed */
-  async save(record: DomainRecord, definition: Domain): Promise<void> {
+  async save(record: DomainRecord<G>, definition: Domain): Promise<void> {
     // It may have been forgotten while its caller waited for the lock: its guest has ended.
     if (this.claim(record.name, record.uuid) !== record) this.#register(record);
     this.#saving.add(record);
@@ -166,7 +175,7 @@ export class DomainStore implements AsyncDisposable {
   }
 
   /** Removes the definition; it is gone from the disk when this returns. @throws the system's error; then nothing has changed */
-  async remove(record: DomainRecord): Promise<void> {
+  async remove(record: DomainRecord<G>): Promise<void> {
     await this.#files.commit([{ name: `${record.name}.xml`, text: undefined }]);
     rmSync(this.#autostartPath(record.name), { force: true });
     record.definition = undefined;
@@ -175,12 +184,12 @@ export class DomainStore implements AsyncDisposable {
   }
 
   /** @throws VirtError, or the system's error; then nothing has changed */
-  async rename(record: DomainRecord, name: string): Promise<void> {
+  async rename(record: DomainRecord<G>, name: string): Promise<void> {
     const namesake = this.#names.get(name);
-    if (namesake !== undefined && namesake !== record) throw inUse(`domain '${name}' already exists`);
+    if (namesake !== undefined && namesake !== record) throw this.#inUse(`domain '${name}' already exists`);
     const old = record.name;
     const { definition } = record;
-    if (definition === undefined) throw noDomain(`domain '${old}' is not defined`);
+    if (definition === undefined) throw this.#noDomain(`domain '${old}' is not defined`);
     if (name === old) return;
     const renamed = { ...definition, name };
     // Both names are taken until it is known which one stays; a mark without a definition is none.
@@ -202,7 +211,7 @@ export class DomainStore implements AsyncDisposable {
     rmSync(this.#autostartPath(old), { force: true });
   }
 
-  setAutostart(record: DomainRecord, autostart: boolean): void {
+  setAutostart(record: DomainRecord<G>, autostart: boolean): void {
     rmSync(this.#autostartPath(record.name), { force: true });
     if (autostart) this.#linkAutostart(record.name);
     record.autostart = autostart;
@@ -215,7 +224,7 @@ export class DomainStore implements AsyncDisposable {
   }
 
   /** @throws XmlSyntaxError, DefinitionError, or an error for a name or UUID that is taken */
-  #loadFile(file: string): DomainRecord {
+  #loadFile(file: string): DomainRecord<G> {
     const text = readFileSync(join(this.#dir, file), 'utf8');
     const read = (): Domain => parseDomain(text, { fileName: file }).domain;
     const peeked = peekIdentity(text);
@@ -234,13 +243,13 @@ export class DomainStore implements AsyncDisposable {
     return `${join(this.#dir, file)} is left out: ${error instanceof Error ? error.message : String(error)}`;
   }
 
-  #add(uuid: string, name: string): DomainRecord {
-    const record = new DomainRecord(uuid, name);
+  #add(uuid: string, name: string): DomainRecord<G> {
+    const record = new DomainRecord<G>(uuid, name);
     this.#register(record);
     return record;
   }
 
-  #register(record: DomainRecord): void {
+  #register(record: DomainRecord<G>): void {
     this.#records.set(record.uuid, record);
     this.#names.set(record.name, record);
   }
@@ -251,6 +260,17 @@ export class DomainStore implements AsyncDisposable {
 
   #autostartPath(name: string): string {
     return join(this.#dir, 'autostart', `${name}.xml`);
+  }
+
+  #noDomain(message: string): VirtError {
+    return new VirtError(`domain not found: ${message}`, { code: ErrorCode.NO_DOMAIN, domain: this.#errorDomain });
+  }
+
+  #inUse(message: string): VirtError {
+    return new VirtError(`operation failed: ${message}`, {
+      code: ErrorCode.OPERATION_FAILED,
+      domain: this.#errorDomain,
+    });
   }
 }
 
@@ -264,14 +284,6 @@ export function stateOf(record: DomainRecord): { state: DomainState; reason: num
   const { guest } = record;
   if (guest !== undefined) return { state: guest.state, reason: guest.reason };
   return { state: DomainState.SHUTOFF, reason: record.shutoffReason };
-}
-
-function noDomain(message: string): VirtError {
-  return new VirtError(`domain not found: ${message}`, { code: ErrorCode.NO_DOMAIN, domain: ErrorDomain.QEMU });
-}
-
-function inUse(message: string): VirtError {
-  return new VirtError(`operation failed: ${message}`, { code: ErrorCode.OPERATION_FAILED, domain: ErrorDomain.QEMU });
 }
 
 function listFiles(dir: string, suffix: string): string[] {

@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { formatSecret, parseSecret, usageId } from '../../../model/secret.ts';
+import { formatSecret, parseSecret, usageId } from '../model/secret.ts';
 import { SecretStore } from './secret-store.ts';
 
 const XML = `<secret ephemeral='no' private='yes'>

@@ -7,16 +7,17 @@
 import { lstatSync, mkdirSync, readlinkSync, rmSync, statSync, symlinkSync } from 'node:fs';
 import { homedir, tmpdir } from 'node:os';
 import { join, normalize } from 'node:path';
-import { DisposalStack } from '../../../core/dispose.ts';
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { removeTree } from '../../../core/fs.ts';
-import { prepareRuntimeDir } from '../../../core/fs-runtime-dir.ts';
-import { Ledger } from '../../../core/ledger.ts';
-import { acquireLockFile, LockedError } from '../../../core/lock-file.ts';
-import { randomHex } from '../../../core/random.ts';
-import type { ObjectLedger } from '../../siblings.ts';
-import { Layout, type LayoutRoots } from '../layout.ts';
-import type { DriverRoot } from './driver-root.ts';
+import { DisposalStack } from '../core/dispose.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import { removeTree } from '../core/fs.ts';
+import { prepareRuntimeDir } from '../core/fs-runtime-dir.ts';
+import { Ledger } from '../core/ledger.ts';
+import { collectGarbage } from '../core/ledger-gc.ts';
+import { acquireLockFile, LockedError } from '../core/lock-file.ts';
+import { randomHex } from '../core/random.ts';
+import type { ObjectLedger } from '../driver/siblings.ts';
+import type { DriverRoot, RootFolders } from './driver-root.ts';
+import { GUEST_REMOVERS } from './removers.ts';
 
 export interface EmbeddedRootOptions {
   /** Absolute path, kept afterwards. Default: a temporary one. */
@@ -29,7 +30,7 @@ export class EmbeddedRoot implements DriverRoot {
   readonly path: string;
   readonly placement = 'embedded';
   readonly temporary: boolean;
-  readonly layout: Layout;
+  readonly folders: RootFolders;
   readonly ledger: Ledger;
   /** Folder of all ledgers, for the collector. */
   readonly ledgerDir: string;
@@ -47,7 +48,7 @@ export class EmbeddedRoot implements DriverRoot {
     this.temporary = init.temporary;
     this.ledger = init.ledger;
     this.ledgerDir = init.ledgerDir;
-    this.layout = new Layout(rootsBelow(init.path, init.run));
+    this.folders = foldersBelow(init.path, init.run);
     this.#cleanup = init.cleanup;
   }
 
@@ -89,10 +90,19 @@ export class EmbeddedRoot implements DriverRoot {
     return [];
   }
 
+  async collectDead(): Promise<string[]> {
+    const { failed } = await collectGarbage({ dir: this.ledgerDir, removers: GUEST_REMOVERS });
+    return failed.map(({ line }) => line);
+  }
+
   /** Nobody comes after us: guests end with this process. */
   async keepStatus(): Promise<void> {}
 
   dropStatus(): void {}
+
+  statusFiles(): string[] {
+    return [];
+  }
 
   /** Frees the lock and removes what is temporary. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
@@ -101,17 +111,8 @@ export class EmbeddedRoot implements DriverRoot {
 }
 
 /** The tree that libvirt documents for embedded roots: state below `path`, sockets below `run`. */
-export function rootsBelow(path: string, run: string): LayoutRoots {
-  return {
-    lib: `${path}/lib/qemu`,
-    run: `${run}/qemu`,
-    // Sockets lie in them, so the short directory it is.
-    domain: `${run}/qemu`,
-    log: `${path}/log/qemu`,
-    etc: `${path}/etc/qemu`,
-    swtpmLib: `${path}/lib/swtpm`,
-    swtpmLog: `${path}/log/swtpm`,
-  };
+export function foldersBelow(path: string, run: string): RootFolders {
+  return { etc: `${path}/etc`, lib: `${path}/lib`, log: `${path}/log`, run };
 }
 
 function makeRecorded(ledger: Ledger, cleanup: DisposalStack, path: string, root: string): string {
@@ -161,15 +162,17 @@ function useRoot(root: string, cleanup: DisposalStack): string {
   }
 }
 
-/** `ROOT/run/qemu` leads to the sockets, so that they are found where libvirt's documentation says. */
+/** `ROOT/run/qemu` and `ROOT/run/lxc` lead to the sockets, so that they are found where libvirt's documentation says. */
 function linkRun(path: string, run: string, cleanup: DisposalStack): void {
-  const link = join(path, 'run', 'qemu');
-  const target = join(run, 'qemu');
-  // A dead process's link, which the lock just taken makes ours.
-  if (lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() === true) rmSync(link);
-  symlinkSync(target, link);
-  cleanup.defer(() => {
-    if (lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() === true && readlinkSync(link) === target)
-      rmSync(link);
-  });
+  for (const driver of ['qemu', 'lxc']) {
+    const link = join(path, 'run', driver);
+    const target = join(run, driver);
+    // A dead process's link, which the lock just taken makes ours.
+    if (lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() === true) rmSync(link);
+    symlinkSync(target, link);
+    cleanup.defer(() => {
+      if (lstatSync(link, { throwIfNoEntry: false })?.isSymbolicLink() === true && readlinkSync(link) === target)
+        rmSync(link);
+    });
+  }
 }

@@ -2,14 +2,21 @@
  * Plans the cgroups of one guest: where its group lies in every hierarchy, how it comes to be there, its limits, and the sub-groups of its
  * threads. What is known of the host goes in, a list of changes comes out; nothing is changed.
  */
-import { type CgroupAction, CgroupError, type DeviceRule } from '../../../cgroup/action.ts';
-import { type GuestTuning, hasController, neededControllers, planTuning } from '../../../cgroup/controllers.ts';
-import { enabling, planGroup } from '../../../cgroup/group-plan.ts';
-import type { CgroupHost, CgroupPlace } from '../../../cgroup/host.ts';
-import { machineGroupName, partitionPath, threadGroupName } from '../../../cgroup/layout.ts';
-import { inheritCpuset } from '../../../cgroup/v1/cpuset.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import { guestTuningOf, limitsThreads, strictNodes, type ThreadTuning, threadTuningsOf } from './guest-tuning.ts';
+import { type CgroupAction, CgroupError, type DeviceRule } from '../../cgroup/action.ts';
+import { type GuestTuning, hasController, neededControllers, planTuning } from '../../cgroup/controllers.ts';
+import { enabling, planGroup } from '../../cgroup/group-plan.ts';
+import type { CgroupHost, CgroupPlace } from '../../cgroup/host.ts';
+import { machineGroupName, partitionPath, threadGroupName } from '../../cgroup/layout.ts';
+import { inheritCpuset } from '../../cgroup/v1/cpuset.ts';
+import type { Domain } from '../../model/domain/domain.ts';
+import {
+  guestDriverOf,
+  guestTuningOf,
+  limitsThreads,
+  strictNodes,
+  type ThreadTuning,
+  threadTuningsOf,
+} from './guest-tuning.ts';
 
 /**
  * `inherit`: the guest stays where its caller is, in a child group when it has limits. `machine`: libvirt's without systemd. `systemd`: a
@@ -84,7 +91,10 @@ export function planGuestGroups(input: GuestGroupsInput): GuestGroups | undefine
   const plan = planGroup({
     host,
     base: staysHere ? 'own' : 'root',
-    names: [...above, machineGroupName({ driver: 'qemu', id: input.id, name: domain.name ?? '', root: input.root })],
+    names: [
+      ...above,
+      machineGroupName({ driver: guestDriverOf(domain), id: input.id, name: domain.name ?? '', root: input.root }),
+    ],
     // The default partition is made on demand; others are the administrator's to make.
     makeAbove: () => partition === undefined || partition === DEFAULT_PARTITION,
     wanted: staysHere ? demanded : MACHINE_CONTROLLERS,

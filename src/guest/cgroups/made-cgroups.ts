@@ -3,21 +3,22 @@
  * guest. Loaded only for guests that have any; see `guest-cgroups.ts`.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import { applyActions, removeGroups } from '../../../cgroup/apply.ts';
-import { hasController, planTuning, readTuning } from '../../../cgroup/controllers.ts';
-import { detectCgroups } from '../../../cgroup/detect.ts';
-import { loadDevicePrograms } from '../../../cgroup/device-program.ts';
-import { deviceRules } from '../../../cgroup/device-rules.ts';
-import type { CgroupHost, CgroupPlace } from '../../../cgroup/host.ts';
-import { aboveGroup, machineGroupName } from '../../../cgroup/layout.ts';
-import { type GroupStats, readStats } from '../../../cgroup/stats.ts';
-import { abandon } from '../../../core/dispose.ts';
-import type { Ledger, LedgerEntry } from '../../../core/ledger.ts';
-import { LogSource } from '../../../core/log-source.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { TypedParameters } from '../../driver.ts';
-import { type GuestGroups, type GuestGroupsInput, planGuestGroups } from '../cgroup/guest-groups.ts';
-import { limitsThreads } from '../cgroup/guest-tuning.ts';
+import { applyActions, removeGroups } from '../../cgroup/apply.ts';
+import { hasController, planTuning, readTuning } from '../../cgroup/controllers.ts';
+import { detectCgroups } from '../../cgroup/detect.ts';
+import { loadDevicePrograms } from '../../cgroup/device-program.ts';
+import { deviceRules } from '../../cgroup/device-rules.ts';
+import type { CgroupHost, CgroupPlace } from '../../cgroup/host.ts';
+import { aboveGroup, machineGroupName } from '../../cgroup/layout.ts';
+import { type GroupStats, readStats } from '../../cgroup/stats.ts';
+import { abandon } from '../../core/dispose.ts';
+import type { Ledger, LedgerEntry } from '../../core/ledger.ts';
+import { LogSource } from '../../core/log-source.ts';
+import type { TypedParameters } from '../../driver/driver.ts';
+import type { Domain } from '../../model/domain/domain.ts';
+import { type GuestGroups, type GuestGroupsInput, planGuestGroups } from './guest-groups.ts';
+import type { GuestThreads } from './guest-threads.ts';
+import { guestDriverOf, limitsThreads } from './guest-tuning.ts';
 import {
   changedTuning,
   enterGroups,
@@ -28,7 +29,6 @@ import {
   readSchedulerParameters,
   retuneThreads,
 } from './thread-groups.ts';
-import type { GuestThreads } from './thread-placement.ts';
 
 const log = new LogSource('qemu.qemu_cgroup');
 
@@ -177,9 +177,9 @@ function plan(init: GuestCgroupsInit, domain: Domain, options: { force?: boolean
 }
 
 /** The host as the program that started the guest saw it. */
-function hostOf({ pid, id, root, detect = detectCgroups }: GuestCgroupsInit, { name = '' }: Domain): CgroupHost {
+function hostOf({ pid, id, root, detect = detectCgroups }: GuestCgroupsInit, domain: Domain): CgroupHost {
   if (pid === undefined) return detect();
-  const group = machineGroupName({ driver: 'qemu', id, name, root });
+  const group = machineGroupName({ driver: guestDriverOf(domain), id, name: domain.name ?? '', root });
   return detect({ selfCgroup: aboveGroup(readOwnGroups(pid), group) });
 }
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
+import { type Domain, formatDomain, parseDomain } from '../../model/domain/domain.ts';
 import {
   blkioParametersOf,
   MEMORY_UNLIMITED_KIB,

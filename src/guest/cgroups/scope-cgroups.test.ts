@@ -2,14 +2,14 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readCgroupHost } from '../../../cgroup/detect.ts';
-import { variant } from '../../../cgroup/systemd/dbus-value.ts';
-import { FakeBus, type FakeOptions } from '../../../cgroup/systemd/testing/fake-systemd.ts';
-import { Ledger } from '../../../core/ledger.ts';
-import { parseDomain } from '../../../model/domain/domain.ts';
-import { planScope } from '../cgroup/scope-groups.ts';
+import { readCgroupHost } from '../../cgroup/detect.ts';
+import { variant } from '../../cgroup/systemd/dbus-value.ts';
+import { FakeBus, type FakeOptions } from '../../cgroup/systemd/testing/fake-systemd.ts';
+import { Ledger } from '../../core/ledger.ts';
+import { parseDomain } from '../../model/domain/domain.ts';
 import type { GuestCgroupsInit } from './made-cgroups.ts';
 import { ScopeCgroups } from './scope-cgroups.ts';
+import { planScope } from './scope-groups.ts';
 
 /** Files that the kernel gives a group whose controllers are all there, and what a new one says. */
 const FILES = {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import type { CgroupAction } from '../../../cgroup/action.ts';
-import type { CgroupHierarchy, CgroupHost } from '../../../cgroup/host.ts';
-import { parseDomain } from '../../../model/domain/domain.ts';
+import type { CgroupAction } from '../../cgroup/action.ts';
+import type { CgroupHierarchy, CgroupHost } from '../../cgroup/host.ts';
+import { parseDomain } from '../../model/domain/domain.ts';
 import { type GuestGroupsInput, planGuestGroups } from './guest-groups.ts';
 
 /** v1, one hierarchy for each controller. */

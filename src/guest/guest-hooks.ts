@@ -1,6 +1,7 @@
 /** The hook scripts of one guest: which operations libvirt calls them for, and what they are given. */
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { HookScripts } from '../../../process/hook-scripts.ts';
+import type { Domain } from '../model/domain/domain.ts';
+import type { HookScripts } from '../process/hook-scripts.ts';
+import { guestDriverOf } from './cgroups/guest-tuning.ts';
 import { formatWithoutSecrets } from './domain-report.ts';
 
 /** Before a guest is started, in this order, and when it is found by a new daemon. Each can refuse. */
@@ -17,7 +18,7 @@ export class GuestHooks {
   constructor(scripts: HookScripts, domain: Domain) {
     this.#scripts = scripts;
     this.#domain = domain;
-    this.#exist = scripts.has('qemu');
+    this.#exist = scripts.has(guestDriverOf(domain));
   }
 
   /** @throws VirtError HOOK_SCRIPT_FAILED with the script's words */
@@ -31,6 +32,12 @@ export class GuestHooks {
 
   #call(operation: string, subOperation: string): Parameters<HookScripts['run']>[0] {
     const { name = '-' } = this.#domain;
-    return { driver: 'qemu', object: name, operation, subOperation, xml: formatWithoutSecrets(this.#domain) };
+    return {
+      driver: guestDriverOf(this.#domain),
+      object: name,
+      operation,
+      subOperation,
+      xml: formatWithoutSecrets(this.#domain),
+    };
   }
 }

@@ -2,15 +2,15 @@
  * Whether a guest has cgroups of its own, and the way to them. A guest without limits has none until somebody sets one; what makes and
  * changes them is in `made-cgroups.ts`, and for systemd in `scope-cgroups.ts`, which most guests never load.
  */
-import { CgroupError } from '../../../cgroup/action.ts';
-import type { GroupStats } from '../../../cgroup/stats.ts';
-import { isSystemdHere } from '../../../cgroup/systemd/is-here.ts';
-import { abandon } from '../../../core/dispose.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { TypedParameters } from '../../driver.ts';
+import { CgroupError } from '../../cgroup/action.ts';
+import type { GroupStats } from '../../cgroup/stats.ts';
+import { isSystemdHere } from '../../cgroup/systemd/is-here.ts';
+import { abandon } from '../../core/dispose.ts';
+import type { TypedParameters } from '../../driver/driver.ts';
+import type { Domain } from '../../model/domain/domain.ts';
+import type { GuestThreads } from './guest-threads.ts';
 import type { GuestCgroupsInit } from './made-cgroups.ts';
 import type { MadeGroups, RetunedPart } from './thread-groups.ts';
-import type { GuestThreads } from './thread-placement.ts';
 
 export type { GuestCgroupsInit } from './made-cgroups.ts';
 

@@ -2,9 +2,15 @@
  * What a definition asks of cgroups, as tunings of the guest's own group and of its threads' sub-groups. Pure. Where the groups lie is
  * `guest-groups.ts`'s, which kernel files carry it is `src/cgroup`'s.
  */
-import type { GuestTuning } from '../../../cgroup/controllers.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import { iothreadIdsOf } from '../sections/iothreads.ts';
+import type { GuestTuning } from '../../cgroup/controllers.ts';
+import type { GuestDriver } from '../../cgroup/layout.ts';
+import type { Domain } from '../../model/domain/domain.ts';
+import { iothreadIdsOf } from '../../model/domain/iothread-ids.ts';
+
+/** Which driver's guest it is, as the groups' names tell. */
+export function guestDriverOf({ type }: Domain): GuestDriver {
+  return type === 'lxc' ? 'lxc' : 'qemu';
+}
 
 /** A group of some of QEMU's threads: `emulator`, `vcpu0`, `iothread1`. */
 export interface ThreadTuning {
@@ -17,7 +23,10 @@ export interface ThreadTuning {
 /** Limits of the whole guest. Empty when the definition has none. */
 export function guestTuningOf(domain: Domain): GuestTuning {
   const { cputune, memtune, blkiotune } = domain;
-  const cpu = prune({ shares: cputune?.shares, periodUs: cputune?.globalPeriod, quotaUs: cputune?.globalQuota });
+  // A container's processes are no virtual CPUs: what is said of these is said of all of it.
+  const [periodUs, quotaUs] =
+    guestDriverOf(domain) === 'lxc' ? [cputune?.period, cputune?.quota] : [cputune?.globalPeriod, cputune?.globalQuota];
+  const cpu = prune({ shares: cputune?.shares, periodUs, quotaUs });
   const memory = prune({
     hardLimitKiB: memtune?.hardLimit,
     softLimitKiB: memtune?.softLimit,
@@ -29,6 +38,7 @@ export function guestTuningOf(domain: Domain): GuestTuning {
 
 /** Where the threads of a guest get groups of their own, one for each; their tunings may be empty. */
 export function threadTuningsOf(domain: Domain): ThreadTuning[] {
+  if (guestDriverOf(domain) === 'lxc') return [];
   return [
     threadTuningOf(domain, 'emulator', 0),
     ...Array.from({ length: domain.vcpu?.value ?? 1 }, (_, id) => threadTuningOf(domain, 'vcpu', id)),
@@ -55,7 +65,9 @@ export function threadTuningOf(domain: Domain, kind: ThreadTuning['kind'], id: n
 }
 
 /** Whether the definition limits single threads, so that they cannot do without groups of their own. */
-export function limitsThreads({ cputune }: Domain): boolean {
+export function limitsThreads(domain: Domain): boolean {
+  if (guestDriverOf(domain) === 'lxc') return false;
+  const { cputune } = domain;
   const fields = ['period', 'quota', 'emulatorPeriod', 'emulatorQuota', 'iothreadPeriod', 'iothreadQuota'] as const;
   return fields.some((field) => cputune?.[field] !== undefined);
 }

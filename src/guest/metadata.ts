@@ -1,10 +1,10 @@
 /** Metadata of domains: the shared reading and writing, with the errors of domains. */
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import * as metadata from '../../../model/metadata.ts';
-import type { MetadataKind } from '../../device-operations.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import type { MetadataKind } from '../driver/device-operations.ts';
+import type { Domain } from '../model/domain/domain.ts';
+import * as metadata from '../model/metadata.ts';
 
-export type { MetadataChange } from '../../../model/metadata.ts';
+export type { MetadataChange } from '../model/metadata.ts';
 
 /** @throws VirtError NO_DOMAIN_METADATA */
 export function readMetadata(domain: Domain, kind: MetadataKind, namespaceUri: string | undefined): string {

@@ -2,11 +2,11 @@
  * Plans what is in a guest's systemd scope, as libvirt does: limits of the whole guest are properties of the unit, and its threads have groups
  * within (v2: below `libvirt`, which is ours by delegation, so that systemd leaves alone what we write there). Pure.
  */
-import type { CgroupAction } from '../../../cgroup/action.ts';
-import { type GuestTuning, neededControllers, planTuning } from '../../../cgroup/controllers.ts';
-import { enabling, planGroup, v1Name } from '../../../cgroup/group-plan.ts';
-import type { CgroupHost, CgroupPlace } from '../../../cgroup/host.ts';
-import { machineName, sliceName } from '../../../cgroup/layout.ts';
+import type { CgroupAction } from '../../cgroup/action.ts';
+import { type GuestTuning, neededControllers, planTuning } from '../../cgroup/controllers.ts';
+import { enabling, planGroup, v1Name } from '../../cgroup/group-plan.ts';
+import type { CgroupHost, CgroupPlace } from '../../cgroup/host.ts';
+import { machineName, sliceName } from '../../cgroup/layout.ts';
 import {
   DEFAULT_PARTITION,
   type GuestGroups,
@@ -18,7 +18,7 @@ import {
   planThreadGroup,
   switchedOff,
 } from './guest-groups.ts';
-import { limitsThreads, threadTuningsOf } from './guest-tuning.ts';
+import { guestDriverOf, limitsThreads, threadTuningsOf } from './guest-tuning.ts';
 
 export type ScopeGroupsInput = Omit<GuestGroupsInput, 'force' | 'layout'>;
 
@@ -46,7 +46,7 @@ export function planScope(input: Omit<ScopeGroupsInput, 'host'>): ScopePlan | un
     throw switchedOff(domain, limited);
   }
   return {
-    machine: machineName({ driver: 'qemu', id, name: domain.name ?? '', root }),
+    machine: machineName({ driver: guestDriverOf(domain), id, name: domain.name ?? '', root }),
     slice: sliceName(domain.resource?.partition ?? DEFAULT_PARTITION),
     tuning,
   };

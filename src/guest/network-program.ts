@@ -1,9 +1,9 @@
 /** Runs `ip` (iproute2) and network scripts of the user's, and removes taps that a dead process has left. */
 
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { ObjectIdentity } from '../../../core/ledger-format.ts';
-import type { RemoverContext, Removers } from '../../../core/ledger-removers.ts';
-import { spawnChild } from '../../../process/spawn.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import type { ObjectIdentity } from '../core/ledger-format.ts';
+import type { RemoverContext, Removers } from '../core/ledger-removers.ts';
+import { spawnChild } from '../process/spawn.ts';
 
 /** @throws ProcessError when there is no such program, VirtError with its words when it fails */
 export async function runNetworkProgram(command: string, args: readonly string[], signal?: AbortSignal): Promise<void> {

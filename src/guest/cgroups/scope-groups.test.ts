@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
-import type { CgroupAction } from '../../../cgroup/action.ts';
-import { readCgroupHost } from '../../../cgroup/detect.ts';
-import type { CgroupPlace } from '../../../cgroup/host.ts';
-import { parseDomain } from '../../../model/domain/domain.ts';
+import type { CgroupAction } from '../../cgroup/action.ts';
+import { readCgroupHost } from '../../cgroup/detect.ts';
+import type { CgroupPlace } from '../../cgroup/host.ts';
+import { parseDomain } from '../../model/domain/domain.ts';
 import { planScope, planScopeGroups, type ScopeGroupsInput, unitLimits } from './scope-groups.ts';
 
 const V2 = readCgroupHost({ mounts: '30 1 0:26 / /cg rw - cgroup2 cgroup2 rw', selfCgroup: '0::/', cgroups: '' });

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseDomain } from '../../../model/domain/domain.ts';
+import { parseDomain } from '../model/domain/domain.ts';
 import { DomainStore } from './domain-store.ts';
 
 const A = '11111111-1111-4111-8111-111111111111';

@@ -1,14 +1,22 @@
 /** One domain of a connection, as the driver remembers it: who it is, what the next start uses, and the guest that runs. */
-import { Mutex } from '../../../core/mutex.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import { StateReason } from '../../domain-state.ts';
-import type { RunningGuest } from './running-guest.ts';
+import { Mutex } from '../core/mutex.ts';
+import { type DomainState, StateReason } from '../driver/domain-state.ts';
+import type { Domain } from '../model/domain/domain.ts';
+
+/** A guest that runs, as far as all drivers' are alike. */
+export interface LiveGuest {
+  readonly id: number;
+  /** The live definition. */
+  readonly domain: Domain;
+  readonly state: DomainState;
+  readonly reason: number;
+}
 
 /** A transient domain is not defined and goes with its guest. */
-export class DomainRecord {
+export class DomainRecord<G extends LiveGuest = LiveGuest> {
   readonly uuid: string;
   name: string;
-  guest: RunningGuest | undefined;
+  guest: G | undefined;
   /** A start is under way: the name is taken, there is no guest yet. */
   starting = false;
   shutoffReason: number = StateReason.shutoff.UNKNOWN;

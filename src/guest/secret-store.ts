@@ -5,15 +5,23 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { Broadcast } from '../../../core/broadcast.ts';
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { writeFileAtomic } from '../../../core/fs.ts';
-import { Mutex } from '../../../core/mutex.ts';
-import { randomUuid } from '../../../core/random.ts';
-import { formatSecret, parseSecret, type Secret, usageId } from '../../../model/secret.ts';
-import type { Waiting } from '../../driver.ts';
-import type { SecretEvent, SecretIdentity, SecretOperations, SecretUsage } from '../../secret-operations.ts';
-import type { SecretReference } from '../plan/parts.ts';
+import { Broadcast } from '../core/broadcast.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import { writeFileAtomic } from '../core/fs.ts';
+import { Mutex } from '../core/mutex.ts';
+import { randomUuid } from '../core/random.ts';
+import type { Waiting } from '../driver/driver.ts';
+import type { SecretEvent, SecretIdentity, SecretOperations, SecretUsage } from '../driver/secret-operations.ts';
+import { formatSecret, parseSecret, type Secret, usageId } from '../model/secret.ts';
+
+/** Which secret: by UUID or by usage, as in `<secret type='…' uuid='…'/>`. */
+export interface SecretReference {
+  readonly type: string;
+  readonly uuid?: string | undefined;
+  readonly usage?: string | undefined;
+  /** The secret itself, where the definition holds it (HTTP cookies). Never logged. */
+  readonly value?: string | undefined;
+}
 
 interface Entry {
   readonly secret: Secret;

@@ -2,24 +2,23 @@
  * Which definition an operation is about (the running guest's, the next start's, both), and a change of it that is refused as a whole
  * or carried out as a whole. The rule is libvirt's: without a choice, what the domain is now.
  */
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import { cloneDefinition } from '../../../model/schema/schema.ts';
-import type { AffectOptions } from '../../driver.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import type { AffectOptions } from '../driver/driver.ts';
+import type { Domain } from '../model/domain/domain.ts';
+import { cloneDefinition } from '../model/schema/schema.ts';
+import type { DomainRecord, LiveGuest } from './domain-record.ts';
 import { requireDefined } from './domain-report.ts';
-import type { DomainRecord } from './domain-store.ts';
-import type { DriverParts } from './driver-parts.ts';
-import type { RunningGuest } from './running-guest.ts';
+import type { DomainStore } from './domain-store.ts';
 
-export interface Affected {
+export interface Affected<G extends LiveGuest = LiveGuest> {
   /** The guest to change now. */
-  readonly live: RunningGuest | undefined;
+  readonly live: G | undefined;
   /** The definition to change for the next start. */
   readonly config: Domain | undefined;
 }
 
 /** @throws VirtError for a live change of what is off, or a lasting one of what is transient */
-export function affectedBy(record: DomainRecord, { live, config }: AffectOptions): Affected {
+export function affectedBy<G extends LiveGuest>(record: DomainRecord<G>, { live, config }: AffectOptions): Affected<G> {
   const current = live !== true && config !== true;
   const wantsLive = live === true || (current && record.guest !== undefined);
   const wantsConfig = config === true || (current && record.guest === undefined);
@@ -31,10 +30,10 @@ export function affectedBy(record: DomainRecord, { live, config }: AffectOptions
 }
 
 /** The one definition that a question is about. @throws VirtError where both are asked for */
-export function readAffected(
-  record: DomainRecord,
+export function readAffected<G extends LiveGuest>(
+  record: DomainRecord<G>,
   options: AffectOptions,
-): { readonly domain: Domain; readonly guest: RunningGuest | undefined } {
+): { readonly domain: Domain; readonly guest: G | undefined } {
   const { live, config } = affectedBy(record, options);
   if (live !== undefined && config !== undefined)
     throw invalid('read either the live or the next configuration, not both');
@@ -44,19 +43,25 @@ export function readAffected(
 }
 
 /** What a change does: to a definition, and to a running guest. */
-export interface DomainChange {
+export interface DomainChange<G extends LiveGuest> {
   /** Changes a definition in place; throws where it cannot be. */
   readonly change: (domain: Domain) => void;
   /** Carries it out; `domain` is the running guest's definition as it will be. */
-  readonly carryOut: (guest: RunningGuest, domain: Domain) => Promise<void>;
+  readonly carryOut: (guest: G, domain: Domain) => Promise<void>;
+}
+
+/** Where definitions are kept, and what a running guest has become. */
+export interface ChangeParts<G extends LiveGuest> {
+  readonly store: DomainStore<G>;
+  readonly starter: { persist(record: DomainRecord<G>): Promise<void> };
 }
 
 /** All that can be refused is refused before anything is changed; both definitions are on disk when this returns. */
-export async function changeAffected(
-  { store, starter }: Pick<DriverParts, 'store' | 'starter'>,
+export async function changeAffected<G extends LiveGuest>(
+  { store, starter }: ChangeParts<G>,
   uuid: string,
   options: AffectOptions,
-  { change, carryOut }: DomainChange,
+  { change, carryOut }: DomainChange<G>,
 ): Promise<void> {
   const record = store.byUuid(uuid);
   using _job = await record.job.acquire(options.signal);

@@ -3,22 +3,22 @@
  * writes and reads; making and removing is `made-cgroups.ts`'s and `scope-cgroups.ts`'s.
  */
 import { dirname } from 'node:path';
-import type { CgroupAction } from '../../../cgroup/action.ts';
-import { applyActions } from '../../../cgroup/apply.ts';
+import type { CgroupAction } from '../../cgroup/action.ts';
+import { applyActions } from '../../cgroup/apply.ts';
 import {
   type BlkioDeviceTuning,
   type GuestTuning,
   MEMORY_UNLIMITED_KIB,
   planTuning,
   readTuning,
-} from '../../../cgroup/controllers.ts';
-import type { CgroupPlace } from '../../../cgroup/host.ts';
-import type { GroupStats } from '../../../cgroup/stats.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { TypedParameters } from '../../driver.ts';
-import { type GuestGroups, planThreadGroup, type ThreadGroup, threadTuningAt } from '../cgroup/guest-groups.ts';
-import { guestTuningOf, limitsThreads, threadTuningOf, threadTuningsOf } from '../cgroup/guest-tuning.ts';
-import type { GuestThreads } from './thread-placement.ts';
+} from '../../cgroup/controllers.ts';
+import type { CgroupPlace } from '../../cgroup/host.ts';
+import type { GroupStats } from '../../cgroup/stats.ts';
+import type { TypedParameters } from '../../driver/driver.ts';
+import type { Domain } from '../../model/domain/domain.ts';
+import { type GuestGroups, planThreadGroup, type ThreadGroup, threadTuningAt } from './guest-groups.ts';
+import type { GuestThreads } from './guest-threads.ts';
+import { guestTuningOf, limitsThreads, threadTuningOf, threadTuningsOf } from './guest-tuning.ts';
 
 /** What can be changed on a running guest. */
 export type RetunedPart = 'memory' | 'cpu' | 'blkio' | 'cpuset';

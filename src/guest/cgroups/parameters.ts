@@ -2,9 +2,9 @@
  * libvirt's typed parameters of memory, scheduler and block I/O tuning, and the elements of the definition that they stand for. Two
  * tables and a text format; changing cgroups is not done here.
  */
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { TypedParameters } from '../../driver.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import type { TypedParameters } from '../../driver/driver.ts';
+import type { Domain } from '../../model/domain/domain.ts';
 
 /** More than the kernel can count: no limit (`VIR_DOMAIN_MEMORY_PARAM_UNLIMITED`), in KiB. */
 export const MEMORY_UNLIMITED_KIB = 9_007_199_254_740_991;

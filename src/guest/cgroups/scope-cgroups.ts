@@ -2,15 +2,15 @@
  * The systemd scope of one guest while it lives: made around QEMU's process before it is executed, recorded in the ledger before, changed
  * through systemd, and stopped with the guest. Loaded only with `cgroup_layout = "systemd"`.
  */
-import { applyActions, removeGroups } from '../../../cgroup/apply.ts';
-import { type GuestTuning, planTuning, readTuning } from '../../../cgroup/controllers.ts';
-import { detectCgroups } from '../../../cgroup/detect.ts';
-import { loadDevicePrograms } from '../../../cgroup/device-program.ts';
-import { deviceRules } from '../../../cgroup/device-rules.ts';
-import { type CgroupHost, type CgroupPlace, v1Hierarchy } from '../../../cgroup/host.ts';
-import { scopeName } from '../../../cgroup/layout.ts';
-import { placeOf } from '../../../cgroup/partition.ts';
-import { type GroupStats, readStats } from '../../../cgroup/stats.ts';
+import { applyActions, removeGroups } from '../../cgroup/apply.ts';
+import { type GuestTuning, planTuning, readTuning } from '../../cgroup/controllers.ts';
+import { detectCgroups } from '../../cgroup/detect.ts';
+import { loadDevicePrograms } from '../../cgroup/device-program.ts';
+import { deviceRules } from '../../cgroup/device-rules.ts';
+import { type CgroupHost, type CgroupPlace, v1Hierarchy } from '../../cgroup/host.ts';
+import { scopeName } from '../../cgroup/layout.ts';
+import { placeOf } from '../../cgroup/partition.ts';
+import { type GroupStats, readStats } from '../../cgroup/stats.ts';
 import {
   createScope,
   isLoaded,
@@ -18,18 +18,20 @@ import {
   type ScopeNames,
   setUnitProperties,
   stopScope,
-} from '../../../cgroup/systemd/scope.ts';
-import { Systemd, type UnitProperty } from '../../../cgroup/systemd/systemd.ts';
-import { DBUS_ERROR, SystemdError } from '../../../cgroup/systemd/systemd-error.ts';
-import { unitProperties } from '../../../cgroup/systemd/unit-properties.ts';
-import { abandon } from '../../../core/dispose.ts';
-import type { LedgerEntry } from '../../../core/ledger.ts';
-import { LogSource } from '../../../core/log-source.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { TypedParameters } from '../../driver.ts';
-import type { GuestGroups } from '../cgroup/guest-groups.ts';
-import { planScope, planScopeGroups, type ScopePlan, unitLimits } from '../cgroup/scope-groups.ts';
+} from '../../cgroup/systemd/scope.ts';
+import { Systemd, type UnitProperty } from '../../cgroup/systemd/systemd.ts';
+import { DBUS_ERROR, SystemdError } from '../../cgroup/systemd/systemd-error.ts';
+import { unitProperties } from '../../cgroup/systemd/unit-properties.ts';
+import { abandon } from '../../core/dispose.ts';
+import type { LedgerEntry } from '../../core/ledger.ts';
+import { LogSource } from '../../core/log-source.ts';
+import type { TypedParameters } from '../../driver/driver.ts';
+import type { Domain } from '../../model/domain/domain.ts';
+import type { GuestGroups } from './guest-groups.ts';
+import type { GuestThreads } from './guest-threads.ts';
+import { guestDriverOf } from './guest-tuning.ts';
 import { allowDeviceNodes, type GuestCgroupsInit } from './made-cgroups.ts';
+import { planScope, planScopeGroups, type ScopePlan, unitLimits } from './scope-groups.ts';
 import {
   changedTuning,
   type MadeGroups,
@@ -39,7 +41,6 @@ import {
   readSchedulerParameters,
   retuneThreads,
 } from './thread-groups.ts';
-import type { GuestThreads } from './thread-placement.ts';
 
 const log = new LogSource('qemu.qemu_cgroup');
 
@@ -181,7 +182,7 @@ export class ScopeCgroups implements MadeGroups {
     const properties = this.#properties(tuning, {});
     const scope = await createScope(
       systemd,
-      { machine, driver: 'qemu', uuid: domain.uuid, pid, slice, properties },
+      { machine, driver: guestDriverOf(domain), uuid: domain.uuid, pid, slice, properties },
       signal,
     );
     this.#names = scope;

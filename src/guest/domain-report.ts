@@ -1,17 +1,11 @@
 /** What is told of a domain: definition, numbers, whether it matches a filter, and why an operation is not legal. */
-import { readFileSync } from 'node:fs';
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { type Domain, formatDomain } from '../../../model/domain/domain.ts';
-import { cloneDefinition } from '../../../model/schema/schema.ts';
-import { type DomainOperation, DomainState, isLegal, STATE_NAMES } from '../../domain-state.ts';
-import type { DomainFilter, DomainInfo, XmlOptions } from '../../driver.ts';
-import type { Layout } from '../layout.ts';
-import { savedDefinition } from '../live/saved-definition.ts';
-import { type DomainRecord, stateOf } from './domain-store.ts';
-import type { RunningGuest } from './running-guest.ts';
-
-/** Clock ticks of /proc/PID/stat: 100 a second on every Linux that Node runs on. */
-const TICK_NS = 10_000_000n;
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import { type DomainOperation, DomainState, isLegal, STATE_NAMES } from '../driver/domain-state.ts';
+import type { DomainFilter, DomainInfo, XmlOptions } from '../driver/driver.ts';
+import { type Domain, formatDomain } from '../model/domain/domain.ts';
+import { cloneDefinition } from '../model/schema/schema.ts';
+import type { DomainRecord, LiveGuest } from './domain-record.ts';
+import { stateOf } from './domain-store.ts';
 
 export function matchesFilter(record: DomainRecord, filter: DomainFilter): boolean {
   return (
@@ -37,14 +31,11 @@ export function formatWithoutSecrets(domain: Domain): string {
   return formatDomain(shown);
 }
 
-/** The domain's XML. Without `secure` it holds no password; `migratable`: as saved images hold it. */
+/** The domain's XML. Without `secure` it holds no password. */
 export function describeDomain(
   record: DomainRecord,
-  layout: Layout,
-  { inactive = false, secure = false, migratable = false }: XmlOptions,
+  { inactive = false, secure = false }: Pick<XmlOptions, 'inactive' | 'secure'>,
 ): string {
-  // Whoever starts the guest elsewhere needs the passwords too.
-  if (migratable) return formatDomain(savedDefinition(definitionOf(record, inactive), layout));
   const domain = cloneDefinition(definitionOf(record, inactive));
   if (!secure) hideSecrets(domain);
   delete domain.id;
@@ -60,15 +51,19 @@ export function hideSecrets({ devices }: Domain): void {
   for (const { source } of devices?.disks ?? []) delete source?.cookies;
 }
 
-export function infoOf(record: DomainRecord): DomainInfo {
+/** `live`: what is measured of its guest, where one runs. */
+export function infoOf(
+  record: DomainRecord,
+  live: { readonly memoryKiB?: number | undefined; readonly cpuTimeNs: bigint } | undefined,
+): DomainInfo {
   const domain = definitionOf(record, false);
   const maxMemoryKiB = domain.memory?.value ?? 0;
   return {
     state: stateOf(record).state,
     maxMemoryKiB,
-    memoryKiB: record.guest?.balloonKiB ?? domain.currentMemory ?? maxMemoryKiB,
+    memoryKiB: live?.memoryKiB ?? domain.currentMemory ?? maxMemoryKiB,
     vcpus: domain.vcpu?.current ?? domain.vcpu?.value ?? 1,
-    cpuTimeNs: record.guest === undefined ? 0n : readCpuTimeNs(record.guest.pid),
+    cpuTimeNs: live?.cpuTimeNs ?? 0n,
   };
 }
 
@@ -84,7 +79,7 @@ export function requireLegal(operation: DomainOperation, record: DomainRecord): 
 }
 
 /** The guest of a domain in a state in which the operation is legal. @throws VirtError OPERATION_INVALID */
-export function activeGuest(operation: DomainOperation, record: DomainRecord): RunningGuest {
+export function activeGuest<G extends LiveGuest>(operation: DomainOperation, record: DomainRecord<G>): G {
   requireLegal(operation, record);
   // The table allows no operation of a running guest on one that is off.
   if (record.guest === undefined) throw invalid(`domain '${record.name}' is being started`);
@@ -119,16 +114,4 @@ export function requireDefined(record: DomainRecord, operation: string): Domain 
   throw new VirtError(`cannot ${operation} domain '${record.name}': it is transient, not defined`, {
     code: ErrorCode.OPERATION_INVALID,
   });
-}
-
-function readCpuTimeNs(pid: number): bigint {
-  let stat: string;
-  try {
-    stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  } catch {
-    // It has just ended; the state will say so.
-    return 0n;
-  }
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (BigInt(fields[11] ?? 0) + BigInt(fields[12] ?? 0)) * TICK_NS;
 }

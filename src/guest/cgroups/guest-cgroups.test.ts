@@ -2,11 +2,11 @@ import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { FakeBus, type FakeOptions } from '../../../cgroup/systemd/testing/fake-systemd.ts';
-import { Ledger } from '../../../core/ledger.ts';
-import { parseDomain } from '../../../model/domain/domain.ts';
+import { FakeBus, type FakeOptions } from '../../cgroup/systemd/testing/fake-systemd.ts';
+import { Ledger } from '../../core/ledger.ts';
+import { parseDomain } from '../../model/domain/domain.ts';
+import { GUEST_REMOVERS } from '../removers.ts';
 import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
-import { GUEST_REMOVERS } from './removers.ts';
 import { changedTuning } from './thread-groups.ts';
 
 let directory: string;
