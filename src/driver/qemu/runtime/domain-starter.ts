@@ -225,7 +225,7 @@ export class DomainStarter {
 
   async #openPorts(record: DomainRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
     if (!hasNetworks(domain)) return;
-    const { openPorts } = await import('./guest-ports.ts');
+    const { openPorts } = await import('../../../guest/guest-ports.ts');
     const owner = { name: record.name, uuid: record.uuid, id };
     try {
       await openPorts(domain, this.#init.networks, owner, signal);
@@ -236,14 +236,14 @@ export class DomainStarter {
   }
 
   async #plugged(device: NetworkInterface, hostEnd: string): Promise<void> {
-    const { portOf } = await import('./guest-ports.ts');
+    const { portOf } = await import('../../../guest/guest-ports.ts');
     const port = portOf(device);
     if (port !== undefined) await this.#init.networks?.plugged(port, hostEnd);
   }
 
   async #closePorts(domain: Domain): Promise<void> {
     if (!hasNetworks(domain)) return;
-    const { closePorts } = await import('./guest-ports.ts');
+    const { closePorts } = await import('../../../guest/guest-ports.ts');
     await closePorts(domain, this.#init.networks);
   }
 

@@ -2,12 +2,12 @@
  * A guest's places in virtual networks: opened before its start is planned, written into its live definition, given back when it has ended. What
  * is in the definition is all that is known of them, so that whoever takes the guest over can give them back too.
  */
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { LogSource } from '../../../core/log-source.ts';
-import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { GuestNetworks, NetworkPort, PortOwner } from '../../guest-sources.ts';
-import type { GuestInterface } from '../../inspection-operations.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import { LogSource } from '../core/log-source.ts';
+import type { GuestNetworks, NetworkPort, PortOwner } from '../driver/guest-sources.ts';
+import type { GuestInterface } from '../driver/inspection-operations.ts';
+import type { NetworkInterface } from '../model/domain/devices/interface.ts';
+import type { Domain } from '../model/domain/domain.ts';
 
 const log = new LogSource('qemu.qemu_process');
 
