@@ -4,11 +4,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { planContainerNetwork } from '../../src/driver/lxc/plan/container-network.ts';
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
-import {
-  type ContainerEnd,
-  containerPlaces,
-  EmbeddedContainer,
-} from '../../src/driver/lxc/runtime/embedded-container.ts';
+import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
+import { containerPlaces, EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 import { readIp, runIpBatch } from '../../src/network/bridge/ip-command.ts';
 
@@ -70,8 +67,9 @@ export async function startBox(init: {
         await runIpBatch(inside, undefined, { namespaceOf: pid });
       },
     });
+    const terminal = box.openConsole();
     let output = '';
-    box.console.on('data', (data) => {
+    terminal.on('data', (data) => {
       output += String(data);
     });
     return {
@@ -79,7 +77,7 @@ export async function startBox(init: {
       ended: box.ended,
       output: () => output,
       until: async (text) => {
-        while (!output.includes(text)) await once(box.console, 'data');
+        while (!output.includes(text)) await once(terminal, 'data');
       },
       destroy: () => box.destroy(),
       [Symbol.asyncDispose]: async () => {

@@ -3,6 +3,7 @@
  * changes them is in `made-cgroups.ts`, and for systemd in `scope-cgroups.ts`, which most guests never load.
  */
 import { CgroupError } from '../../cgroup/action.ts';
+import type { CgroupPlace } from '../../cgroup/host.ts';
 import type { GroupStats } from '../../cgroup/stats.ts';
 import { isSystemdHere } from '../../cgroup/systemd/is-here.ts';
 import { abandon } from '../../core/dispose.ts';
@@ -78,6 +79,11 @@ export class GuestCgroups implements AsyncDisposable {
   /** Whether threads have groups of their own, so that somebody must say which is which. */
   get hasThreadGroups(): boolean {
     return this.#made === undefined ? this.#scoped : this.#made.hasThreadGroups;
+  }
+
+  /** The group of all of the guest, for what is done to every process in it. */
+  get place(): CgroupPlace | undefined {
+    return this.#made?.place;
   }
 
   get made(): boolean {
@@ -163,10 +169,11 @@ function noScope({ name = '' }: Domain): CgroupError {
 }
 
 /** Cheap and on the safe side: the plan decides. */
-function needsGroups(domain: Domain, { layout }: GuestCgroupsInit): boolean {
+function needsGroups(domain: Domain, { layout, always }: GuestCgroupsInit): boolean {
   const { memtune, cputune, blkiotune, resource } = domain;
   return (
     layout !== 'inherit' ||
+    always === true ||
     memtune !== undefined ||
     cputune !== undefined ||
     blkiotune !== undefined ||

@@ -91,6 +91,10 @@ export class MadeCgroups implements MadeGroups {
     return this.#groups.joins;
   }
 
+  get place(): CgroupPlace {
+    return this.#groups.place;
+  }
+
   get hasThreadGroups(): boolean {
     return this.#groups.threads.length > 0;
   }

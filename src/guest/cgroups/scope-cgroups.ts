@@ -124,6 +124,10 @@ export class ScopeCgroups implements MadeGroups {
     return [];
   }
 
+  get place(): CgroupPlace | undefined {
+    return this.#groups?.place;
+  }
+
   get hasThreadGroups(): boolean {
     return (this.#groups?.threads.length ?? 0) > 0;
   }

@@ -28,6 +28,8 @@ export interface MadeGroups extends AsyncDisposable {
   /** The files into which QEMU writes its pid before it is executed. */
   readonly joins: readonly string[];
   readonly hasThreadGroups: boolean;
+  /** The group of all of the guest. */
+  readonly place: CgroupPlace | undefined;
   /** Moves virtual CPUs and I/O threads to their groups; all others stay where QEMU began, among the emulator's. */
   placeThreads(threads: GuestThreads): void;
   /** Where threads have groups: makes those of threads that the guest has got since, as the definition limits them. @throws CgroupError */

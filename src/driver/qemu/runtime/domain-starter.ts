@@ -204,7 +204,7 @@ export class DomainStarter {
       id: guest.id,
       shortName: root.layout.shortName(guest.id, name),
       process: guest.process,
-      monitor: monitorPath(root.layout, guest.id, name),
+      extra: { monitor: monitorPath(root.layout, guest.id, name) },
       domain: guest.domain,
       transient: !isDefined,
       autodestroy: this.#autodestroy.get(guest) === true,

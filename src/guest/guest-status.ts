@@ -1,13 +1,13 @@
 /**
- * What is kept of a daemon's running guest, so that the next daemon finds it: who its process is, how to reach its monitor, and the live
- * definition. One JSON file each; those of an earlier boot tell of guests that are gone.
+ * What is kept of a daemon's running guest, so that the next daemon finds it: who its process is, what its driver needs to reach it, and the
+ * live definition. One JSON file each; those of an earlier boot tell of guests that are gone.
  */
 import { readFileSync } from 'node:fs';
-import { readScope } from '../../../core/ledger-owner.ts';
-import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
-import type { ProcessIdentity } from '../../../process/proc.ts';
-import { DomainState } from '../../domain-state.ts';
-import type { DomainStateAndReason } from '../../driver.ts';
+import { readScope } from '../core/ledger-owner.ts';
+import { DomainState } from '../driver/domain-state.ts';
+import type { DomainStateAndReason } from '../driver/driver.ts';
+import { type Domain, formatDomain, parseDomain } from '../model/domain/domain.ts';
+import type { ProcessIdentity } from '../process/proc.ts';
 
 const VERSION = 1;
 
@@ -15,8 +15,8 @@ export interface GuestStatus {
   readonly id: number;
   readonly shortName: string;
   readonly process: ProcessIdentity;
-  /** UNIX socket of its monitor. */
-  readonly monitor: string;
+  /** What its driver needs besides: QEMU's monitor, a container's first process. */
+  readonly extra: Readonly<Record<string, string>>;
   /** The live definition. */
   readonly domain: Domain;
   /** No definition outlives it. */
@@ -69,12 +69,12 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
     typeof process === 'object' && process !== null
       ? [Reflect.get(process, 'pid'), Reflect.get(process, 'startTime')]
       : [];
-  const fields = [get('id'), get('shortName'), get('monitor'), get('xml'), pid, startTime];
-  const [id, shortName, monitor, xml] = fields;
+  const [id, shortName, extra, xml] = [get('id'), get('shortName'), get('extra'), get('xml')];
   if (
     typeof id !== 'number' ||
     typeof shortName !== 'string' ||
-    typeof monitor !== 'string' ||
+    typeof extra !== 'object' ||
+    extra === null ||
     typeof xml !== 'string' ||
     typeof pid !== 'number' ||
     typeof startTime !== 'string'
@@ -84,7 +84,7 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
   return {
     id,
     shortName,
-    monitor,
+    extra: Object.fromEntries(Object.entries(extra).map(([key, value]) => [key, String(value)])),
     // No process of now has this number of then.
     process: get('boot') === readBootId() ? { pid, startTime } : { pid, startTime: '' },
     domain: parseDomain(xml, { fileName }).domain,
