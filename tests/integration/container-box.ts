@@ -18,6 +18,10 @@ export interface Box extends AsyncDisposable {
   output(): string;
   /** Resolves when that was printed. */
   until(text: string): Promise<void>;
+  /** Resolves when anything more was printed. */
+  untilMore(): Promise<void>;
+  /** To its console. */
+  write(text: string): void;
   destroy(): Promise<ContainerEnd>;
 }
 
@@ -80,6 +84,12 @@ export async function startBox(init: {
       output: () => output,
       until: async (text) => {
         while (!output.includes(text)) await once(box.console, 'data');
+      },
+      untilMore: async () => {
+        await once(box.console, 'data');
+      },
+      write: (text) => {
+        box.console.write(text);
       },
       destroy: () => box.destroy(),
       [Symbol.asyncDispose]: async () => {
