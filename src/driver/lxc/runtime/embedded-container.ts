@@ -2,7 +2,6 @@
  * A running container that is a child of this process and ends with it, even when this process is killed: the OCI runtime stays in the
  * foreground inside an outer PID namespace. It starts, signals and reaps; what the container is, was planned.
  */
-
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
@@ -14,6 +13,7 @@ import { raceSignal } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { listDescendants } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
@@ -211,8 +211,7 @@ async function letHookOn(child: ChildHandle, path: string, setUp: SetUpNetwork):
   await using outgoing = await open(`${path}.out`, 'r+');
   const { buffer, bytesRead } = await incoming.read(Buffer.alloc(MAX_STATE_BYTES), 0, MAX_STATE_BYTES);
   const state: unknown = JSON.parse(buffer.toString('utf8', 0, bytesRead));
-  const pid = typeof state === 'object' && state !== null ? Reflect.get(state, 'pid') : undefined;
-  const inner = innerPid(child.pid, String(pid));
+  const inner = innerPid(child.pid, String(memberOf(state, 'pid')));
   if (inner !== undefined) await setUp?.(inner);
   await outgoing.write('go\n');
 }

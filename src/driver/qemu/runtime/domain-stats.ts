@@ -3,6 +3,7 @@
  * kernel's of its process, threads and cgroup (`process-stats.ts`). Reads only.
  */
 import { isTimeout, withTimeout } from '../../../core/abort.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { TypedParameters } from '../../driver.ts';
 import type { StatsGroup, StatsOptions } from '../../inspection-operations.ts';
@@ -166,8 +167,4 @@ function dirtyRateStats(reply: unknown): Numbers {
     );
   }
   return stats;
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

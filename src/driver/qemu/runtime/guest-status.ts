@@ -6,6 +6,7 @@ import { readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../../core/fs.ts';
 import { readScope } from '../../../core/ledger-owner.ts';
+import { memberOf } from '../../../core/members.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
 import type { ProcessIdentity } from '../../../process/proc.ts';
 import { DomainState } from '../../domain-state.ts';
@@ -52,8 +53,7 @@ export function removeStatus(path: string): void {
 }
 
 function stateOf(raw: unknown): DomainStateAndReason {
-  const [state, reason] =
-    typeof raw === 'object' && raw !== null ? [Reflect.get(raw, 'state'), Reflect.get(raw, 'reason')] : [];
+  const [state, reason] = [memberOf(raw, 'state'), memberOf(raw, 'reason')];
   const known = Object.values(DomainState).find((candidate) => candidate === state);
   return { state: known ?? DomainState.NOSTATE, reason: typeof reason === 'number' ? reason : 0 };
 }
@@ -79,11 +79,7 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
   if (typeof raw !== 'object' || raw === null) throw new TypeError('it is no object');
   const get = (name: string): unknown => Reflect.get(raw, name);
   if (get('version') !== VERSION) throw new TypeError(`it has version ${String(get('version'))}, not ${VERSION}`);
-  const process: unknown = get('process');
-  const [pid, startTime] =
-    typeof process === 'object' && process !== null
-      ? [Reflect.get(process, 'pid'), Reflect.get(process, 'startTime')]
-      : [];
+  const [pid, startTime] = [memberOf(raw, 'process', 'pid'), memberOf(raw, 'process', 'startTime')];
   const fields = [get('id'), get('shortName'), get('monitor'), get('xml'), pid, startTime];
   const [id, shortName, monitor, xml] = fields;
   if (
