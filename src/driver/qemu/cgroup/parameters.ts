@@ -4,6 +4,7 @@
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import { emptyCputune } from '../../../model/domain/vcpu.ts';
 import type { TypedParameters } from '../../driver.ts';
 
 /** More than the kernel can count: no limit (`VIR_DOMAIN_MEMORY_PARAM_UNLIMITED`), in KiB. */
@@ -116,18 +117,6 @@ export function setBlkioParameters(domain: Domain, parameters: TypedParameters):
   }
   blkiotune.devices = blkiotune.devices.filter((device) => Object.keys(device).length > 1);
   domain.blkiotune = blkiotune;
-}
-
-/** A `<cputune>` that says nothing. */
-export function emptyCputune(): NonNullable<Domain['cputune']> {
-  return {
-    vcpupins: [],
-    iothreadpins: [],
-    vcpuscheds: [],
-    iothreadscheds: [],
-    cachetunes: [],
-    memorytunes: [],
-  };
 }
 
 function schedulerValue(parameters: TypedParameters, name: string): number | undefined {

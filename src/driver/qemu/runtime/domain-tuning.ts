@@ -4,12 +4,12 @@
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import { emptyCputune } from '../../../model/domain/vcpu.ts';
 import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { emulatorCpus, iothreadCpus, vcpuCpus } from '../cgroup/guest-tuning.ts';
 import {
   blkioParametersOf,
-  emptyCputune,
   memoryParametersOf,
   schedulerParametersOf,
   setBlkioParameters,
