@@ -2,7 +2,7 @@
  * Rules of this repository that no linter knows: which folder may import which, sizes, names, words that have no place here.
  * Each rule is one row of a table with an example that breaks it, so that a rule which has gone blind is noticed too.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, normalize, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -140,6 +140,20 @@ const RULES: readonly Rule[] = [
         /\bregistry\.[a-z]+\.(org|com|io)\b|https?:\/\/[^\s'"/]*(registry|artifact|proxy)[^\s'"/]*|(?<![\w.])\/work\/\w+/g,
       ),
     example: { path: 'docs/setup.md', text: 'see /work/place' },
+  },
+  {
+    name: 'files and folders that a document names are there',
+    applies: (path) => path.endsWith('.md'),
+    faults: ({ path, text }) => {
+      const links = Array.from(text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g), ([, to = '']) => join(dirname(path), to));
+      const named = Array.from(
+        text.matchAll(/`((?:src|docs|tests|tools|bench|demo)\/[\w./-]+)`/g),
+        ([, to = '']) => to,
+      );
+      // NAME stands for one of many.
+      return [...links, ...named].filter((to) => !/NAME|NNN/.test(to) && !existsSync(join(ROOT, to)));
+    },
+    example: { path: 'docs/setup.md', text: 'see [the design](nowhere.md)' },
   },
   {
     name: 'no casts through unknown and no any in what ships',
