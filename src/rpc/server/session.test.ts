@@ -9,6 +9,7 @@ import {
   REMOTE_PROCEDURES as P,
   Program,
 } from '../../protocol/index.ts';
+import { uuidFromWire } from '../convert.ts';
 import { fakeXml } from '../testing/fake-driver.ts';
 import { servedPerTest } from '../testing/served-per-test.ts';
 import { servedProcedures } from './procedures.ts';
@@ -171,6 +172,27 @@ describe('errors', () => {
       }
     }
     expect(unserved).toBeGreaterThan(50);
+  });
+});
+
+describe('statistics of domains', () => {
+  it("leave out those that are gone or go meanwhile; other failures are the call's", async () => {
+    await start();
+    const [here, going] = [await define('here'), await define('going')];
+    const { driver } = fixture.served;
+    const goes = uuidFromWire(going.uuid);
+    const stats = async (uuid: string) => {
+      if (uuid === goes) throw new Error('the monitor is closed');
+      return { 'state.state': 1 };
+    };
+    Object.assign(driver, { inspection: { stats } });
+    const client = await fixture.served.open();
+    const gone = { name: 'gone', uuid: new Uint8Array(16), id: -1 };
+    const ask = { doms: [here, gone, going], stats: 1, flags: 0 };
+    const { retStats } = await client.call(P.connectGetAllDomainStats, ask);
+    expect(retStats.map(({ dom }) => dom.name)).toEqual(['here']);
+    vi.spyOn(driver, 'lookupByUuid').mockRejectedValue(new TypeError('a bug'));
+    await expect(client.call(P.connectGetAllDomainStats, ask)).rejects.toThrow('a bug');
   });
 });
 

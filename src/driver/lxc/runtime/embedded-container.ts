@@ -139,6 +139,7 @@ export class EmbeddedContainer implements AsyncDisposable {
         },
       );
     });
+    // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
     if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
     const hooked = waitsInHook ? letHookOn(child, places.gate, setUpNetwork) : undefined;
