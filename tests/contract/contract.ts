@@ -19,6 +19,7 @@ import {
 } from '../../src/index.ts';
 import { domainXml, type TestDomain } from '../support/domain-xml.ts';
 import { bootSectorImage, greetingOf } from '../support/guests/boot-sectors.ts';
+import { pollUntil } from '../support/poll.ts';
 
 export interface ContractSubject {
   readonly name: string;
@@ -155,7 +156,7 @@ export function describeContract(subject: ContractSubject): void {
       await domain.resume();
       await domain.destroy();
       await domain.undefine();
-      await until(() => seen.includes('undefined removed'));
+      await pollUntil(() => seen.includes('undefined removed'), 'no event tells that it is undefined');
       abort.abort();
       await done;
       // libvirtd tells of steps in between as well: "resumed" before "started", "shutdown" before "stopped".
@@ -176,7 +177,7 @@ export function describeContract(subject: ContractSubject): void {
       const abort = new AbortController();
       const done = collectLifecycle(connection.events({ signal: abort.signal }), seen);
       await domain.create();
-      await until(() => seen.includes('stopped shutdown'));
+      await pollUntil(() => seen.includes('stopped shutdown'), 'no event tells that it has shut down');
       abort.abort();
       await done;
       expect(await domain.state()).toEqual({ state: DomainState.SHUTOFF, reason: StateReason.shutoff.SHUTDOWN });
@@ -186,7 +187,7 @@ export function describeContract(subject: ContractSubject): void {
       const domain = await started('powerbutton');
       await domain.console().waitFor(`${greetingOf('powerbutton')}\r\n`);
       await domain.shutdown({ signal: AbortSignal.timeout(PATIENCE_MS) });
-      await until(async () => !(await domain.isActive().catch(() => false)));
+      await pollUntil(async () => !(await domain.isActive().catch(() => false)), 'it is still active');
     });
 
     contract('refuses what the state forbids', async () => {
@@ -218,7 +219,10 @@ export function describeContract(subject: ContractSubject): void {
       expect(count(xml, "type='tablet'")).toBe(before + 1);
       const alias = [...xml.matchAll(/<input type='tablet'[^]*?<alias name='([^']+)'/g)].at(-1)?.[1] ?? '';
       await domain.detachDeviceAlias(alias, { live: true });
-      await until(async () => count(await domain.xmlDesc(), "type='tablet'") === before);
+      await pollUntil(
+        async () => count(await domain.xmlDesc(), "type='tablet'") === before,
+        'the tablet is still there',
+      );
     });
 
     contract('plugs a disk, and tells its size and traffic', async () => {
@@ -516,15 +520,6 @@ async function collectLifecycle(events: AsyncIterable<DomainEvent>, seen: string
     for await (const event of events) if (event.event === 'lifecycle') seen.push(`${event.type} ${event.detail}`);
   } catch (error) {
     if (!(error instanceof Error && error.name === 'AbortError')) throw error;
-  }
-}
-
-/** Both ends of what is waited for here tell no promise. */
-async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
-  while (!(await condition())) {
-    if (Date.now() > deadline) throw new Error(`not within ${PATIENCE_MS} ms: ${String(condition)}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
 
