@@ -7,7 +7,7 @@ import { type Connection, connect } from '../../src/index.ts';
 import { startDaemon } from '../../tests/support/daemon.ts';
 import { hasLibvirtd, startLibvirtd } from '../../tests/support/libvirtd.ts';
 import type { Bench } from '../bench.ts';
-import { interleave, quantile, type Result, type Row, summarize } from '../figures.ts';
+import { interleave, type Result, shareRow } from '../figures.ts';
 import { NESTLING } from '../workplace.ts';
 
 const MIB = 1024 * 1024;
@@ -58,8 +58,15 @@ async function measureStreams(dir: string, ours: string, theirs: string, rounds:
       },
       { rounds, warmUps: 1 },
     );
-    rows.push(shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB`, 'libvirtd', samples.ours, samples.theirs, 100));
-    rows.push(shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB`, 'plain copy', samples.ours, samples.copy, 200));
+    rows.push(shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB, beside libvirtd`, { ...samples, goal: 100 }));
+    rows.push(
+      shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB, beside a plain copy`, {
+        other: 'plain copy',
+        ours: samples.ours,
+        theirs: samples.copy,
+        goal: 200,
+      }),
+    );
   }
   return rows;
 }
@@ -74,7 +81,7 @@ async function measureRefresh(dir: string, ours: string, theirs: string, rounds:
   await using one = await openPool(ours, pool);
   await using other = await openPool(theirs, pool);
   const samples = await interleave({ ours: one.refresh, theirs: other.refresh }, { rounds, warmUps: 2 });
-  return shareRow(`refresh of a pool with ${VOLUMES} volumes`, 'libvirtd', samples.ours, samples.theirs, 100 / 3);
+  return shareRow(`refresh of a pool with ${VOLUMES} volumes, beside libvirtd`, { ...samples, goal: 100 / 3 });
 }
 
 async function openPool(uri: string, path: string): Promise<{ refresh: () => Promise<number> } & AsyncDisposable> {
@@ -111,16 +118,4 @@ async function timeVirsh(uri: string, args: readonly string[]): Promise<number> 
         );
       }),
   );
-}
-
-function shareRow(what: string, other: string, ours: readonly number[], theirs: readonly number[], goal: number): Row {
-  const value = (100 * quantile(ours, 0.5)) / quantile(theirs, 0.5);
-  return {
-    what: `${what}, beside ${other}`,
-    unit: 'ms',
-    ours: summarize('nestling', ours),
-    others: [summarize(other, theirs)],
-    figure: { name: 'share', value, unit: '%' },
-    goal,
-  };
 }

@@ -2,8 +2,10 @@
  * What is kept of a daemon's running guest, so that the next daemon finds it: who its process is, what its driver needs to reach it, and the
  * live definition. One JSON file each; those of an earlier boot tell of guests that are gone.
  */
+
 import { readFileSync } from 'node:fs';
 import { readScope } from '../core/ledger-owner.ts';
+import { memberOf } from '../core/members.ts';
 import { DomainState } from '../driver/domain-state.ts';
 import type { DomainStateAndReason } from '../driver/driver.ts';
 import { type Domain, formatDomain, parseDomain } from '../model/domain/domain.ts';
@@ -38,8 +40,7 @@ export function formatStatus(status: GuestStatus): string {
 }
 
 function stateOf(raw: unknown): DomainStateAndReason {
-  const [state, reason] =
-    typeof raw === 'object' && raw !== null ? [Reflect.get(raw, 'state'), Reflect.get(raw, 'reason')] : [];
+  const [state, reason] = [memberOf(raw, 'state'), memberOf(raw, 'reason')];
   const known = Object.values(DomainState).find((candidate) => candidate === state);
   return { state: known ?? DomainState.NOSTATE, reason: typeof reason === 'number' ? reason : 0 };
 }
@@ -64,11 +65,7 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
   if (typeof raw !== 'object' || raw === null) throw new TypeError('it is no object');
   const get = (name: string): unknown => Reflect.get(raw, name);
   if (get('version') !== VERSION) throw new TypeError(`it has version ${String(get('version'))}, not ${VERSION}`);
-  const process: unknown = get('process');
-  const [pid, startTime] =
-    typeof process === 'object' && process !== null
-      ? [Reflect.get(process, 'pid'), Reflect.get(process, 'startTime')]
-      : [];
+  const [pid, startTime] = [memberOf(raw, 'process', 'pid'), memberOf(raw, 'process', 'startTime')];
   const [id, shortName, extra, xml] = [get('id'), get('shortName'), get('extra'), get('xml')];
   if (
     typeof id !== 'number' ||

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../core/fs.ts';
 import { readScope } from '../../core/ledger-owner.ts';
+import { memberOf } from '../../core/members.ts';
 import { formatNetwork, type Network, parseNetwork } from '../../model/network/network.ts';
 import { parseNetworkPort } from '../../model/network/network-port.ts';
 import type { ProcessIdentity } from '../../process/proc.ts';
@@ -57,20 +58,18 @@ export function readNetworkStatuses(root: SiblingRoot): { found: NetworkStatus[]
 /** Undefined for one of an earlier boot. @throws for what is no status */
 function parseStatus(text: string): NetworkStatus | undefined {
   const raw: unknown = JSON.parse(text);
-  const get = (value: unknown, name: string): unknown =>
-    typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-  if (get(raw, 'version') !== VERSION)
-    throw new TypeError(`it has version ${String(get(raw, 'version'))}, not ${VERSION}`);
-  if (get(raw, 'boot') !== readScope().bootId) return undefined;
-  const xml = get(raw, 'xml');
+  if (memberOf(raw, 'version') !== VERSION)
+    throw new TypeError(`it has version ${String(memberOf(raw, 'version'))}, not ${VERSION}`);
+  if (memberOf(raw, 'boot') !== readScope().bootId) return undefined;
+  const xml = memberOf(raw, 'xml');
   if (typeof xml !== 'string') throw new TypeError('members are missing');
-  const [pid, startTime] = [get(get(raw, 'dnsmasq'), 'pid'), get(get(raw, 'dnsmasq'), 'startTime')];
-  const ports = get(raw, 'ports');
+  const [pid, startTime] = [memberOf(raw, 'dnsmasq', 'pid'), memberOf(raw, 'dnsmasq', 'startTime')];
+  const ports = memberOf(raw, 'ports');
   return {
     network: parseNetwork(xml),
     dnsmasq: typeof pid === 'number' && typeof startTime === 'string' ? { pid, startTime } : undefined,
     ports: (Array.isArray(ports) ? ports : []).flatMap((port: unknown) =>
-      readPort(get(port, 'xml'), get(port, 'classId'), get(port, 'hostEnd')),
+      readPort(memberOf(port, 'xml'), memberOf(port, 'classId'), memberOf(port, 'hostEnd')),
     ),
   };
 }

@@ -23,12 +23,12 @@ import { REMOTE_PROCEDURES as P } from '../../protocol/index.ts';
 import { uuidToWire } from '../convert.ts';
 import {
   flagsOf,
+  ObjectListFlag,
   POOL_TYPE_SHIFT,
   PoolBuildFlag,
   PoolCreateFlag,
   PoolDefineFlag,
   PoolDeleteFlag,
-  PoolListFlag,
   PoolXmlFlag,
   VolumeCreateFlag,
   VolumeDeleteFlag,
@@ -57,12 +57,12 @@ export class RemoteStorage implements StorageOperations {
   async list(filter: PoolFilter & Waiting = {}): Promise<readonly PoolIdentity[]> {
     const { active, persistent, autostart, types = [] } = filter;
     const flags = flagsOf(
-      [PoolListFlag.ACTIVE, active === true],
-      [PoolListFlag.INACTIVE, active === false],
-      [PoolListFlag.PERSISTENT, persistent === true],
-      [PoolListFlag.TRANSIENT, persistent === false],
-      [PoolListFlag.AUTOSTART, autostart === true],
-      [PoolListFlag.NO_AUTOSTART, autostart === false],
+      [ObjectListFlag.ACTIVE, active === true],
+      [ObjectListFlag.INACTIVE, active === false],
+      [ObjectListFlag.PERSISTENT, persistent === true],
+      [ObjectListFlag.TRANSIENT, persistent === false],
+      [ObjectListFlag.AUTOSTART, autostart === true],
+      [ObjectListFlag.NO_AUTOSTART, autostart === false],
       ...types.map((type) => [1 << (POOL_TYPE_SHIFT + POOL_TYPES.indexOf(type)), true] as const),
     );
     const { pools } = await this.#calls.call(P.connectListAllStoragePools, { needResults: 1, flags }, filter);

@@ -2,7 +2,6 @@
  * A running container that is a child of this process and ends with it, even when this process is killed: the OCI runtime stays in the
  * foreground inside an outer PID namespace. It starts, signals and reaps; what the container is, was planned.
  */
-
 import { once } from 'node:events';
 import { mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -128,6 +127,7 @@ export class EmbeddedContainer implements Container {
         },
       );
     });
+    // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
     if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
     const hooked = waitsInHook ? letHookOn(child, places.gate, setUpNetwork) : undefined;

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { listDescendants } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
@@ -42,8 +43,7 @@ export async function letHookOn(child: ChildHandle, path: string, setUp: SetUpNe
   await using outgoing = await open(`${path}.out`, 'r+');
   const { buffer, bytesRead } = await incoming.read(Buffer.alloc(MAX_STATE_BYTES), 0, MAX_STATE_BYTES);
   const state: unknown = JSON.parse(buffer.toString('utf8', 0, bytesRead));
-  const pid = typeof state === 'object' && state !== null ? Reflect.get(state, 'pid') : undefined;
-  const inner = innerPid(child.pid, String(pid));
+  const inner = innerPid(child.pid, String(memberOf(state, 'pid')));
   if (inner !== undefined) await setUp?.(inner);
   await outgoing.write('go\n');
 }

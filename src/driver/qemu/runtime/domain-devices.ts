@@ -1,6 +1,6 @@
 /** Changes of a domain's hardware: devices in and out, media, virtual CPUs, memory, I/O threads, what it says of itself. */
-
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import { affectedBy, changeAffected, invalid, notRunning, readAffected } from '../../../guest/affected-domain.ts';
 import { readMetadata, writeMetadata } from '../../../guest/metadata.ts';
 import {
@@ -278,7 +278,7 @@ export class DomainDevices implements DeviceOperations {
         .split('/')
         .includes(alias?.name ?? '\0'),
     );
-    const node = memberOf(memberOf(block, 'inserted'), 'node-name');
+    const node = memberOf(block, 'inserted', 'node-name');
     if (typeof node !== 'string') throw invalid(`disk '${disk}' has no medium`);
     await guest.qmp.execute('block_resize', { 'node-name': node, size: Number(sizeBytes) }, { signal });
   }
@@ -345,8 +345,4 @@ function requireGuest(record: DomainRecord): RunningGuest {
 
 function isOnline(cpu: unknown): boolean {
   return memberOf(cpu, 'online') === true;
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

@@ -2,6 +2,7 @@
 import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { integerIn, memberOf } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
 import { activeGuest, definitionOf } from '../../../guest/domain-report.ts';
 import { interfacesOfLeases } from '../../../guest/guest-ports.ts';
@@ -188,10 +189,10 @@ export class DomainInspection implements InspectionOperations {
     ]);
     return {
       'sev-measurement': String(memberOf(measure, 'data')),
-      'sev-api-major': Number(numberIn(state, 'api-major')),
-      'sev-api-minor': Number(numberIn(state, 'api-minor')),
-      'sev-build-id': Number(numberIn(state, 'build-id')),
-      'sev-policy': Number(numberIn(state, 'policy')),
+      'sev-api-major': Number(integerIn(state, 'api-major')),
+      'sev-api-minor': Number(integerIn(state, 'api-minor')),
+      'sev-build-id': Number(integerIn(state, 'build-id')),
+      'sev-policy': Number(integerIn(state, 'policy')),
     };
   }
 
@@ -325,17 +326,8 @@ function statFields(path: string): string[] {
   return text === '' ? [] : text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
 function invalid(message: string): VirtError {
   return new VirtError(message, { code: ErrorCode.INVALID_ARG, domain: ErrorDomain.QEMU });
-}
-
-function numberIn(value: unknown, name: string): bigint {
-  const found = memberOf(value, name);
-  return typeof found === 'number' ? BigInt(Math.trunc(found)) : 0n;
 }
 
 /** The process or thread has ended meanwhile: the next state says so. */

@@ -3,6 +3,7 @@
  * kernel's of its process, threads and cgroup (`process-stats.ts`). Reads only.
  */
 import { isTimeout, withTimeout } from '../../../core/abort.ts';
+import { memberOf } from '../../../core/members.ts';
 import { definitionOf } from '../../../guest/domain-report.ts';
 import { stateOf } from '../../../guest/domain-store.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -168,8 +169,4 @@ function dirtyRateStats(reply: unknown): Numbers {
     );
   }
   return stats;
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

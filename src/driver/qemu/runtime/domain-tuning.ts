@@ -5,17 +5,19 @@
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
 import { emulatorCpus, iothreadCpus, vcpuCpus } from '../../../guest/cgroups/guest-tuning.ts';
+
 import {
   blkioParametersOf,
-  emptyCputune,
   memoryParametersOf,
   schedulerParametersOf,
   setBlkioParameters,
   setMemoryParameters,
   setSchedulerParameters,
 } from '../../../guest/cgroups/parameters.ts';
+
 import type { Domain } from '../../../model/domain/domain.ts';
 import { iothreadIdsOf } from '../../../model/domain/iothread-ids.ts';
+import { emptyCputune } from '../../../model/domain/vcpu.ts';
 import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import {

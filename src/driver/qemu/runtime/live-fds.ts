@@ -7,6 +7,7 @@ import { dirname } from 'node:path';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -103,10 +104,6 @@ export async function dropRest({ qmp }: RunningGuest, device: DeviceInfo): Promi
 function opaqueOf(fd: unknown): string {
   const opaque = memberOf(fd, 'opaque');
   return typeof opaque === 'string' ? opaque : '';
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 interface HandSources {

@@ -1,6 +1,7 @@
 /** One device into a running guest, or out of it: from the change of its definition to QEMU's last word. Config is the caller's. */
 import { withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import { addDevice, findByAlias, removeDevice, type SingleDevice } from '../../../guest/single-device.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -142,7 +143,7 @@ export async function forgetUnplugged({ starter }: DriverParts, record: DomainRe
 /** A disk's target and an alias are names: nobody has them twice. */
 function requireFree(domain: Domain, { list, device, name }: SingleDevice): void {
   if (list === 'disks') {
-    const target = memberOf(memberOf(device, 'target'), 'dev');
+    const target = memberOf(device, 'target', 'dev');
     if ((domain.devices?.disks ?? []).some((disk) => disk.target?.dev === target)) {
       throw failed(`target ${String(target)} already exists`);
     }
@@ -162,14 +163,10 @@ function takeMac(device: NetworkInterface, next: Domain | undefined): void {
 function aliasesOf({ devices }: Domain): string[] {
   return Object.values(devices ?? {}).flatMap((value: unknown) =>
     (Array.isArray(value) ? value : [value]).flatMap((device: unknown) => {
-      const name = memberOf(memberOf(device, 'alias'), 'name');
+      const name = memberOf(device, 'alias', 'name');
       return typeof name === 'string' ? [name] : [];
     }),
   );
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {
