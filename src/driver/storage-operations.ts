@@ -120,7 +120,26 @@ export interface VolumeHole {
 
 /** Bytes of a volume; of a sparse transfer in object mode: `Uint8Array`s and `VolumeHole`s. */
 export type VolumeReadable = Readable | Duplex;
+
+/** Reads into the buffers that it is given back, which whoever reads it may do with each when its bytes are not wanted any more. */
+export interface Recycling {
+  giveBack(bytes: Uint8Array): void;
+}
+
+export function isRecycling(stream: object): stream is Recycling {
+  return 'giveBack' in stream && typeof stream.giveBack === 'function';
+}
+
 export type VolumeWritable = Writable | Duplex;
+
+/** What has been written to it, it does not look at again: its memory may be used for something else. */
+export interface Forgetting {
+  readonly keepsNothing: true;
+}
+
+export function keepsNothing(stream: object): boolean {
+  return 'keepsNothing' in stream && stream.keepsNothing === true;
+}
 
 export type PoolEvent =
   | {
