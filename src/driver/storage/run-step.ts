@@ -16,23 +16,11 @@ const OUTPUT_MAX = 64 * 1024 * 1024;
 const DIES_WITH_US: ReadonlySet<string> = new Set(['qemu-img', 'cp', 'scrub']);
 
 /** What they do to the host is root's alone. */
-const ROOTS_OWN: ReadonlySet<string> = new Set([
-  ...['mount', 'umount', 'parted', 'wipefs', 'zfs', 'zpool'],
-  ...[
-    'pvcreate',
-    'pvremove',
-    'pvs',
-    'vgcreate',
-    'vgremove',
-    'vgchange',
-    'vgs',
-    'lvcreate',
-    'lvremove',
-    'lvextend',
-    'lvreduce',
-    'lvs',
-  ],
-]);
+const ROOTS_OWN: ReadonlySet<string> = new Set(
+  `mount umount parted wipefs zfs zpool pvcreate pvremove pvs vgcreate vgremove vgchange vgs lvcreate lvremove lvextend lvreduce lvs`.split(
+    ' ',
+  ),
+);
 
 const NEEDS_ROOT = " (only root may: run as root, use root's daemon at qemu:///system, or a pool of type 'dir')";
 

@@ -34,6 +34,7 @@ import { SessionEvents } from './events.ts';
 import type { Served } from './procedures.ts';
 import { type ConnectionInput, type Hold, readConnection } from './read-buffers.ts';
 import { replyTo } from './reply-header.ts';
+import { type StreamCall, seenByCall } from './seen-by-call.ts';
 import type { OpeningSession } from './session-handlers.ts';
 import { SessionStreams } from './session-streams.ts';
 
@@ -53,9 +54,6 @@ export interface SessionInit {
   readonly onAuthenticated: () => void;
   readonly onClosed: () => void;
 }
-
-/** What a call that opens a stream has attached. */
-type StreamCall = { stream?: Readable | Duplex | Writable };
 
 /** Milliseconds for the last message to a client of a server that stops. */
 const FAREWELL_MS = 1000;
@@ -386,18 +384,4 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     if (driver === undefined) return;
     await Promise.all([...this.autodestroy].map(([uuid, id]) => destroyWithClient(driver, uuid, id)));
   }
-}
-
-/** The session as the handler of one call sees it: what it attaches belongs to that call. */
-function seenByCall(session: Session, call: StreamCall): Session {
-  const attach = (stream: Readable | Duplex): void => {
-    call.stream = stream;
-  };
-  return new Proxy(session, {
-    get: (target, name) => {
-      if (name === 'attach') return attach;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }
