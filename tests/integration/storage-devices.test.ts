@@ -12,6 +12,8 @@ import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { ErrorCode } from '../../src/index.ts';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 import { bundleScript } from '../support/bundle.ts';
+import { startLvmGuest, whyNoLvmGuest } from '../support/guests/lvm-guest.ts';
+import { GUEST_TIMEOUTS } from '../support/guests/program-guest.ts';
 import { StreamText } from '../support/until.ts';
 
 const LOOP_BYTES = 64 * 1024 * 1024;
@@ -96,5 +98,37 @@ describe.skipIf(noFs !== undefined)('a fs pool on a loop device', () => {
     child.stdin.end('\n');
     const seen = await text.untilEnd();
     expect(JSON.parse(seen)).toEqual({ before: true, after: false });
+  });
+});
+
+const noLvm = whyNoLvmGuest();
+if (noLvm !== undefined) process.stderr.write(`\nSKIPPED: logical pools: ${noLvm}\n\n`);
+for (const [kind, lack] of [
+  ['zfs', 'Debian has no module of ZFS'],
+  ['netfs', 'it takes a server of NFS'],
+]) {
+  process.stderr.write(`\nSKIPPED: ${kind} pools: ${lack}; what is asked of their tools is tested in plan.test.ts\n\n`);
+}
+
+describe.skipIf(noLvm !== undefined)('a logical pool, in a guest whose kernel has the device mapper', () => {
+  it('makes a group, its volumes, snapshots and copies, and removes them', {
+    timeout: GUEST_TIMEOUTS.hookTimeout,
+  }, async () => {
+    const programs = [new URL('storage-logical-program.ts', import.meta.url)];
+    await using guest = await startLvmGuest({ name: 'lvm', directory: dir, programs });
+    const made = await guest.run('truncate -s 64M /tmp/pv && losetup /dev/loop0 /tmp/pv');
+    expect(made).toMatchObject({ status: 0, stderr: '' });
+    expect(await guest.runProgram('storage-logical-program', ['/dev/loop0'])).toEqual({
+      isNode: true,
+      snapshotHas: true,
+      snapshotIsOf: true,
+      cloneHas: true,
+      capacity: 12,
+      tooLarge: ErrorCode.INTERNAL_ERROR,
+      found: true,
+      isStopped: true,
+      names: ['c', 'v'],
+      gone: ErrorCode.CONFIG_UNSUPPORTED,
+    });
   });
 });
