@@ -4,10 +4,11 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { copyFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Connection, connect } from '../../src/index.ts';
-import { startDaemon } from '../../tests/support/daemon.ts';
+import { startDaemon, type TestDaemon } from '../../tests/support/daemon.ts';
 import { hasLibvirtd, startLibvirtd } from '../../tests/support/libvirtd.ts';
 import type { Bench } from '../bench.ts';
-import { interleave, type Result, shareRow } from '../figures.ts';
+import { interleave, type Result, shareRow, quantile, type Row, summarize } from '../figures.ts';
+import { startStreamFloor } from '../sides/stream-floor.ts';
 import { NESTLING } from '../workplace.ts';
 
 const MIB = 1024 * 1024;
@@ -25,7 +26,7 @@ export const STORAGE: Bench = {
     await using libvirtd = await startLibvirtd();
     const dir = place.folder('storage');
     try {
-      const rows: Result[] = [...(await measureStreams(dir, daemon.uri, libvirtd.uri, rounds))];
+      const rows: Result[] = [...(await measureStreams(dir, daemon, libvirtd.uri, rounds))];
       rows.push(await measureRefresh(dir, daemon.uri, libvirtd.uri, rounds));
       return rows;
     } finally {
@@ -34,8 +35,16 @@ export const STORAGE: Bench = {
   },
 };
 
-/** virsh on both sides, so that the client is the same. */
-async function measureStreams(dir: string, ours: string, theirs: string, rounds: number): Promise<Result[]> {
+/** virsh on all sides, so that the client is the same; also with a server that has nothing to do, which no other can be faster than. */
+async function measureStreams(
+  dir: string,
+  { uri: ours, socket }: TestDaemon,
+  theirs: string,
+  rounds: number,
+): Promise<Result[]> {
+  const floorSocket = join(dir, 'floor');
+  await using _floor = await startStreamFloor(floorSocket, socket, VOLUME_MIB * MIB);
+  const floor = `qemu+unix:///system?socket=${floorSocket}`;
   const file = join(dir, 'file');
   await writeFile(file, Buffer.alloc(VOLUME_MIB * MIB, 'x'));
   for (const [name, uri] of [
@@ -54,6 +63,7 @@ async function measureStreams(dir: string, ours: string, theirs: string, rounds:
       {
         ours: async () => await timeVirsh(ours, [verb, 'v', other('ours'), '--pool', 's-ours']),
         theirs: async () => await timeVirsh(theirs, [verb, 'v', other('theirs'), '--pool', 's-theirs']),
+        floor: async () => await timeVirsh(floor, [verb, 'v', other('floor'), '--pool', 's-ours']),
         copy: async () => await timed(async () => await copyFile(file, join(dir, 'copy'))),
       },
       { rounds, warmUps: 1 },
@@ -65,6 +75,12 @@ async function measureStreams(dir: string, ours: string, theirs: string, rounds:
         ours: samples.ours,
         theirs: samples.copy,
         goal: 200,
+      }),
+      shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB, beside a server that does nothing`, {
+        other: 'a server that does nothing',
+        ours: samples.ours,
+        theirs: samples.floor,
+        goal: Number.POSITIVE_INFINITY,
       }),
     );
   }

@@ -13,9 +13,11 @@ import {
   type PoolInfo,
   type StorageOperations,
   VOLUME_TYPES,
+  type VolumeCreateOptions,
   type VolumeIdentity,
   type VolumeInfo,
   type VolumeRange,
+  type VolumeResizeOptions,
   WIPE_ALGORITHMS,
   type WipeAlgorithm,
 } from '../../driver/storage-operations.ts';
@@ -183,11 +185,7 @@ export class RemoteStorage implements StorageOperations {
   async createVolume(
     uuid: string,
     xml: string,
-    options: {
-      readonly from?: VolumeIdentity | undefined;
-      readonly preallocMetadata?: boolean | undefined;
-      readonly reflink?: boolean | undefined;
-    } & Validating = {},
+    options: VolumeCreateOptions & Validating = {},
   ): Promise<VolumeIdentity> {
     const pool = poolOf(uuid);
     const flags = flagsOf(
@@ -214,11 +212,7 @@ export class RemoteStorage implements StorageOperations {
   async resizeVolume(
     vol: VolumeIdentity,
     capacity: bigint,
-    options: {
-      readonly allocate?: boolean | undefined;
-      readonly delta?: boolean | undefined;
-      readonly shrink?: boolean | undefined;
-    } & Waiting = {},
+    options: VolumeResizeOptions & Waiting = {},
   ): Promise<void> {
     const flags = flagsOf(
       [VolumeResizeFlag.ALLOCATE, options.allocate],

@@ -170,7 +170,8 @@ export class QemuDriver implements Driver {
     const shared: Omit<DriverParts, 'starter'> = {
       root,
       cache: this.#cache,
-      config: { ...DEFAULT_CONFIG, ...options.config },
+      // Who may not make interfaces has nothing but QEMU's own network; libvirt's clients are told what libvirt tells them.
+      config: { ...DEFAULT_CONFIG, slirpPortForward: root.placement === 'embedded', ...options.config },
       secrets: host.secrets,
       hooks: host.hooks,
       store: this.#store,
