@@ -7,7 +7,7 @@ import { type Connection, connect } from '../../src/index.ts';
 import { startDaemon, type TestDaemon } from '../../tests/support/daemon.ts';
 import { hasLibvirtd, startLibvirtd } from '../../tests/support/libvirtd.ts';
 import type { Bench } from '../bench.ts';
-import { interleave, type Result, shareRow, quantile, type Row, summarize } from '../figures.ts';
+import { interleave, type Result, shareRow } from '../figures.ts';
 import { startStreamFloor } from '../sides/stream-floor.ts';
 import { NESTLING } from '../workplace.ts';
 

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Ledger } from '../../src/core/ledger.ts';
 import { ContainerLinks } from '../../src/driver/lxc/host/container-links.ts';
 import { LinkNames } from '../../src/driver/lxc/host/link-names.ts';
+import type { ContainerFacts } from '../../src/driver/lxc/plan/container-context.ts';
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
 import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
 import { containerPlaces, EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
@@ -37,14 +38,18 @@ export async function startBox(init: {
   line: string;
   devices?: string;
   rest?: string;
+  /** Instead of a shell with that line. */
+  init?: string;
+  facts?: Partial<ContainerFacts>;
+  cgroupProcs?: readonly string[];
 }): Promise<Box> {
-  const { folder, rootfs, line, devices = '', rest = '' } = init;
+  const { folder, rootfs, line, devices = '', rest = '', cgroupProcs } = init;
   const { domain } = parseDomain(
     `<domain type='lxc'><name>box</name><uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid>
-     <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg></os>${rest}
+     <os><type>exe</type>${init.init === undefined ? '<init>/bin/sh</init><initarg>-c</initarg>' : `<init>${init.init}</init>`}</os>${rest}
      <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>${devices}</devices></domain>`,
   );
-  domain.os?.initargs.push(line);
+  if (init.init === undefined) domain.os?.initargs.push(line);
   const dir = mkdtempSync(join(folder, 'c'));
   try {
     const mapped = domain.idmap !== undefined;
@@ -56,6 +61,7 @@ export async function startBox(init: {
         idOf: () => undefined,
         deviceOf: () => undefined,
         initOf: () => undefined,
+        ...init.facts,
       },
       containerPlaces(dir, { mapped }),
     );
@@ -65,6 +71,7 @@ export async function startBox(init: {
       runtime: 'crun',
       id: 'box',
       dir,
+      cgroupProcs,
       hiddenCgroup: existsSync(unified) ? unified : undefined,
       setUpNetwork: async (pid) => {
         links = new ContainerLinks({ pid, ledger: NO_LEDGER, names: NAMES });

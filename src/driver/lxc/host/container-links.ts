@@ -22,7 +22,7 @@ import {
   planInterface,
   planLinkRemoval,
 } from '../plan/container-network.ts';
-import { LinkNames } from './link-names.ts';
+import type { LinkNames } from './link-names.ts';
 
 const log = new LogSource('lxc.lxc_process');
 

@@ -89,10 +89,13 @@ function gate(path: string): OciHook {
 
 /**
  * Login programs look for the first console in `/dev/tty1`. The runtime writes the container's state into a hook and takes it amiss when that ends
- * without having read it.
+ * without having read it. Here a link would still lead to the host.
  */
 function firstTerminal(root: string): OciHook {
-  return { path: '/bin/sh', args: ['sh', '-c', 'read -r state; exec ln -sf console "$0"', `${root}/dev/tty1`] };
+  return {
+    path: '/bin/sh',
+    args: ['sh', '-c', 'read -r state; [ -L "${0%/*}" ] || exec ln -sf console "$0"', `${root}/dev/tty1`],
+  };
 }
 
 function refuseForeign({ type, os, devices }: Domain): void {

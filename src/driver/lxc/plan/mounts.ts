@@ -29,11 +29,7 @@ export interface MountsPlan {
 const TTY_GROUP = 5;
 
 /** `placeOf`: where the prepared mount with that number is. */
-export function planMounts(
-  domain: Domain,
-  placeOf: (index: number) => string,
-  initGroup?: InitGroup | undefined,
-): MountsPlan {
+export function planMounts(domain: Domain, placeOf: (index: number) => string, initGroup?: InitGroup): MountsPlan {
   const filesystems = domain.devices?.filesystems ?? [];
   const root = filesystems.find(({ target }) => target?.dir === '/');
   const prepared: PreparedMount[] = [preparedRoot(root)];

@@ -54,6 +54,7 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
     ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
     ...openPlace(input),
     ...input.prepared.flatMap((mount) => prepare(mount, input)),
+    refuseLink(`${input.root}/dev`),
     ...(privateNetwork ? ['echo ready >&3', 'read -r go <&3', 'exec 3>&-'] : []),
     `exec ${words(...innerCommand(input))}`,
   ];
@@ -105,6 +106,12 @@ function innerCommand({
   ];
 }
 
+/** crun follows it, and makes the container's nodes wherever it leads on the host. */
+function refuseLink(path: string): string {
+  const why = "the container's root has a symbolic link for /dev; make it a directory";
+  return `{ [ ! -L ${quote(path)} ] || { echo ${quote(why)} >&2; exit 1; }; }`;
+}
+
 /** The container's root reads its bundle too: hooks start in it. */
 function openPlace({ open, bundle }: OuterCommandInput): string[] {
   if (open === undefined) return [];
@@ -119,10 +126,14 @@ function prepare(mount: PreparedMount, { root, mountPlace }: OuterCommandInput):
   // A private copy of the tree: what is mounted in the container is not seen outside.
   if (kind === 'bind')
     return [made, words('mount', '--rbind', source, place), words('mount', '--make-rprivate', place)];
-  // An `nbd` image has been connected by the caller; `source` is the device then.
-  return [made, words('mount', '-o', kind === 'loop' ? `loop,${access}` : access, source, place)];
+  // An `nbd` image has been connected by the caller; `source` is the device then. Device nodes in it are whatever its maker wrote there.
+  return [made, words('mount', '-o', `${kind === 'loop' ? 'loop,' : ''}nodev,${access}`, source, place)];
 }
 
 function words(...all: readonly string[]): string {
-  return all.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');
+  return all.map(quote).join(' ');
+}
+
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }
