@@ -27,6 +27,8 @@ export interface BridgedNetworkOptions {
   readonly onNote: (note: string) => void;
   /** The guests on it, for names in port forwards. */
   readonly ports: () => Iterable<PortRecord>;
+  /** Whether a guest of that MAC address was on it and is gone. */
+  readonly hasLeft: (mac: string) => boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -232,9 +234,11 @@ export class BridgedNetworkRun implements AsyncDisposable {
     const hosts = this.#network.ips.flatMap(({ dhcp }) => dhcp?.hosts ?? []);
     for (const { mac, name } of hosts) if (name === guest && mac !== undefined) macs.add(mac.toLowerCase());
     const leases = this.#readLeases().filter(
-      ({ mac, hostname }) => (mac !== undefined && macs.has(mac)) || hostname === guest,
+      ({ mac, hostname }) => (mac !== undefined && macs.has(mac)) || (hostname === guest && !this.#hasLeft(mac)),
     );
-    const fixed = hosts.filter(({ name, mac }) => name === guest || (mac !== undefined && macs.has(mac.toLowerCase())));
+    const fixed = hosts.filter(
+      ({ name, mac }) => (name === guest || (mac !== undefined && macs.has(mac.toLowerCase()))) && !this.#hasLeft(mac),
+    );
     const names = (this.#network.dns?.hosts ?? []).filter(({ hostnames }) => hostnames.includes(guest));
     const addresses = [
       ...leases.map(({ address }) => address),
@@ -242,6 +246,10 @@ export class BridgedNetworkRun implements AsyncDisposable {
       ...names.map(({ ip }) => ip),
     ];
     return [...new Set(addresses.filter((address) => address !== undefined))];
+  }
+
+  #hasLeft(mac: string | undefined): boolean {
+    return mac !== undefined && this.#options.hasLeft(mac.toLowerCase());
   }
 
   #readLeases(): ReturnType<typeof parseLeaseFile> {

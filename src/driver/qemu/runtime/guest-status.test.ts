@@ -42,6 +42,12 @@ describe('the status of a running guest', () => {
     expect(found.map(({ domain }) => formatDomain(domain))).toEqual([formatDomain(status.domain)]);
   });
 
+  it('tells what the guest was about to be, where a device was on its way', async () => {
+    const plugging = parseDomain("<domain type='qemu'><name>next</name></domain>").domain;
+    await writeStatus(path, { ...status, plugging });
+    expect(readStatuses(dir).found[0]?.plugging?.name).toBe('next');
+  });
+
   it('names no process of now when it is of an earlier boot', async () => {
     await writeStatus(path, status);
     const raw: unknown = JSON.parse(readFileSync(path, 'utf8'));

@@ -21,6 +21,8 @@ export interface GuestStatus {
   readonly monitor: string;
   /** The live definition. */
   readonly domain: Domain;
+  /** What it was about to be: a device was on its way to QEMU when this was written. */
+  readonly plugging?: Domain | undefined;
   /** No definition outlives it. */
   readonly transient: boolean;
   /** It ends with the client that started it, and that client is gone when the daemon is. */
@@ -36,15 +38,15 @@ export function readBootId(): string {
 
 /** Written whole or not at all. */
 export async function writeStatus(path: string, status: GuestStatus): Promise<void> {
-  const { domain, ...rest } = status;
-  await writeFileAtomic(
-    path,
-    JSON.stringify({ version: VERSION, boot: readBootId(), ...rest, xml: formatDomain(domain) }),
-    {
-      mode: 0o600,
-      sync: false,
-    },
-  );
+  const { domain, plugging, ...rest } = status;
+  const texts = {
+    xml: formatDomain(domain),
+    ...(plugging === undefined ? {} : { plugging: formatDomain(plugging) }),
+  };
+  await writeFileAtomic(path, JSON.stringify({ version: VERSION, boot: readBootId(), ...rest, ...texts }), {
+    mode: 0o600,
+    sync: false,
+  });
 }
 
 export function removeStatus(path: string): void {
@@ -86,6 +88,7 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
       : [];
   const fields = [get('id'), get('shortName'), get('monitor'), get('xml'), pid, startTime];
   const [id, shortName, monitor, xml] = fields;
+  const plugging = get('plugging');
   if (
     typeof id !== 'number' ||
     typeof shortName !== 'string' ||
@@ -103,6 +106,7 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
     // No process of now has this number of then.
     process: get('boot') === readBootId() ? { pid, startTime } : { pid, startTime: '' },
     domain: parseDomain(xml, { fileName }).domain,
+    ...(typeof plugging === 'string' && { plugging: parseDomain(plugging, { fileName }).domain }),
     transient: get('transient') === true,
     autodestroy: get('autodestroy') === true,
     state: stateOf(get('state')),

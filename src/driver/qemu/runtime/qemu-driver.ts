@@ -61,6 +61,7 @@ import { type DriverRoot, siblingRootOf } from './driver-root.ts';
 import { EmbeddedRoot } from './embedded-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { characterDevices, PtyConsole } from './guest-ptys.ts';
+import type { GuestStatus } from './guest-status.ts';
 import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
@@ -531,7 +532,7 @@ export class QemuDriver implements Driver {
       found.map(async (one) => {
         const record = records.get(one.status.id);
         if (one.kind === 'gone') {
-          await this.#starter.giveBack(one.status.domain);
+          await this.#starter.giveBack(one.status.plugging ?? one.status.domain);
           const known = this.#store.find(one.status.domain.uuid ?? '');
           if (known !== undefined) known.shutoffReason = one.shutoffReason;
           return;
@@ -541,8 +542,24 @@ export class QemuDriver implements Driver {
         if (one.kind === 'ending') await one.guest.endAs(one.stop.detail, one.stop.reason);
         // Its client went with the daemon before us.
         else if (one.status.autodestroy) await one.guest.destroy('the client that started it is gone');
+        else if (one.status.plugging !== undefined) await this.#finishPlugging(record, one.guest, one.status);
       }),
     );
+    await this.#dropForeignPorts();
+  }
+
+  /** The daemon before us was about to plug a device: it is there, or what is left of it goes. */
+  async #finishPlugging(record: DomainRecord, guest: RunningGuest, status: GuestStatus): Promise<void> {
+    const { forgetUnplugged, unpluggedOf } = await import('./live-plug.ts');
+    for (const alias of await unpluggedOf(guest, status.domain)) await forgetUnplugged(this.#parts, record, alias);
+    await this.#starter.persist(record);
+  }
+
+  /** Places in networks that were opened for a start, or a card, that nothing came of. */
+  async #dropForeignPorts(): Promise<void> {
+    const live = this.#store.all().flatMap(({ guest }) => guest?.domain.devices?.interfaces ?? []);
+    const ports = live.flatMap(({ source }) => source?.portid ?? []);
+    await this.#siblings?.guestNetworks?.keepOnly('qemu', new Set(ports));
   }
 
   #sendMonitorEvent({ name, uuid }: DomainRecord, event: QmpEvent, id: number): void {
