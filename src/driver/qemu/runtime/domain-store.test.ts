@@ -77,9 +77,9 @@ describe('DomainStore', () => {
 
   it('removes what a killed process has half written, and takes one of two files with the same UUID', async () => {
     await store.save(store.claim('a', A), definition('a', A));
+    await store[Symbol.asyncDispose]();
     writeFileSync(join(dir, 'b.xml'), readFileSync(join(dir, 'a.xml'), 'utf8').replace('<name>a', '<name>b'));
     writeFileSync(join(dir, '.nestling-0011.tmp'), '<dom');
-    await store[Symbol.asyncDispose]();
     const again = new DomainStore(dir);
     expect(again.load()).toEqual([expect.stringContaining("domain 'a' has the same name or UUID")]);
     expect(again.all().map(({ name }) => name)).toEqual(['a']);
@@ -110,7 +110,7 @@ describe('DomainStore', () => {
     await store.rename(a, 'c');
     await store.remove(store.byName('b'));
     // As if nothing but the journal had reached the disk.
-    rmSync(join(dir, 'c.xml'));
+    rmSync(join(dir, 'c.xml'), { force: true });
     writeFileSync(join(dir, 'b.xml'), 'old');
     const again = new DomainStore(dir);
     expect(again.load()).toEqual([
