@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseDomain } from '../../../model/domain/domain.ts';
+import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
+import { MacRegistry } from '../../../model/domain/mac-registry.ts';
 import { DomainStore } from './domain-store.ts';
 
 const A = '11111111-1111-4111-8111-111111111111';
@@ -57,6 +58,24 @@ describe('DomainStore', () => {
     store.releaseIfGone(late);
     await store.save(late, definition('b', B));
     expect(store.byUuid(B)).toBe(late);
+  });
+
+  it('tells of cards that another domain has too, of whichever store', async () => {
+    const macs = new MacRegistry();
+    const shared = new DomainStore(dir, { macs });
+    const withCard = (name: string, uuid: string): Domain => ({
+      ...definition(name, uuid),
+      devices: parseDomain(
+        "<domain type='qemu'><devices><interface type='user'><mac address='52:54:00:00:00:01'/></interface></devices></domain>",
+      ).domain.devices,
+    });
+    await shared.save(shared.claim('a', A), withCard('a', A));
+    expect(shared.cardNotes(shared.byName('a'))).toEqual([]);
+    macs.note({ name: 'box', uuid: B }, ['52:54:00:00:00:01']);
+    expect(shared.cardNotes(shared.byName('a'))).toEqual([expect.stringMatching(/52:54:00:00:00:01 .* domain 'box'/)]);
+    await shared.remove(shared.byName('a'));
+    expect(macs.clashesOf(B)).toEqual([]);
+    await shared[Symbol.asyncDispose]();
   });
 
   it('forgets a domain that could not be written', async () => {

@@ -8,6 +8,7 @@ import { DurableFolder } from '../../../core/durable-folder.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
+import { describeClash, MacRegistry, macsOf } from '../../../model/domain/mac-registry.ts';
 import { DomainState } from '../../domain-state.ts';
 import type { DomainIdentity, DomainStop } from '../../driver.ts';
 import { DomainRecord } from './domain-record.ts';
@@ -28,10 +29,18 @@ export class DomainStore implements AsyncDisposable {
   readonly #stops = new Map<string, DomainStop>();
   readonly #dir: string;
   readonly #files: DurableFolder;
+  readonly #macs: MacRegistry;
 
-  /** `dir`: folder of the definitions; `sync`: false where they need not outlive a power cut. */
-  constructor(dir: string, { sync = true }: { readonly sync?: boolean } = {}) {
+  /** `dir`: folder of the definitions; `sync`: false where they need not outlive a power cut; `macs`: of all drivers' domains. */
+  constructor(
+    dir: string,
+    {
+      sync = true,
+      macs = new MacRegistry(),
+    }: { readonly sync?: boolean; readonly macs?: MacRegistry | undefined } = {},
+  ) {
     this.#dir = dir;
+    this.#macs = macs;
     this.#files = new DurableFolder(dir, { sync });
   }
 
@@ -66,7 +75,7 @@ export class DomainStore implements AsyncDisposable {
       await new Promise((resolve) => setImmediate(resolve));
       if (signal?.aborted === true) break;
       try {
-        void record.definition;
+        this.noteCards(record, record.definition);
       } catch (error) {
         notes.push(this.#leftOut(`${record.name}.xml`, error));
         record.definition = undefined;
@@ -140,6 +149,17 @@ export class DomainStore implements AsyncDisposable {
     }
   }
 
+  /** A domain's cards are these now. @returns one line for each MAC address that other domains have too */
+  noteCards(record: DomainRecord, domain: Domain | undefined): string[] {
+    if (domain !== undefined) this.#macs.note(record, macsOf(domain));
+    return this.cardNotes(record);
+  }
+
+  /** One line for each MAC address that other domains have too. */
+  cardNotes({ uuid }: DomainRecord): string[] {
+    return this.#macs.clashesOf(uuid).map(describeClash);
+  }
+
   /** Forgets a domain that is neither defined nor running. */
   releaseIfGone(record: DomainRecord): void {
     const isUsed = record.starting || this.#saving.has(record);
@@ -147,6 +167,7 @@ export class DomainStore implements AsyncDisposable {
       log.debug('releaseIfGone', () => `vm=${record.name} uuid=${record.uuid} is neither defined nor running any more`);
       this.#records.delete(record.uuid);
       this.#names.delete(record.name);
+      this.#macs.forget(record.uuid);
     }
   }
 
@@ -158,6 +179,7 @@ export class DomainStore implements AsyncDisposable {
     try {
       await this.#files.commit([{ name: `${record.name}.xml`, text: formatDomain(definition) }]);
       record.definition = definition;
+      for (const clash of this.noteCards(record, definition)) log.warn('save', () => `vm=${record.name}: ${clash}`);
       log.debug('save', () => `vm=${record.name} uuid=${record.uuid} ${this.#path(record.name)}`);
     } finally {
       this.#saving.delete(record);
@@ -199,6 +221,7 @@ export class DomainStore implements AsyncDisposable {
     this.#names.delete(old);
     record.name = name;
     record.definition = renamed;
+    this.noteCards(record, renamed);
     rmSync(this.#autostartPath(old), { force: true });
   }
 

@@ -14,6 +14,7 @@ import { lazyGroup } from '../../../core/lazy-group.ts';
 import { collectGarbage } from '../../../core/ledger-gc.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { LogTexts } from '../../../log/settings.ts';
+import type { MacRegistry } from '../../../model/domain/mac-registry.ts';
 import { HookScripts } from '../../../process/hook-scripts.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
@@ -83,6 +84,8 @@ export interface QemuDriverOptions extends StartObservers {
   readonly hooks?: HookScripts | undefined;
   /** Of the configuration files. */
   readonly logTexts?: LogTexts | undefined;
+  /** Of the domains of all drivers of a program; default: of this one's. */
+  readonly macs?: MacRegistry | undefined;
   /** The drivers beside this one; default: none. */
   readonly openSiblings?: OpenSiblings | undefined;
 }
@@ -149,6 +152,7 @@ export class QemuDriver implements Driver {
   readonly #starter: DomainStarter;
   readonly #ptys = new Map<string, PtyConsole>();
   readonly #parts: DriverParts;
+  readonly #onNote: QemuDriverOptions['onNote'];
   readonly #stop = new AbortController();
   #readOn: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -174,7 +178,7 @@ export class QemuDriver implements Driver {
       // A daemon is asked again and again; an embedding program once.
       freshMs: root.placement === 'daemon' ? CAPABILITIES_FRESH_MS : 0,
     });
-    this.#store = new DomainStore(root.layout.roots.etc, { sync: !root.temporary });
+    this.#store = new DomainStore(root.layout.roots.etc, { sync: !root.temporary, macs: options.macs });
     const shared: Omit<DriverParts, 'starter'> = {
       root,
       cache: this.#cache,
@@ -196,6 +200,7 @@ export class QemuDriver implements Driver {
     });
     this.#parts = { ...shared, starter: this.#starter };
     this.uri = options.uri;
+    this.#onNote = options.onNote;
     this.features = { embedded: root.placement === 'embedded', consoles: true };
   }
 
@@ -299,6 +304,7 @@ export class QemuDriver implements Driver {
     using _job = await record.job.acquire(signal);
     const isNew = !record.isDefined;
     await this.#store.save(record, domain);
+    this.#tellClashes(record);
     this.#emit(record, { event: 'lifecycle', type: 'defined', detail: isNew ? 'added' : 'updated' });
     return identityOf(record);
   }
@@ -311,6 +317,8 @@ export class QemuDriver implements Driver {
     try {
       using _job = await record.job.acquire(options.signal);
       await this.#start(record, prepared, options);
+      this.#store.noteCards(record, domain);
+      this.#tellClashes(record);
     } finally {
       this.#store.releaseIfGone(record);
     }
@@ -592,6 +600,11 @@ export class QemuDriver implements Driver {
     import('./live-plug.ts')
       .then(({ forgetUnplugged }) => forgetUnplugged(this.#parts, record, change.alias))
       .catch((error: unknown) => events.warn('followGuest', () => `${record.name}: ${String(error)}`));
+  }
+
+  /** Nothing is refused: cards of networks that never meet may have the same address. */
+  #tellClashes(record: DomainRecord): void {
+    for (const clash of this.#store.cardNotes(record)) this.#onNote?.(`domain '${record.name}': ${clash}`);
   }
 
   /** Whether the domain was saved, and is restored now. */
