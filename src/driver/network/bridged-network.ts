@@ -14,7 +14,7 @@ import type { ProcessIdentity } from '../../process/proc.ts';
 import type { ObjectLedger, SiblingRoot } from '../siblings.ts';
 import { dnsmasqNotes, inlineHosts, needsDnsmasq, planDnsmasq } from './dnsmasq-config.ts';
 import { DnsmasqProcess } from './dnsmasq-process.ts';
-import { readHostRoutes, requireFreeSubnets } from './host-routes.ts';
+import { readHostRoutes, requireFreeSubnets, requireRouterAdvertisements } from './host-routes.ts';
 import { parseLeaseFile } from './lease-file.ts';
 import { dnsmasqFiles, leaseFile, ledgerName } from './network-paths.ts';
 import type { PortRecord } from './network-ports.ts';
@@ -54,6 +54,7 @@ export class BridgedNetworkRun implements AsyncDisposable {
     const { signal } = options;
     try {
       requireFreeSubnets(network, readHostRoutes());
+      requireRouterAdvertisements(network);
       const plan = planBridge(network);
       run.#stack.use(await makeBridge(plan, { ledger: run.#own.ledger, signal }));
       await run.#openRules();
