@@ -227,7 +227,13 @@ export class NetworkLifecycle implements AsyncDisposable {
 
   #runOptions(record: NetworkRecord): BridgedNetworkOptions {
     const { root, onNote } = this.#options;
-    return { root, onNote, ports: () => record.ports.values(), hasLeft: (mac) => record.left.has(mac) };
+    return {
+      root,
+      onNote,
+      ports: () => record.ports.values(),
+      hasLeft: (mac) => record.left.has(mac),
+      onRestart: () => this.persist(record),
+    };
   }
 
   #namesInUse(except: string): NamesInUse {
