@@ -2,6 +2,8 @@
  * Starts domains for a connection: from definition to running guest, with the record that keeps it. One place for what
  * a start of a transient and of a defined domain share.
  */
+
+import type { SecretStore } from '../../../guest/secret-store.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
@@ -16,16 +18,15 @@ import { deviceNodesBy } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
 import type { Lookup } from '../context.ts';
 import { driverSecurity } from '../security/driver-security.ts';
-import type { DomainRecord, DomainStore } from './domain-store.ts';
-import type { DriverRoot } from './driver-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { fillVolumes } from './guest-volumes.ts';
 import { HostReservations } from './host-lookup.ts';
 import { monitorPath } from './monitor-socket.ts';
 import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
+import type { DomainRecord, DomainStore } from './qemu-record.ts';
+import type { QemuRoot } from './qemu-root.ts';
 import type { OwnChange, RunningGuest } from './running-guest.ts';
-import type { SecretStore } from './secret-store.ts';
 import { startError, startGuest } from './start-guest.ts';
 import type { StartMark, StartRequest } from './start-request.ts';
 
@@ -39,7 +40,7 @@ export interface StartObservers {
 }
 
 export interface DomainStarterInit {
-  readonly root: DriverRoot;
+  readonly root: QemuRoot;
   readonly cache: CapabilitiesCache;
   readonly config: QemuConfig;
   readonly secrets: SecretStore;
@@ -209,7 +210,7 @@ export class DomainStarter {
       id: guest.id,
       shortName: root.layout.shortName(guest.id, name),
       process: guest.process,
-      monitor: monitorPath(root.layout, guest.id, name),
+      extra: { monitor: monitorPath(root.layout, guest.id, name) },
       domain: guest.domain,
       plugging,
       transient: !isDefined,
@@ -236,7 +237,7 @@ export class DomainStarter {
     { id, signal }: { readonly id: number; readonly signal?: AbortSignal | undefined },
   ): Promise<void> {
     if (!hasNetworks(devices)) return;
-    const { openPorts } = await import('./guest-ports.ts');
+    const { openPorts } = await import('../../../guest/guest-ports.ts');
     try {
       await openPorts(devices, this.#init.networks, { name, uuid, id }, signal);
     } catch (cause) {
@@ -247,7 +248,7 @@ export class DomainStarter {
 
   /** The host's end of an interface is there. */
   async plugged(device: NetworkInterface, hostEnd: string): Promise<void> {
-    const { portOf } = await import('./guest-ports.ts');
+    const { portOf } = await import('../../../guest/guest-ports.ts');
     const port = portOf(device);
     if (port !== undefined) await this.#init.networks?.plugged(port, hostEnd);
   }
@@ -255,7 +256,7 @@ export class DomainStarter {
   /** Never rejects. */
   async closePorts(devices: readonly NetworkInterface[]): Promise<void> {
     if (!hasNetworks(devices)) return;
-    const { closePorts } = await import('./guest-ports.ts');
+    const { closePorts } = await import('../../../guest/guest-ports.ts');
     await closePorts(devices, this.#init.networks);
   }
 

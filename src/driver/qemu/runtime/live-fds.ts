@@ -8,6 +8,7 @@ import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { randomHex } from '../../../core/random.ts';
+import { NETWORK_REMOVERS } from '../../../guest/network-program.ts';
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { MASTER_KEY_ID } from '../devices/secret.ts';
@@ -18,7 +19,6 @@ import type { Props, PropValue } from '../plan/props.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { prepareFds } from './inherited-fds.ts';
 import { NetworkDevices } from './network-device.ts';
-import { NETWORK_REMOVERS } from './network-device-ip.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 const log = new LogSource('qemu.qemu_process');
