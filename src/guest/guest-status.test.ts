@@ -41,6 +41,12 @@ describe('the status of a running guest', () => {
     expect(found.map(({ domain }) => formatDomain(domain))).toEqual([formatDomain(status.domain)]);
   });
 
+  it('tells what the guest was about to be, where a device was on its way', () => {
+    const plugging = parseDomain("<domain type='qemu'><name>next</name></domain>").domain;
+    writeFileSync(path, formatStatus({ ...status, plugging }));
+    expect(readStatuses([path]).found[0]?.plugging?.name).toBe('next');
+  });
+
   it('names no process of now when it is of an earlier boot', () => {
     const raw: unknown = JSON.parse(formatStatus(status));
     const earlier = JSON.stringify({ ...(typeof raw === 'object' ? raw : {}), boot: 'another' });

@@ -21,6 +21,8 @@ export interface GuestStatus {
   readonly extra: Readonly<Record<string, string>>;
   /** The live definition. */
   readonly domain: Domain;
+  /** What it was about to be: a device was on its way to QEMU when this was written. */
+  readonly plugging?: Domain | undefined;
   /** No definition outlives it. */
   readonly transient: boolean;
   /** It ends with the client that started it, and that client is gone when the daemon is. */
@@ -35,8 +37,12 @@ function readBootId(): string {
 }
 
 export function formatStatus(status: GuestStatus): string {
-  const { domain, ...rest } = status;
-  return JSON.stringify({ version: VERSION, boot: readBootId(), ...rest, xml: formatDomain(domain) });
+  const { domain, plugging, ...rest } = status;
+  const texts = {
+    xml: formatDomain(domain),
+    ...(plugging === undefined ? {} : { plugging: formatDomain(plugging) }),
+  };
+  return JSON.stringify({ version: VERSION, boot: readBootId(), ...rest, ...texts });
 }
 
 function stateOf(raw: unknown): DomainStateAndReason {
@@ -67,6 +73,7 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
   if (get('version') !== VERSION) throw new TypeError(`it has version ${String(get('version'))}, not ${VERSION}`);
   const [pid, startTime] = [memberOf(raw, 'process', 'pid'), memberOf(raw, 'process', 'startTime')];
   const [id, shortName, extra, xml] = [get('id'), get('shortName'), get('extra'), get('xml')];
+  const plugging = get('plugging');
   if (
     typeof id !== 'number' ||
     typeof shortName !== 'string' ||
@@ -85,6 +92,7 @@ export function parseStatus(text: string, fileName: string): GuestStatus {
     // No process of now has this number of then.
     process: get('boot') === readBootId() ? { pid, startTime } : { pid, startTime: '' },
     domain: parseDomain(xml, { fileName }).domain,
+    ...(typeof plugging === 'string' && { plugging: parseDomain(plugging, { fileName }).domain }),
     transient: get('transient') === true,
     autodestroy: get('autodestroy') === true,
     state: stateOf(get('state')),

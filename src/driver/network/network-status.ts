@@ -18,16 +18,27 @@ export interface NetworkStatus {
   readonly network: Network;
   readonly dnsmasq: ProcessIdentity | undefined;
   readonly ports: readonly PortRecord[];
+  /** MAC addresses of guests that were on it. */
+  readonly left: readonly string[];
 }
 
-export async function writeNetworkStatus(root: SiblingRoot, { network, dnsmasq, ports }: NetworkStatus): Promise<void> {
+export async function writeNetworkStatus(
+  root: SiblingRoot,
+  { network, dnsmasq, ports, left }: NetworkStatus,
+): Promise<void> {
   mkdirSync(statusDir(root), { recursive: true, mode: 0o700 });
   const text = JSON.stringify({
     version: VERSION,
     boot: readScope().bootId,
     xml: formatNetwork(network),
     dnsmasq,
-    ports: ports.map((port) => ({ xml: describePort(port), classId: port.classId, hostEnd: port.hostEnd })),
+    left,
+    ports: ports.map((port) => ({
+      xml: describePort(port),
+      classId: port.classId,
+      hostEnd: port.hostEnd,
+      driver: port.driver,
+    })),
   });
   await writeFileAtomic(statusFile(root, network.name), text, { mode: 0o600, sync: false });
 }
@@ -64,26 +75,29 @@ function parseStatus(text: string): NetworkStatus | undefined {
   const xml = memberOf(raw, 'xml');
   if (typeof xml !== 'string') throw new TypeError('members are missing');
   const [pid, startTime] = [memberOf(raw, 'dnsmasq', 'pid'), memberOf(raw, 'dnsmasq', 'startTime')];
-  const ports = memberOf(raw, 'ports');
+  const [ports, left] = [memberOf(raw, 'ports'), memberOf(raw, 'left')];
   return {
     network: parseNetwork(xml),
     dnsmasq: typeof pid === 'number' && typeof startTime === 'string' ? { pid, startTime } : undefined,
+    left: (Array.isArray(left) ? left : []).filter((mac: unknown) => typeof mac === 'string'),
     ports: (Array.isArray(ports) ? ports : []).flatMap((port: unknown) =>
-      readPort(memberOf(port, 'xml'), memberOf(port, 'classId'), memberOf(port, 'hostEnd')),
+      readPort(memberOf(port, 'xml'), (name) => memberOf(port, name)),
     ),
   };
 }
 
-function readPort(xml: unknown, classId: unknown, hostEnd: unknown): PortRecord[] {
+function readPort(xml: unknown, get: (name: string) => unknown): PortRecord[] {
   if (typeof xml !== 'string') return [];
   const definition = parseNetworkPort(xml);
   if (definition.uuid === undefined) return [];
+  const [classId, hostEnd, driver] = [get('classId'), get('hostEnd'), get('driver')];
   return [
     {
       definition: { ...definition, uuid: definition.uuid },
       attachment: attachmentOf(definition.plug),
       classId: typeof classId === 'number' ? classId : undefined,
       hostEnd: typeof hostEnd === 'string' ? hostEnd : undefined,
+      driver: typeof driver === 'string' ? driver : undefined,
     },
   ];
 }

@@ -200,12 +200,17 @@ export class ContainerDevices implements DeviceOperations {
     if (device === undefined) throw unpluggable(wanted.name);
     const own: Domain = { ...complete, devices: { ...emptied(complete), [wanted.list]: [device] } };
     if (wanted.list === 'interfaces') {
-      await openPorts(own, networks, { name: record.name, uuid: record.uuid, id: guest.id }, signal);
+      await openPorts(
+        own.devices?.interfaces ?? [],
+        networks,
+        { name: record.name, uuid: record.uuid, id: guest.id, driver: 'lxc' },
+        signal,
+      );
     }
     try {
       await plugDevice(guest, { list: wanted.list, device, index }, signal);
     } catch (error) {
-      await closePorts(own, networks);
+      await closePorts(own.devices?.interfaces ?? [], networks);
       throw error;
     }
     addDevice(guest.domain, { ...wanted, device });
@@ -228,7 +233,7 @@ export class ContainerDevices implements DeviceOperations {
       const { list, device } = find(live.domain);
       await unplugDevice(live, { list, device }, options.signal);
       const own: Domain = { ...live.domain, devices: { ...emptied(live.domain), [list]: [device] } };
-      await closePorts(own, this.#parts.host.siblings?.guestNetworks);
+      await closePorts(own.devices?.interfaces ?? [], this.#parts.host.siblings?.guestNetworks);
       removeDevice(live.domain, list, device);
       await this.#parts.starter.persist(record);
       this.#parts.emit(record, { event: 'device-removed', device: device.alias?.name ?? '' });

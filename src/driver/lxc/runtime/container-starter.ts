@@ -87,7 +87,7 @@ export class ContainerStarter {
         emit(record, event, id);
         if (event.event === 'lifecycle') this.#persistSoon(record);
       },
-      giveBack: async () => await closePorts(domain, networks),
+      giveBack: async () => await closePorts(domain.devices?.interfaces ?? [], networks),
       onPlugged: async (device, hostEnd) => {
         const port = portOf(device);
         if (port !== undefined) await networks?.plugged(port, hostEnd);
@@ -142,7 +142,12 @@ export class ContainerStarter {
   async #openPorts(record: LxcRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
     const networks = this.#init.host.siblings?.guestNetworks;
     try {
-      await openPorts(domain, networks, { name: record.name, uuid: record.uuid, id }, signal);
+      await openPorts(
+        domain.devices?.interfaces ?? [],
+        networks,
+        { name: record.name, uuid: record.uuid, id, driver: 'lxc' },
+        signal,
+      );
     } catch (cause) {
       signal?.throwIfAborted();
       throw startError(record.name, cause);

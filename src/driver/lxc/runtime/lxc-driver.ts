@@ -115,6 +115,7 @@ export class LxcDriver implements Driver {
     this.interfaces = host.siblings?.interfaces;
     const root = new LxcRoot(host.root);
     this.#store = new DomainStore<RunningContainer>(root.definitionsDir, {
+      macs: host.macs,
       sync: !root.temporary,
       errorDomain: ErrorDomain.LXC,
     });

@@ -55,7 +55,7 @@ async function bury({ host, root, store, onNote }: LxcParts, { domain, id, short
   await hooks.tell('stopped');
   const lines = await root.collect(shortName);
   for (const line of lines) onNote?.(line);
-  await closePorts(domain, host.siblings?.guestNetworks);
+  await closePorts(domain.devices?.interfaces ?? [], host.siblings?.guestNetworks);
   await hooks.tell('release');
   if (lines.length === 0) root.dropStatus(shortName);
   const record = store.find(domain.uuid ?? '');
@@ -94,7 +94,7 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
   const guestLog = GuestLog.open(root.logFile(name), { maxSize: config.logMaxSize, maxBackups: config.logMaxBackups });
   const cleanup = new DisposalStack();
   cleanup.defer(() => hooks.tell('release'));
-  cleanup.defer(() => closePorts(domain, host.siblings?.guestNetworks));
+  cleanup.defer(() => closePorts(domain.devices?.interfaces ?? [], host.siblings?.guestNetworks));
   cleanup.defer(async () => {
     for (const line of await root.collect(shortName)) onNote?.(line);
     await removeTree(dir, { root: root.runDir });

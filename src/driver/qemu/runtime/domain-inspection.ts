@@ -144,9 +144,13 @@ export class DomainInspection implements InspectionOperations {
   }
 
   async messages(uuid: string, { tainting = true }: { readonly tainting?: boolean } = {}): Promise<readonly string[]> {
-    const { guest } = this.#store.byUuid(uuid);
-    if (guest === undefined || !tainting) return [];
-    return process.getuid?.() === 0 ? ['tainted: running with undesirable elevated privileges'] : [];
+    if (!tainting) return [];
+    const record = this.#store.byUuid(uuid);
+    const isPrivileged = record.guest !== undefined && process.getuid?.() === 0;
+    return [
+      ...(isPrivileged ? ['tainted: running with undesirable elevated privileges'] : []),
+      ...this.#store.cardNotes(record),
+    ];
   }
 
   async controlState(

@@ -76,6 +76,8 @@ async function prepareOne(request: FdRequest, sources: FdSources, fds: PreparedF
   switch (request.kind) {
     case 'socketpair':
       return 'pipe';
+    case 'spare':
+      return 'ignore';
     case 'file':
       return { path: request.path, flags: request.flags };
     case 'secret':

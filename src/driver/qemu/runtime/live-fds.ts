@@ -9,6 +9,7 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { memberOf } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
+import { NETWORK_REMOVERS } from '../../../guest/network-program.ts';
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { MASTER_KEY_ID } from '../devices/secret.ts';
@@ -60,7 +61,7 @@ export function requireTransferable(steps: readonly LiveStep[], plan: LaunchPlan
 
 /** @param domain the live definition as it will be: taps write their names into it */
 export async function handOver(
-  { root, secrets }: Pick<DriverParts, 'root' | 'secrets'>,
+  { root, secrets, starter }: Pick<DriverParts, 'root' | 'secrets' | 'starter'>,
   guest: RunningGuest,
   { steps, plan, domain }: { readonly steps: readonly LiveStep[]; readonly plan: LaunchPlan; readonly domain: Domain },
 ): Promise<HandedSteps> {
@@ -69,6 +70,7 @@ export async function handOver(
     network: new NetworkDevices({
       interfaces: domain.devices?.interfaces ?? [],
       ledger: root.ledgerOf(shortName).ledger,
+      onPlugged: async (device, hostEnd) => await starter.plugged(device, hostEnd),
     }),
     scratchDir: root.layout.roots.run,
     secretOf: ({ secret }) => (secret.value === undefined ? secrets.resolve(secret) : Buffer.from(secret.value)),
@@ -93,6 +95,12 @@ export async function dropRest({ qmp }: RunningGuest, device: DeviceInfo): Promi
     const [id, fds] = [memberOf(set, 'fdset-id'), memberOf(set, 'fds')];
     const isOwn = Array.isArray(fds) && fds.some((fd: unknown) => opaqueOf(fd).startsWith(`${alias}-`));
     if (isOwn && typeof id === 'number') await qmp.execute('remove-fd', { 'fdset-id': id });
+  }
+  const name = memberOf(memberOf(device, 'target'), 'dev');
+  // Unlike a tap it stays when QEMU closes it.
+  if (memberOf(device, 'type') === 'direct' && typeof name === 'string') {
+    const context = { procRoot: '/proc', sameBoot: true, signal: undefined };
+    await NETWORK_REMOVERS.tap({ name, mac: String(memberOf(memberOf(device, 'mac'), 'address')) }, context);
   }
   const [source]: unknown[] = [memberOf(device, 'sources')].flat();
   const path = memberOf(source, 'path');

@@ -16,6 +16,7 @@ import type { DaemonRootOptions } from '../../../guest/daemon-root.ts';
 import { activeGuest, matchesFilter, requireDefined, requireLegal } from '../../../guest/domain-report.ts';
 import { DomainStore, identityOf, stateOf } from '../../../guest/domain-store.ts';
 import { GuestHost, type GuestHostOptions } from '../../../guest/guest-host.ts';
+import type { GuestStatus } from '../../../guest/guest-status.ts';
 import type { LogTexts } from '../../../log/settings.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
@@ -145,6 +146,7 @@ export class QemuDriver implements Driver {
   readonly #starter: DomainStarter;
   readonly #ptys = new Map<string, ConsoleStream>();
   readonly #parts: DriverParts;
+  readonly #onNote: QemuDriverOptions['onNote'];
   readonly #stop = new AbortController();
   #readOn: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -166,7 +168,7 @@ export class QemuDriver implements Driver {
       // A daemon is asked again and again; an embedding program once.
       freshMs: root.placement === 'daemon' ? CAPABILITIES_FRESH_MS : 0,
     });
-    this.#store = new DomainStore<RunningGuest>(root.layout.roots.etc, { sync: !root.temporary });
+    this.#store = new DomainStore<RunningGuest>(root.layout.roots.etc, { sync: !root.temporary, macs: host.macs });
     const shared: Omit<DriverParts, 'starter'> = {
       root,
       cache: this.#cache,
@@ -189,6 +191,7 @@ export class QemuDriver implements Driver {
     });
     this.#parts = { ...shared, starter: this.#starter };
     this.uri = options.uri;
+    this.#onNote = options.onNote;
     this.features = { embedded: root.placement === 'embedded', consoles: true };
   }
 
@@ -278,6 +281,7 @@ export class QemuDriver implements Driver {
     using _job = await record.job.acquire(signal);
     const isNew = !record.isDefined;
     await this.#store.save(record, domain);
+    this.#tellClashes(record);
     this.#emit(record, { event: 'lifecycle', type: 'defined', detail: isNew ? 'added' : 'updated' });
     return identityOf(record);
   }
@@ -290,6 +294,8 @@ export class QemuDriver implements Driver {
     try {
       using _job = await record.job.acquire(options.signal);
       await this.#start(record, prepared, options);
+      this.#store.noteCards(record, domain);
+      this.#tellClashes(record);
     } finally {
       this.#store.releaseIfGone(record);
     }
@@ -509,7 +515,7 @@ export class QemuDriver implements Driver {
       found.map(async (one) => {
         const record = records.get(one.status.id);
         if (one.kind === 'gone') {
-          await this.#starter.giveBack(one.status.domain);
+          await this.#starter.giveBack(one.status.plugging ?? one.status.domain);
           const known = this.#store.find(one.status.domain.uuid ?? '');
           if (known !== undefined) known.shutoffReason = one.shutoffReason;
           return;
@@ -519,8 +525,24 @@ export class QemuDriver implements Driver {
         if (one.kind === 'ending') await one.guest.endAs(one.stop.detail, one.stop.reason);
         // Its client went with the daemon before us.
         else if (one.status.autodestroy) await one.guest.destroy('the client that started it is gone');
+        else if (one.status.plugging !== undefined) await this.#finishPlugging(record, one.guest, one.status);
       }),
     );
+    await this.#dropForeignPorts();
+  }
+
+  /** The daemon before us was about to plug a device: it is there, or what is left of it goes. */
+  async #finishPlugging(record: DomainRecord, guest: RunningGuest, status: GuestStatus): Promise<void> {
+    const { forgetUnplugged, unpluggedOf } = await import('./live-plug.ts');
+    for (const alias of await unpluggedOf(guest, status.domain)) await forgetUnplugged(this.#parts, record, alias);
+    await this.#starter.persist(record);
+  }
+
+  /** Places in networks that were opened for a start, or a card, that nothing came of. */
+  async #dropForeignPorts(): Promise<void> {
+    const live = this.#store.all().flatMap(({ guest }) => guest?.domain.devices?.interfaces ?? []);
+    const ports = live.flatMap(({ source }) => source?.portid ?? []);
+    await this.#parts.networks?.keepOnly('qemu', new Set(ports));
   }
 
   #sendMonitorEvent({ name, uuid }: DomainRecord, event: QmpEvent, id: number): void {
@@ -553,6 +575,11 @@ export class QemuDriver implements Driver {
     import('./live-plug.ts')
       .then(({ forgetUnplugged }) => forgetUnplugged(this.#parts, record, change.alias))
       .catch((error: unknown) => events.warn('followGuest', () => `${record.name}: ${String(error)}`));
+  }
+
+  /** Nothing is refused: cards of networks that never meet may have the same address. */
+  #tellClashes(record: DomainRecord): void {
+    for (const clash of this.#store.cardNotes(record)) this.#onNote?.(`domain '${record.name}': ${clash}`);
   }
 
   /** Whether the domain was saved, and is restored now. */

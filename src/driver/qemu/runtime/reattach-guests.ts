@@ -91,7 +91,8 @@ async function reattachOne(request: ReattachRequest, status: GuestStatus): Promi
 
 async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<Found> {
   const { root, logLimits, cgroups, onNote } = request;
-  const { domain, shortName, id } = status;
+  const { shortName, id } = status;
+  const domain = status.plugging ?? status.domain;
   const name = domain.name ?? '';
   using deadline = withTimeout(undefined, PATIENCE_MS);
   const qmp = new QmpClient(await connectMonitor(status.extra['monitor'] ?? '', deadline), {
