@@ -4,8 +4,18 @@ import { guestScript, ProgramGuest, type ProgramGuestOptions, sessionScript } fr
 
 /** They are names of one program. */
 const LVM_COMMANDS = [
-  ...['pvcreate', 'pvremove', 'pvs', 'vgcreate', 'vgremove', 'vgchange', 'vgs'],
-  ...['lvcreate', 'lvremove', 'lvextend', 'lvreduce', 'lvs'],
+  'pvcreate',
+  'pvremove',
+  'pvs',
+  'vgcreate',
+  'vgremove',
+  'vgchange',
+  'vgs',
+  'lvcreate',
+  'lvremove',
+  'lvextend',
+  'lvreduce',
+  'lvs',
 ];
 
 export function whyNoLvmGuest(): string | undefined {

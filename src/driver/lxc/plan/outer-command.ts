@@ -99,10 +99,17 @@ function innerCommand({
     '--sync',
     '--terminal',
     '--full-attach',
-    ...['--cid', id, '--cuuid', id, '--bundle', own, '--container-pidfile', pidFile],
-    ...['--socket-dir-path', monitor.socketDir, '--exit-dir', monitor.exitDir, '--persist-dir', monitor.exitDir],
-    ...['--log-path', `k8s-file:${monitor.consoleLog}`, '--log-size-max', String(monitor.consoleLogBytes)],
-    ...['--runtime', runtime, ...global.flatMap((word) => ['--runtime-arg', word])],
+    `--cid=${id}`,
+    `--cuuid=${id}`,
+    `--bundle=${own}`,
+    `--container-pidfile=${pidFile}`,
+    `--socket-dir-path=${monitor.socketDir}`,
+    `--exit-dir=${monitor.exitDir}`,
+    `--persist-dir=${monitor.exitDir}`,
+    `--log-path=k8s-file:${monitor.consoleLog}`,
+    `--log-size-max=${monitor.consoleLogBytes}`,
+    `--runtime=${runtime}`,
+    ...global.map((word) => `--runtime-arg=${word}`),
   ];
 }
 

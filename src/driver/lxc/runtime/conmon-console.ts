@@ -22,23 +22,14 @@ export interface ConmonConsoleInit {
 
 export function openConmonConsole({ socket, log, fromNow, ended }: ConmonConsoleInit): Duplex {
   const follower = new LogFollower(log, fromNow);
-  let packets: Promise<PacketSocket> | undefined;
+  const input = new ConsoleInput(socket);
   const stream = new Duplex({
     read: () => {},
-    write: (chunk: Buffer, _encoding, callback) => {
-      packets ??= connectPackets(socket);
-      packets
-        .then((connected) => {
-          for (let at = 0; at < chunk.length; at += PACKET_BYTES) connected.send(chunk.subarray(at, at + PACKET_BYTES));
-          callback();
-        })
-        .catch(callback);
-    },
+    write: (chunk: Buffer, _encoding, callback) => void input.send(chunk, callback),
     destroy: (error, callback) => {
       watcher.close();
       follower[Symbol.dispose]();
-      // A connection that was never made has told its writer so.
-      packets?.then((connected) => connected[Symbol.dispose]()).catch(() => {});
+      input[Symbol.dispose]();
       callback(error);
     },
   });
@@ -56,6 +47,40 @@ export function openConmonConsole({ socket, log, fromNow, ended }: ConmonConsole
   });
   setImmediate(push);
   return stream;
+}
+
+/** What is typed. The connection is made with the first of it. */
+class ConsoleInput implements Disposable {
+  readonly #path: string;
+  #connecting: Promise<PacketSocket> | undefined;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async send(bytes: Uint8Array, done: (error?: Error) => void): Promise<void> {
+    let failure: Error | undefined;
+    try {
+      this.#connecting ??= connectPackets(this.#path);
+      const socket = await this.#connecting;
+      for (let at = 0; at < bytes.length; at += PACKET_BYTES) socket.send(bytes.subarray(at, at + PACKET_BYTES));
+    } catch (error) {
+      failure = error instanceof Error ? error : new Error(String(error));
+    }
+    done(failure);
+  }
+
+  [Symbol.dispose](): void {
+    void this.#close();
+  }
+
+  async #close(): Promise<void> {
+    try {
+      (await this.#connecting)?.[Symbol.dispose]();
+    } catch {
+      // It was never made, and whoever wrote has been told why.
+    }
+  }
 }
 
 /** Reads what a log has got since; conmon puts a new file in its place when it has grown too large. */

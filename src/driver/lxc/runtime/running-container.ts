@@ -186,7 +186,7 @@ export class RunningContainer implements LiveGuest {
   }
 
   #tell<T extends LifecycleType>(type: T, detail: LifecycleDetail<T>): void {
-    this.#init.emit({ event: 'lifecycle', type, detail } as BareEvent);
+    this.#init.emit({ event: 'lifecycle', type, detail });
   }
 
   async #follow(): Promise<DomainStop> {
