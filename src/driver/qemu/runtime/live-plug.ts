@@ -1,6 +1,7 @@
 /** One device into a running guest, or out of it: from the change of its definition to QEMU's last word. Config is the caller's. */
 import { withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
@@ -12,6 +13,8 @@ import { addParts, planLiveChange, removeParts } from './live-change.ts';
 import { dropRest, handOver } from './live-fds.ts';
 import { isVcpu, recountVcpus } from './live-vcpus.ts';
 import type { RunningGuest } from './running-guest.ts';
+
+const log = new LogSource('qemu.qemu_hotplug');
 
 /** A guest that has not let go of a device by then may still do so: the event tells. As libvirt. */
 const UNPLUG_PATIENCE_MS = 5000;
@@ -104,12 +107,19 @@ export async function detachLive(
     await guest.security?.dismiss(guest.domain);
     await starter.persist(record);
   })();
-  // Whoever does not wait for it hears of it by the event.
-  finish.catch(() => {});
-  await guest.qmp.execute('device_del', { id: alias }, { signal });
-  using patience = withTimeout(signal, UNPLUG_PATIENCE_MS);
-  await Promise.race([finish, untilAborted(patience)]);
-  signal?.throwIfAborted();
+  // Whoever does not wait for it hears of its end by the event; what went wrong behind that is told nowhere else.
+  let isWaited = true;
+  finish.catch((error: unknown) => {
+    if (!isWaited) log.warn('detach', () => `vm=${record.name}: ${alias}: ${wordsOf(error)}`);
+  });
+  try {
+    await guest.qmp.execute('device_del', { id: alias }, { signal });
+    using patience = withTimeout(signal, UNPLUG_PATIENCE_MS);
+    await Promise.race([finish, untilAborted(patience)]);
+    signal?.throwIfAborted();
+  } finally {
+    isWaited = false;
+  }
 }
 
 /**
@@ -175,6 +185,10 @@ function memberOf(value: unknown, name: string): unknown {
 async function untilAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function refused(alias: string): VirtError {
