@@ -49,6 +49,8 @@ export interface DomainChange {
   readonly change: (domain: Domain) => void;
   /** Carries it out; `domain` is the running guest's definition as it will be. */
   readonly carryOut: (guest: RunningGuest, domain: Domain) => Promise<void>;
+  /** A running guest has been changed, and that is written down. */
+  readonly onLive?: (record: DomainRecord, domain: Domain) => void;
 }
 
 /** All that can be refused is refused before anything is changed; both definitions are on disk when this returns. */
@@ -56,7 +58,7 @@ export async function changeAffected(
   { store, starter }: Pick<DriverParts, 'store' | 'starter'>,
   uuid: string,
   options: AffectOptions,
-  { change, carryOut }: DomainChange,
+  { change, carryOut, onLive }: DomainChange,
 ): Promise<void> {
   const record = store.byUuid(uuid);
   using _job = await record.job.acquire(options.signal);
@@ -66,6 +68,7 @@ export async function changeAffected(
     await carryOut(live, changed(live.domain, change));
     change(live.domain);
     await starter.persist(record);
+    onLive?.(record, live.domain);
   }
   if (next !== undefined) await store.save(record, next);
 }

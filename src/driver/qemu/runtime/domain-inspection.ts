@@ -3,6 +3,7 @@ import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { randomHex } from '../../../core/random.ts';
+import { parseCpuList } from '../../../host/cpu.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { DomainOperation } from '../../domain-state.ts';
 import type { TypedParameters, Waiting } from '../../driver.ts';
@@ -29,6 +30,7 @@ import { fileSizes, findDisk, readDiskCounters, readDiskErrors, readLiveBlockInf
 import { readInterfaceCounters } from './guest-interfaces.ts';
 import { interfacesOfLeases } from './guest-ports.ts';
 import type { RunningGuest } from './running-guest.ts';
+import type { HostCpuTimes } from './thread-groups.ts';
 import { readThreads } from './thread-placement.ts';
 
 /** Clock ticks of /proc: 100 a second on every Linux that Node runs on. */
@@ -130,8 +132,8 @@ export class DomainInspection implements InspectionOperations {
     const fields = statFields(`/proc/${guest.pid}/stat`);
     const user = BigInt(fields[11] ?? 0) * TICK_NS;
     const system = BigInt(fields[12] ?? 0) * TICK_NS;
-    // Only cgroup v1 counts by host CPU, and only for guests that have a group.
-    return { total: { cpu_time: user + system, user_time: user, system_time: system }, perCpu: [] };
+    const total = { cpu_time: user + system, user_time: user, system_time: system };
+    return { total, perCpu: perCpuStats(guest.cgroups.cpuTimes()) };
   }
 
   async diskErrors(
@@ -254,6 +256,22 @@ export class DomainInspection implements InspectionOperations {
   #active(uuid: string, operation: DomainOperation = 'measure'): RunningGuest {
     return activeGuest(operation, this.#store.byUuid(uuid));
   }
+}
+
+/** By host CPU; none where they are not counted. */
+function perCpuStats(times: HostCpuTimes): (TypedParameters | undefined)[] {
+  if (times.kind !== 'counted') return [];
+  const { totalNs, vcpuNs } = times;
+  const online = new Set(onlineCpus());
+  return totalNs.map((ns, cpu) => {
+    if (!online.has(cpu)) return undefined;
+    const vcpu = vcpuNs?.[cpu];
+    return { cpu_time: ns, ...(vcpu === undefined ? {} : { vcpu_time: vcpu }) };
+  });
+}
+
+function onlineCpus(): number[] {
+  return parseCpuList(readOrEmpty('/sys/devices/system/cpu/online'));
 }
 
 /** What a thread has used, and where it ran last. */

@@ -31,11 +31,14 @@ import type { GuestGroups } from '../cgroup/guest-groups.ts';
 import { planScope, planScopeGroups, type ScopePlan, unitLimits } from '../cgroup/scope-groups.ts';
 import { allowDeviceNodes, type GuestCgroupsInit } from './made-cgroups.ts';
 import {
+  bindMemory,
   changedTuning,
+  type HostCpuTimes,
   type MadeGroups,
   placeInGroups,
   planGrowth,
   type RetunedPart,
+  readHostCpuTimes,
   readSchedulerParameters,
   retuneThreads,
 } from './thread-groups.ts';
@@ -158,6 +161,14 @@ export class ScopeCgroups implements MadeGroups {
 
   schedulerParameters(): TypedParameters {
     return this.#groups === undefined ? {} : readSchedulerParameters(this.#groups);
+  }
+
+  async bindMemory(_domain: Domain, nodes: readonly number[]): Promise<void> {
+    if (this.#groups !== undefined) bindMemory(this.#groups, nodes);
+  }
+
+  cpuTimes(): HostCpuTimes {
+    return this.#groups === undefined ? { kind: 'none' } : readHostCpuTimes(this.#groups);
   }
 
   stats(): GroupStats {
