@@ -223,8 +223,7 @@ export class DomainInspection implements InspectionOperations {
   }
 
   async blockPeek(uuid: string, disk: string, offset: bigint, length: number): Promise<Uint8Array> {
-    const guest = this.#active(uuid);
-    const found = findDisk(guest.domain, disk);
+    const found = findDisk(definitionOf(this.#store.byUuid(uuid), false), disk);
     const path = found.source?.file ?? found.source?.dev;
     if (path === undefined || (found.driver?.type ?? 'raw') !== 'raw') {
       throw new VirtError(`only raw images in files can be peeked into: '${disk}' is ${found.driver?.type ?? 'none'}`, {

@@ -102,7 +102,15 @@ export class DomainSaving implements SavingOperations {
   }
 
   async removeManagedSave(uuid: string): Promise<void> {
-    rmSync(this.#managedPath(uuid), { force: true });
+    const path = this.#managedPath(uuid);
+    try {
+      rmSync(path);
+    } catch (cause) {
+      throw new VirtError(
+        `failed to remove managed save file '${path}': ${cause instanceof Error ? cause.message : String(cause)}`,
+        { code: ErrorCode.SYSTEM_ERROR, domain: ErrorDomain.QEMU, cause },
+      );
+    }
   }
 
   async managedSaveXml(uuid: string, options: { readonly secure?: boolean } = {}): Promise<string> {

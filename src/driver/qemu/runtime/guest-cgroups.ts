@@ -75,6 +75,11 @@ export class GuestCgroups implements AsyncDisposable {
     };
   }
 
+  /** The files into which a process writes its pid that joins the guest; a systemd scope has none. */
+  get joins(): readonly string[] {
+    return this.#made?.joins ?? [];
+  }
+
   /** Whether threads have groups of their own, so that somebody must say which is which. */
   get hasThreadGroups(): boolean {
     return this.#made === undefined ? this.#scoped : this.#made.hasThreadGroups;

@@ -1,5 +1,6 @@
 /** One device into a running guest, or out of it: from the change of its definition to QEMU's last word. Config is the caller's. */
 import { withTimeout } from '../../../core/abort.ts';
+import { abandon } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
@@ -11,6 +12,7 @@ import type { DriverParts } from './driver-parts.ts';
 import { fillPtyPaths } from './guest-ptys.ts';
 import { addParts, planLiveChange, removeParts } from './live-change.ts';
 import { dropRest, handOver } from './live-fds.ts';
+import type { LiveHelpers } from './live-helpers.ts';
 import { isVcpu, recountVcpus } from './live-vcpus.ts';
 import type { RunningGuest } from './running-guest.ts';
 
@@ -43,14 +45,21 @@ export async function attachLive(
   requireFree(changed, wanted);
   if (wanted.list === 'interfaces') takeMac(wanted.device as NetworkInterface, next);
   addDevice(changed, wanted);
-  const { domain, added, plan } = await planLiveChange(guest, changed, starter, { signal });
+  requireSupported(wanted);
+  const mayHaveHelpers = WITH_HELPERS.has(wanted.list);
+  const { domain, added, plan, helpers } = await planLiveChange(guest, changed, starter, { signal, mayHaveHelpers });
   if (!added.some(({ part }) => part.kind === 'device')) {
     throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
   }
   const before = new Set(aliasesOf(guest.domain));
   guest.cgroups.allowDevices(domain);
   await guest.security?.admit(domain, signal);
+  let started: LiveHelpers | undefined;
   try {
+    if (helpers.helpers.length > 0) {
+      const { startLiveHelpers } = await import('./live-helpers.ts');
+      started = await startLiveHelpers(parts, guest, helpers, plan.environment, signal);
+    }
     const handed = await handOver(parts, guest, { steps: added, plan, domain });
     try {
       await addParts(guest.qmp, handed.steps, signal);
@@ -59,7 +68,11 @@ export async function attachLive(
       throw error;
     }
     guest.keepPlugged(handed.keep());
+    if (started !== undefined) guest.keepHelpers(started);
   } catch (error) {
+    for (const helper of started?.values() ?? []) {
+      await abandon(helper, (problem) => log.warn('attach', () => `vm=${record.name}: ${problem}`));
+    }
     await guest.security?.dismiss(guest.domain);
     throw error;
   }
@@ -85,7 +98,7 @@ export async function detachLive(
   const changed = cloneDefinition(guest.domain);
   const { list, device } = findByAlias(changed, alias);
   removeDevice(changed, list, device);
-  const { removed } = await planLiveChange(guest, changed, starter, { signal });
+  const { removed, idleHelpers } = await planLiveChange(guest, changed, starter, { signal });
   if (!removed.some(({ part, id }) => part.kind === 'device' && id === alias)) {
     throw unsupported(`device '${alias}' cannot be detached from a running domain: change its next start (--config)`);
   }
@@ -96,15 +109,9 @@ export async function detachLive(
       guest.qmp,
       removed.filter(({ part }) => part.kind !== 'device'),
     );
-    await dropRest(guest, device);
     const { list: own, device: found } = findByAlias(guest.domain, alias);
-    const { devices } = guest.domain;
     removeDevice(guest.domain, own, found);
-    // Its place in a network is told by its definition alone, which is forgotten now.
-    if (own === 'interfaces' && devices !== undefined) {
-      await starter.giveBack({ ...guest.domain, devices: { ...devices, interfaces: [found as NetworkInterface] } });
-    }
-    await guest.security?.dismiss(guest.domain);
+    await releaseDevice(starter, guest, { list: own, device: found, idleHelpers });
     await starter.persist(record);
   })();
   // Whoever does not wait for it hears of its end by the event; what went wrong behind that is told nowhere else.
@@ -138,15 +145,46 @@ export async function forgetUnplugged({ starter }: DriverParts, record: DomainRe
   const changed = cloneDefinition(guest.domain);
   const { list, device } = findByAlias(changed, alias);
   removeDevice(changed, list, device);
-  const { domain, removed } = await planLiveChange(guest, changed, starter);
+  const { domain, removed, idleHelpers } = await planLiveChange(guest, changed, starter);
   await removeParts(
     guest.qmp,
     removed.filter(({ part }) => part.kind !== 'device'),
   );
-  await dropRest(guest, device);
   guest.redefine(domain);
-  await guest.security?.dismiss(guest.domain);
+  await releaseDevice(starter, guest, { list, device, idleHelpers });
   await starter.persist(record);
+}
+
+/**
+ * Gives back all that a device held outside of QEMU's object tree, once the guest has let go of it and its definition does not have it:
+ * helpers, descriptors, sockets, its place in a network, labels.
+ */
+async function releaseDevice(
+  starter: DriverParts['starter'],
+  guest: RunningGuest,
+  { list, device, idleHelpers }: ReturnType<typeof findByAlias> & { readonly idleHelpers: readonly string[] },
+): Promise<void> {
+  await guest.dropHelpers(idleHelpers);
+  await dropRest(guest, device);
+  const { devices } = guest.domain;
+  // Its place in a network is told by its definition alone, which is forgotten now.
+  if (list === 'interfaces' && devices !== undefined) {
+    await starter.giveBack({ ...guest.domain, devices: { ...devices, interfaces: [device as NetworkInterface] } });
+  }
+  await guest.security?.dismiss(guest.domain);
+}
+
+/** Lists of devices whose helper processes can be started for them alone; a TPM's, say, cannot. */
+const WITH_HELPERS: ReadonlySet<string> = new Set(['filesystems', 'interfaces', 'disks']);
+
+/** As libvirt: what QEMU has no command for. */
+function requireSupported({ list, device }: SingleDevice): void {
+  if (list === 'filesystems' && memberOf(memberOf(device, 'driver'), 'type') !== 'virtiofs') {
+    throw unsupported('only virtiofs filesystems can be hotplugged: change its next start (--config)');
+  }
+  if (list === 'tpms') {
+    throw unsupported("live attach of device 'tpm' is not supported: change its next start (--config)");
+  }
 }
 
 /** A disk's target and an alias are names: nobody has them twice. */

@@ -80,6 +80,7 @@ export class RunningGuest implements AsyncDisposable {
   /** An event has changed the state. */
   #isTold = false;
   #domain: Domain;
+  readonly #helpers = new Map<string, AsyncDisposable>();
   readonly #unplugs = new Map<string, (isGone: boolean) => void>();
 
   constructor(init: RunningGuestInit) {
@@ -115,6 +116,28 @@ export class RunningGuest implements AsyncDisposable {
   /** What came with a device that was plugged: it goes when QEMU has ended. */
   keepPlugged(resource: AsyncDisposable): void {
     this.#init.cleanup.use(resource);
+  }
+
+  /** Of its log: what its helpers say goes there too. */
+  get logFd(): number {
+    return this.#init.log.fd;
+  }
+
+  /** Helper processes of devices that were plugged: they go with their device, or when QEMU has ended. */
+  keepHelpers(helpers: ReadonlyMap<string, AsyncDisposable>): void {
+    for (const [name, helper] of helpers) {
+      this.#helpers.set(name, helper);
+      this.keepPlugged(helper);
+    }
+  }
+
+  /** Ends those that no device needs any more. Others, of the start or of an earlier daemon, end when QEMU has let go of them. */
+  async dropHelpers(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      const helper = this.#helpers.get(name);
+      this.#helpers.delete(name);
+      await helper?.[Symbol.asyncDispose]();
+    }
   }
 
   /** What QEMU says it is, to a daemon that did not know. Events that came meanwhile are newer than the answer. */

@@ -262,6 +262,7 @@ function change(
   params: readonly TypedParam[],
   flags: number,
 ): { uuid: string; parameters: TypedParameters; options: AffectOptions } {
+  if (params.length === 0) throw invalidArg('there is nothing to set: the list of parameters is empty');
   return { uuid: uuidOf(dom), parameters: fromTypedParams(params), options: affectFromFlags(flags) };
 }
 
