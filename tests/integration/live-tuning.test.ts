@@ -2,10 +2,12 @@
  * Tuning of running guests on real QEMU beside what cgroup-host.test.ts shows: where memory comes from, time on each host CPU, and what is told of
  * each change. Groups are those of cgroup v1, below this process's own, or in libvirt's layout.
  */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
 import { detectCgroups, removePartition, v1Hierarchy } from '../../src/cgroup/index.ts';
-import { type Connection, connect, type Domain, type DomainEvent, ErrorCode } from '../../src/index.ts';
+import { type Connection, connect, type Domain, type DomainEvent, ErrorCode, VirtError } from '../../src/index.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
 
@@ -105,6 +107,35 @@ describe.skipIf(!canTest)('a guest that stays with its caller', () => {
     expect(await guest.numaParameters()).toEqual({ numa_mode: 3, numa_nodeset: '0' });
     await guest.destroy();
     expect(existsSync(group)).toBe(false);
+  });
+
+  it('has performance events counted, from its start or later', async (context) => {
+    const dir = mkdtempSync(join(tmpdir(), 'tuning-'));
+    onTestFinished(() => rmSync(dir, { recursive: true }));
+    await using connection = await connect(`qemu:///embed?root=${dir}`);
+    const wanted = withElements("<perf><event name='task_clock' enabled='yes'/></perf>");
+    const guest = await (await connection.defineDomain(wanted)).create().then(
+      () => connection.lookupDomainByName('tuned'),
+      (error: unknown) => error,
+    );
+    if (guest instanceof VirtError) {
+      expect(guest.code).toBe(ErrorCode.SYSTEM_ERROR);
+      return context.skip(`the kernel counts nothing here: ${guest.message}`);
+    }
+    const domain = guest as Domain;
+    expect(await domain.perfEvents()).toMatchObject({ task_clock: true, page_faults: false });
+    // Its threads have done something as soon as QEMU answers.
+    await domain.qemuMonitorCommand('query-status');
+    expect(Number((await domain.stats({ groups: ['perf'] }))['perf.task_clock'])).toBeGreaterThan(0);
+    await domain.setPerfEvents({ page_faults: true, task_clock: false }, { live: true, config: true });
+    expect(Object.keys(await domain.stats({ groups: ['perf'] }))).toEqual(['perf.page_faults']);
+    expect(await domain.xmlDesc({ inactive: true })).toContain("<event name='page_faults' enabled='yes'/>");
+    expect(await codeOf(domain.setPerfEvents({ cmt: true, context_switches: true }))).toMatchObject({
+      code: ErrorCode.ARGUMENT_UNSUPPORTED,
+    });
+    expect(await domain.perfEvents()).toMatchObject({ page_faults: true, context_switches: false, cmt: false });
+    await domain.destroy();
+    expect(await domain.perfEvents()).toMatchObject({ page_faults: true, task_clock: false });
   });
 
   it('whose memory QEMU has bound itself keeps its nodes, as with libvirt', async () => {

@@ -7,6 +7,7 @@ import { parseCpuList } from '../../../host/cpu.ts';
 import type { Disk, IoLimits } from '../../../model/domain/devices/disk.ts';
 import type { NetworkInterface as Interface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import { PERF_EVENTS } from '../../../model/domain/perf.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { TypedParameters } from '../../driver.ts';
 import { formatCpuList } from '../capabilities/capabilities-xml-tree.ts';
@@ -105,6 +106,17 @@ export function setNumaParameters(domain: Domain, parameters: TypedParameters): 
     memory.nodeset = nodesOf(parameters['numa_nodeset']);
   }
   domain.numatune = { memnodes: [], ...domain.numatune, memory };
+}
+
+/** @throws VirtError INVALID_ARG for an event that there is not */
+export function setPerfEvents(domain: Domain, events: Readonly<Record<string, boolean>>): void {
+  requireKnown(events, PERF_EVENTS);
+  const named = new Map((domain.perf?.events ?? []).map((event) => [event.name, event.enabled]));
+  for (const name of PERF_EVENTS) {
+    const enabled = events[name];
+    if (enabled !== undefined) named.set(name, enabled);
+  }
+  domain.perf = { events: [...named].map(([name, enabled]) => ({ name, enabled })) };
 }
 
 export function blockIoTuneOf({ iotune }: Disk): TypedParameters {

@@ -6,6 +6,7 @@ import { CgroupError } from '../../../cgroup/action.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { readNumaNodes } from '../../../host/cpu.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import { PERF_EVENTS } from '../../../model/domain/perf.ts';
 import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { formatCpuList } from '../capabilities/capabilities-xml-tree.ts';
@@ -30,12 +31,14 @@ import {
   setBlockIoTune,
   setInterfaceParameters,
   setNumaParameters,
+  setPerfEvents,
   throttleCommand,
 } from './device-parameters.ts';
 import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { findDisk, qdevOf } from './guest-disks.ts';
 import { LiveBandwidths } from './live-bandwidth.ts';
+import { enabledPerfEvents } from './perf-counters.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, pinThread, readThreads } from './thread-placement.ts';
 
@@ -95,6 +98,29 @@ export class DomainTuning implements TuningOperations {
       carryOut: async (guest, domain) => {
         const nodes = liveNumaNodes(guest.domain, parameters, hostNumaNodes());
         if (nodes !== undefined) await bindMemory(guest, domain, nodes, options.signal);
+      },
+    });
+  }
+
+  /** Of a running guest those that the kernel counts. */
+  async perfEvents(uuid: string, options: AffectOptions = {}): Promise<Readonly<Record<string, boolean>>> {
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
+    const enabled: readonly string[] = guest === undefined ? enabledPerfEvents(domain) : (guest.perf?.enabled ?? []);
+    return Object.fromEntries(PERF_EVENTS.map((name) => [name, enabled.includes(name)]));
+  }
+
+  async setPerfEvents(
+    uuid: string,
+    events: Readonly<Record<string, boolean>>,
+    options: AffectOptions = {},
+  ): Promise<void> {
+    await changeAffected(this.#parts, uuid, options, {
+      change: (domain) => setPerfEvents(domain, events),
+      carryOut: async (guest) => {
+        const named = (wanted: boolean) => PERF_EVENTS.filter((name) => events[name] === wanted);
+        const counters = await guest.loadPerf();
+        await counters.enable(named(true));
+        counters.disable(named(false));
       },
     });
   }

@@ -21,6 +21,7 @@ import { noteChannel } from './channel-states.ts';
 import type { GuestCgroups } from './guest-cgroups.ts';
 import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 import type { GuestLog } from './guest-log.ts';
+import type { PerfCounters } from './perf-counters.ts';
 
 /** QEMU's process: our child, or one that an earlier daemon has started. */
 export type GuestProcess = Pick<ChildHandle, 'pid' | 'identity' | 'exited' | 'result' | 'terminate' | 'release'>;
@@ -80,6 +81,7 @@ export class RunningGuest implements AsyncDisposable {
   /** An event has changed the state. */
   #isTold = false;
   #domain: Domain;
+  #perf: PerfCounters | undefined;
   readonly #helpers = new Map<string, AsyncDisposable>();
   readonly #unplugs = new Map<string, (isGone: boolean) => void>();
 
@@ -116,6 +118,18 @@ export class RunningGuest implements AsyncDisposable {
   /** What came with a device that was plugged: it goes when QEMU has ended. */
   keepPlugged(resource: AsyncDisposable): void {
     this.#init.cleanup.use(resource);
+  }
+
+  /** The kernel's counters of its threads; undefined before any was asked for. */
+  get perf(): PerfCounters | undefined {
+    return this.#perf;
+  }
+
+  /** The same, loaded. */
+  async loadPerf(): Promise<PerfCounters> {
+    const { PerfCounters } = await import('./perf-counters.ts');
+    this.#perf ??= new PerfCounters(this.pid);
+    return this.#perf;
   }
 
   /** Of its log: what its helpers say goes there too. */
@@ -238,6 +252,7 @@ export class RunningGuest implements AsyncDisposable {
   async detach(): Promise<void> {
     this.#isDetached = true;
     this.#init.child.release();
+    this.#perf?.[Symbol.dispose]();
     await this.qmp.close();
   }
 
@@ -344,6 +359,7 @@ export class RunningGuest implements AsyncDisposable {
       ? { logTail: this.#init.log.qemuOutput().slice(-TAIL_BYTES), serialTail: this.#serialTail() }
       : {};
     this.#init.log.stamp(`shutting down, reason=${stop.detail}`);
+    this.#perf?.[Symbol.dispose]();
     await this.#cleanUp();
     this.#init.emit({ event: 'lifecycle', type: 'stopped', detail: stop.detail }, Date.now());
     return { ...stop, ...tails };
