@@ -48,6 +48,8 @@ const command = {
   format: 'cjs',
   // In code run by node:vm an import() would need an experimental loader; require() is at hand.
   supported: { 'dynamic-import': false },
+  // Where it is used, __filename stands in for it.
+  logOverride: { 'empty-import-meta': 'silent' },
   outdir: 'dist',
   outExtension: { '.js': '.cjs' },
   minify: true,

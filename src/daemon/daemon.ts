@@ -12,6 +12,7 @@ import { LogSource } from '../core/log-source.ts';
 import type { Driver } from '../driver/driver.ts';
 import { openSiblings } from '../driver/open-siblings.ts';
 import { QemuDriver } from '../driver/qemu/runtime/qemu-driver.ts';
+import { GuestHost } from '../guest/guest-host.ts';
 import { HookScripts } from '../process/hook-scripts.ts';
 import {
   type ListenerAdmission,
@@ -82,16 +83,9 @@ export class Daemon implements AsyncDisposable {
     const hooks = new HookScripts(hookDirs(options));
     try {
       await openLogOf(settings, stack, options.onNote);
-      const driver = stack.use(
-        await QemuDriver.openDaemon({
-          mode: options.mode,
-          stateDir: options.stateDir,
-          version: VERSION,
-          hooks,
-          openSiblings,
-          onNote: options.onNote,
-        }),
-      );
+      const { mode, stateDir, onNote } = options;
+      const host = stack.use(await GuestHost.openDaemon({ mode, stateDir, hooks, openSiblings, onNote }));
+      const driver = stack.use(await QemuDriver.openDaemon(host, { mode, stateDir, version: VERSION, onNote }));
       const daemon = new Daemon(options, settings, { driver, hooks }, stack);
       await daemon.#listen();
       const pidFile = options.pidFile ?? defaultPidFile(options);
@@ -101,7 +95,10 @@ export class Daemon implements AsyncDisposable {
       }
       await hooks.run({ driver: 'daemon', operation: 'start', extra: 'start' });
       stack.defer(() => hooks.tell({ driver: 'daemon', operation: 'shutdown', extra: 'shutdown' }));
-      if (options.autostart !== false) await driver.autostartAll(options.onNote);
+      if (options.autostart !== false && host.isFirstSinceBoot()) {
+        await host.siblings?.autostart();
+        await driver.autostartAll(onNote);
+      }
       log.info('start', () => `listening on ${daemon.addresses.join(', ')}`);
       return daemon;
     } catch (error) {

@@ -2,15 +2,19 @@
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { planContainerNetwork } from '../../src/driver/lxc/plan/container-network.ts';
+import type { Ledger } from '../../src/core/ledger.ts';
+import { ContainerLinks } from '../../src/driver/lxc/host/container-links.ts';
+import { LinkNames } from '../../src/driver/lxc/host/link-names.ts';
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
-import {
-  type ContainerEnd,
-  containerPlaces,
-  EmbeddedContainer,
-} from '../../src/driver/lxc/runtime/embedded-container.ts';
+import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
+import { containerPlaces, EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
-import { readIp, runIpBatch } from '../../src/network/bridge/ip-command.ts';
+
+const NAMES = new LinkNames();
+/** Limits that outlive a container are not what these tests are about. */
+export const NO_LEDGER: Pick<Ledger, 'record'> = {
+  record: (kind, identity) => ({ id: 0, kind, identity, done: () => {} }),
+};
 
 export interface Box extends AsyncDisposable {
   readonly initPid: number | undefined;
@@ -18,7 +22,13 @@ export interface Box extends AsyncDisposable {
   output(): string;
   /** Resolves when that was printed. */
   until(text: string): Promise<void>;
+  /** Resolves when anything more was printed. */
+  untilMore(): Promise<void>;
+  /** To its console. */
+  write(text: string): void;
   destroy(): Promise<ContainerEnd>;
+  /** Of a container with a network of its own. */
+  links(): ContainerLinks;
 }
 
 export async function startBox(init: {
@@ -50,28 +60,20 @@ export async function startBox(init: {
       containerPlaces(dir, { mapped }),
     );
     const unified = '/sys/fs/cgroup/unified';
+    let links: ContainerLinks | undefined;
     const box = await EmbeddedContainer.start(plan, {
       runtime: 'crun',
       id: 'box',
       dir,
       hiddenCgroup: existsSync(unified) ? unified : undefined,
       setUpNetwork: async (pid) => {
-        // Not /sys/class/net, which shows the namespace that it was mounted in.
-        const links = (await readIp(['link'])) as { ifname: string }[];
-        const names = new Set(links.map(({ ifname }) => ifname));
-        const freeName = (prefix: string): string => {
-          const name = Array.from({ length: 1000 }, (_, index) => `${prefix}${index}`).find((one) => !names.has(one));
-          if (name === undefined) throw new RangeError('no name is free');
-          names.add(name);
-          return name;
-        };
-        const { host, inside } = planContainerNetwork(domain, { pid, attachmentOf: () => undefined, freeName });
-        await runIpBatch(host);
-        await runIpBatch(inside, undefined, { namespaceOf: pid });
+        links = new ContainerLinks({ pid, ledger: NO_LEDGER, names: NAMES });
+        await links.connect(domain);
       },
     });
+    const terminal = box.openConsole();
     let output = '';
-    box.console.on('data', (data) => {
+    terminal.on('data', (data) => {
       output += String(data);
     });
     return {
@@ -79,11 +81,22 @@ export async function startBox(init: {
       ended: box.ended,
       output: () => output,
       until: async (text) => {
-        while (!output.includes(text)) await once(box.console, 'data');
+        while (!output.includes(text)) await once(terminal, 'data');
+      },
+      untilMore: async () => {
+        await once(box.console, 'data');
+      },
+      write: (text) => {
+        box.console.write(text);
       },
       destroy: () => box.destroy(),
+      links: () => {
+        if (links === undefined) throw new Error('the container has no network of its own');
+        return links;
+      },
       [Symbol.asyncDispose]: async () => {
         await box[Symbol.asyncDispose]();
+        await links?.[Symbol.asyncDispose]();
         rmSync(dir, { recursive: true, force: true });
       },
     };

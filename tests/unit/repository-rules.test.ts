@@ -34,6 +34,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   network: ['core', 'model', 'process', 'host'],
   // Files directly in src/driver: the contract.
   driver: ['core', 'xml', 'model'],
+  // What drivers of guests share: records of domains, folders, secrets, limits.
+  guest: ['core', 'xml', 'model', 'log', 'process', 'cgroup', 'security', 'host', 'network', 'driver'],
   'driver/*': [
     'core',
     'xml',
@@ -47,6 +49,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'host',
     'network',
     'driver',
+    'guest',
   ],
   // Checks are functions of host facts and of the drivers' own planning.
   doctor: [
@@ -62,6 +65,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'host',
     'network',
     'driver',
+    'guest',
     'driver/*',
   ],
   api: ['core', 'xml', 'model', 'log', 'driver'],

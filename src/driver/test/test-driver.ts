@@ -229,7 +229,7 @@ export class TestDriver implements Driver {
   async xmlDesc(uuid: string, { inactive = false }: XmlOptions & Waiting = {}): Promise<string> {
     const { live, definition, id } = this.#of(uuid);
     const shown = inactive ? (definition ?? live) : (live ?? definition);
-    return formatDomain({ ...(shown ?? {}), ...(live !== undefined && !inactive ? { id } : {}) } as Domain);
+    return formatDomain({ ...shown, ...(live !== undefined && !inactive ? { id } : {}) } as Domain);
   }
 
   async waitForStop(uuid: string, options: Waiting = {}): Promise<DomainStop> {

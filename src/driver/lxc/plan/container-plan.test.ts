@@ -117,6 +117,17 @@ describe('file systems', () => {
     expect(() => plan({ devices })).toThrow(message);
   });
 
+  it('groups of processes cannot be changed, but those that init may make in its own', () => {
+    expect(mountOn(plan(), '/sys/fs/cgroup')?.options).toContain('ro');
+    const { domain } = parseDomain("<domain type='lxc'><name>x</name></domain>");
+    const initGroup = { at: '/sys/fs/cgroup/systemd', directory: '/sys/fs/cgroup/systemd/machine/x' };
+    const { mounts } = planContainer(domain, { ...FACTS, initGroup }, PLACES).spec;
+    const at = mounts.findIndex(({ destination }) => destination === initGroup.at);
+    expect(mounts[at]).toMatchObject({ type: 'bind', source: initGroup.directory });
+    expect(mounts[at]?.options).toContain('rw');
+    expect(mounts[at - 1]?.destination).toBe('/sys/fs/cgroup');
+  });
+
   it("the kernel's own are guarded; network settings are writable only where they are the container's", () => {
     const shared = plan();
     expect(shared.spec.linux.readonlyPaths).toContain('/proc/sys');

@@ -42,7 +42,7 @@ const READ_ONLY = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus',
 /** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot have */
 export function planContainer(domain: Domain, facts: ContainerFacts, places: ContainerPlaces): ContainerPlan {
   refuseForeign(domain);
-  const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount);
+  const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount, facts.initGroup);
   const consoles = domain.devices?.consoles ?? [];
   const extraTerminals = consoles.slice(1).map((_, index) => index + 2);
   const { idmap } = domain;

@@ -1,7 +1,7 @@
 /** File systems of a container: what libvirt gives every container, the definition's own, and what must be mounted on the host before. */
 import type { Filesystem } from '../../../model/domain/devices/filesystem.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import { refuse } from './container-context.ts';
+import { type InitGroup, refuse } from './container-context.ts';
 import type { OciMount } from './oci-spec.ts';
 
 /**
@@ -29,11 +29,15 @@ export interface MountsPlan {
 const TTY_GROUP = 5;
 
 /** `placeOf`: where the prepared mount with that number is. */
-export function planMounts(domain: Domain, placeOf: (index: number) => string): MountsPlan {
+export function planMounts(
+  domain: Domain,
+  placeOf: (index: number) => string,
+  initGroup?: InitGroup | undefined,
+): MountsPlan {
   const filesystems = domain.devices?.filesystems ?? [];
   const root = filesystems.find(({ target }) => target?.dir === '/');
   const prepared: PreparedMount[] = [preparedRoot(root)];
-  const mounts = basicMounts(domain);
+  const mounts = basicMounts(domain, initGroup);
   for (const found of filesystems) {
     if (found !== root) mounts.push(planFilesystem(found, prepared, placeOf));
   }
@@ -101,7 +105,7 @@ function unitBytes(units: string): number {
   return power === -1 ? refuse(`<filesystem>: there is no unit '${units}'; use KiB, MiB or GiB`) : 1024 ** power;
 }
 
-function basicMounts({ idmap, features, devices }: Domain): OciMount[] {
+function basicMounts({ idmap, features, devices }: Domain, initGroup: InitGroup | undefined): OciMount[] {
   const isPrivate = hasPrivateNetwork({ features, devices });
   const hasTtyGroup = idmap === undefined || idmap.gids.some(({ start, count }) => start + count > TTY_GROUP);
   const guarded = ['nosuid', 'noexec', 'nodev'];
@@ -115,7 +119,13 @@ function basicMounts({ idmap, features, devices }: Domain): OciMount[] {
     idmap !== undefined && !isPrivate
       ? { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'ro', ...guarded] }
       : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['ro', ...guarded] },
-    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['rw', 'relatime', ...guarded] },
+    // Never writable: the groups of its caller and their `release_agent`, which the host would execute, may be among them.
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro', 'relatime', ...guarded] },
+    ...(initGroup === undefined
+      ? []
+      : [
+          { destination: initGroup.at, type: 'bind', source: initGroup.directory, options: ['bind', 'rw', ...guarded] },
+        ]),
     { destination: '/dev', type: 'tmpfs', source: 'devfs', options: ['nosuid', 'mode=755', 'size=64k'] },
     {
       destination: '/dev/pts',

@@ -9,8 +9,8 @@ import type { NetworkInterface as Interface } from '../../../model/domain/device
 import type { Domain } from '../../../model/domain/domain.ts';
 import { PERF_EVENTS } from '../../../model/domain/perf.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import { formatCpuList } from '../../../xml/element.ts';
 import type { TypedParameters } from '../../driver.ts';
-import { formatCpuList } from '../capabilities/capabilities-xml-tree.ts';
 import { limitsProblem, throttleArguments } from '../devices/disk/throttle.ts';
 
 /** virDomainNumatuneMemMode by number. */

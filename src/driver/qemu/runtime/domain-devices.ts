@@ -1,6 +1,8 @@
 /** Changes of a domain's hardware: devices in and out, media, virtual CPUs, memory, I/O threads, what it says of itself. */
 
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { affectedBy, changeAffected, invalid, notRunning, readAffected } from '../../../guest/affected-domain.ts';
+import { readMetadata, writeMetadata } from '../../../guest/metadata.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type {
@@ -21,16 +23,14 @@ import {
   type SingleDevice,
 } from '../live/single-device.ts';
 import { setVcpuCount, switchVcpus } from '../live/vcpu-list.ts';
-import { affectedBy, changeAffected, invalid, notRunning, readAffected } from './affected-domain.ts';
 import { addIothread, readIothreads, removeIothread, setIothread } from './domain-iothreads.ts';
-import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { findDisk } from './guest-disks.ts';
 import { attachLive, detachLive } from './live-plug.ts';
 import { updateLiveDevice } from './live-update.ts';
 import { plugVcpus, switchLiveVcpus } from './live-vcpus.ts';
-import { readMetadata, writeMetadata } from './metadata.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 type VcpuOptions = AffectOptions & {

@@ -3,6 +3,9 @@ import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { randomHex } from '../../../core/random.ts';
+import type { HostCpuTimes } from '../../../guest/cgroups/thread-groups.ts';
+import { activeGuest, definitionOf } from '../../../guest/domain-report.ts';
+import { interfacesOfLeases } from '../../../guest/guest-ports.ts';
 import { parseCpuList } from '../../../host/cpu.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { DomainOperation } from '../../domain-state.ts';
@@ -21,16 +24,13 @@ import type {
 import { sourcesOf } from '../devices/blockdev/node-index.ts';
 import { readBalloonStats } from './balloon-stats.ts';
 import type { DomainJobs } from './domain-jobs.ts';
-import { activeGuest, definitionOf } from './domain-report.ts';
 import { readDomainStats } from './domain-stats.ts';
-import type { DomainStore } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { fileSizes, findDisk, readDiskCounters, readDiskErrors, readLiveBlockInfo } from './guest-disks.ts';
 import { readInterfaceCounters } from './guest-interfaces.ts';
-import { interfacesOfLeases } from './guest-ports.ts';
+import type { DomainStore } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
-import type { HostCpuTimes } from './thread-groups.ts';
 import { readThreads } from './thread-placement.ts';
 
 /** Clock ticks of /proc: 100 a second on every Linux that Node runs on. */

@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import { withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { randomHex } from '../../../core/random.ts';
+import { activeGuest } from '../../../guest/domain-report.ts';
 import { QmpError } from '../../../qmp/errors.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainOperation } from '../../domain-state.ts';
@@ -16,12 +17,11 @@ import type {
   KeycodeSet,
   SuspendTarget,
 } from '../../interaction-operations.ts';
-import { activeGuest } from './domain-report.ts';
-import type { DomainStore } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { filesystemsOf, readGuestInfo } from './guest-info.ts';
 import { toQnum } from './keycodes.ts';
+import type { DomainStore } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 /** virDomainQemuAgentCommandTimeoutValues. */

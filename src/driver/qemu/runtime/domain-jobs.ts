@@ -6,7 +6,7 @@ import { monotonicMs } from '../../../core/clock.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { TypedParameters } from '../../driver.ts';
 import type { JobStats } from '../../inspection-operations.ts';
-import type { DomainRecord } from './domain-store.ts';
+import type { DomainRecord } from './qemu-record.ts';
 
 /** virDomainJobOperation. */
 export const JobOperation = { SAVE: 2, DUMP: 8 } as const;

@@ -3,6 +3,7 @@
  * a start of a transient and of a defined domain share.
  */
 import { LogSource } from '../../../core/log-source.ts';
+import type { SecretStore } from '../../../guest/secret-store.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
@@ -17,16 +18,15 @@ import { deviceNodesBy } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
 import type { Lookup } from '../context.ts';
 import { driverSecurity } from '../security/driver-security.ts';
-import type { DomainRecord, DomainStore } from './domain-store.ts';
-import type { DriverRoot } from './driver-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { fillVolumes } from './guest-volumes.ts';
 import { HostReservations } from './host-lookup.ts';
 import { monitorPath } from './monitor-socket.ts';
 import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
+import type { DomainRecord, DomainStore } from './qemu-record.ts';
+import type { QemuRoot } from './qemu-root.ts';
 import type { OwnChange, RunningGuest } from './running-guest.ts';
-import type { SecretStore } from './secret-store.ts';
 import { startError, startGuest } from './start-guest.ts';
 import type { StartMark, StartRequest } from './start-request.ts';
 
@@ -42,7 +42,7 @@ export interface StartObservers {
 }
 
 export interface DomainStarterInit {
-  readonly root: DriverRoot;
+  readonly root: QemuRoot;
   readonly cache: CapabilitiesCache;
   readonly config: QemuConfig;
   readonly secrets: SecretStore;
@@ -217,7 +217,7 @@ export class DomainStarter {
       id: guest.id,
       shortName: root.layout.shortName(guest.id, name),
       process: guest.process,
-      monitor: monitorPath(root.layout, guest.id, name),
+      extra: { monitor: monitorPath(root.layout, guest.id, name) },
       domain: guest.domain,
       transient: !isDefined,
       autodestroy: this.#autodestroy.get(guest) === true,
@@ -242,7 +242,7 @@ export class DomainStarter {
 
   async #openPorts(record: DomainRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
     if (!hasNetworks(domain)) return;
-    const { openPorts } = await import('./guest-ports.ts');
+    const { openPorts } = await import('../../../guest/guest-ports.ts');
     const owner = { name: record.name, uuid: record.uuid, id };
     try {
       await openPorts(domain, this.#init.networks, owner, signal);
@@ -253,14 +253,14 @@ export class DomainStarter {
   }
 
   async #plugged(device: NetworkInterface, hostEnd: string): Promise<void> {
-    const { portOf } = await import('./guest-ports.ts');
+    const { portOf } = await import('../../../guest/guest-ports.ts');
     const port = portOf(device);
     if (port !== undefined) await this.#init.networks?.plugged(port, hostEnd);
   }
 
   async #closePorts(domain: Domain): Promise<void> {
     if (!hasNetworks(domain)) return;
-    const { closePorts } = await import('./guest-ports.ts');
+    const { closePorts } = await import('../../../guest/guest-ports.ts');
     await closePorts(domain, this.#init.networks);
   }
 

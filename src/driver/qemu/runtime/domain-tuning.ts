@@ -4,13 +4,8 @@
  */
 import { CgroupError } from '../../../cgroup/action.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { readNumaNodes } from '../../../host/cpu.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import { PERF_EVENTS } from '../../../model/domain/perf.ts';
-import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
-import type { TuningOperations } from '../../tuning-operations.ts';
-import { formatCpuList } from '../capabilities/capabilities-xml-tree.ts';
-import { emulatorCpus, iothreadCpus, vcpuCpus } from '../cgroup/guest-tuning.ts';
+import { changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
+import { emulatorCpus, iothreadCpus, vcpuCpus } from '../../../guest/cgroups/guest-tuning.ts';
 import {
   blkioParametersOf,
   emptyCputune,
@@ -19,9 +14,14 @@ import {
   setBlkioParameters,
   setMemoryParameters,
   setSchedulerParameters,
-} from '../cgroup/parameters.ts';
-import { iothreadIdsOf } from '../sections/iothreads.ts';
-import { changeAffected, invalid, readAffected } from './affected-domain.ts';
+} from '../../../guest/cgroups/parameters.ts';
+import { readNumaNodes } from '../../../host/cpu.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { iothreadIdsOf } from '../../../model/domain/iothread-ids.ts';
+import { PERF_EVENTS } from '../../../model/domain/perf.ts';
+import { formatCpuList } from '../../../xml/element.ts';
+import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
+import type { TuningOperations } from '../../tuning-operations.ts';
 import {
   blockIoTuneOf,
   findInterface,
@@ -34,11 +34,11 @@ import {
   setPerfEvents,
   throttleCommand,
 } from './device-parameters.ts';
-import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { findDisk, qdevOf } from './guest-disks.ts';
 import { LiveBandwidths } from './live-bandwidth.ts';
 import { enabledPerfEvents } from './perf-counters.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, pinThread, readThreads } from './thread-placement.ts';
 

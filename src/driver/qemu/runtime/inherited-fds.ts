@@ -9,9 +9,10 @@ import { join } from 'node:path';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../../../core/fs.ts';
 import { randomHex } from '../../../core/random.ts';
+import type { SecretReference } from '../../../guest/secret-store.ts';
 import { makeBlocking } from '../../../process/blocking.ts';
 import type { ChildStdio } from '../../../process/spawn.ts';
-import type { FdRequest, SecretReference } from '../plan/parts.ts';
+import type { FdRequest } from '../plan/parts.ts';
 
 /** What the requests are answered with. */
 export interface FdSources {

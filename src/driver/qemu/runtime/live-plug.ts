@@ -7,13 +7,13 @@ import type { NetworkInterface } from '../../../model/domain/devices/interface.t
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import { addDevice, findByAlias, removeDevice, type SingleDevice } from '../live/single-device.ts';
-import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { fillPtyPaths } from './guest-ptys.ts';
 import { addParts, planLiveChange, removeParts } from './live-change.ts';
 import { dropRest, handOver } from './live-fds.ts';
 import type { LiveHelpers } from './live-helpers.ts';
 import { isVcpu, recountVcpus } from './live-vcpus.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 const log = new LogSource('qemu.qemu_hotplug');

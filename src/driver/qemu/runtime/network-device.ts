@@ -8,18 +8,18 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Ledger, LedgerEntry } from '../../../core/ledger.ts';
 import type { ObjectIdentity } from '../../../core/ledger-format.ts';
 import { LogSource } from '../../../core/log-source.ts';
-import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
-import type { InterfaceBandwidthOptions } from '../../../network/bandwidth/interface-bandwidth.ts';
-import type { Bandwidth } from '../../../network/bandwidth/traffic-plan.ts';
-import { errnoOf } from '../../../process/process-error.ts';
-import type { FdRequest } from '../plan/parts.ts';
 import {
   loadNetworkCalls,
   MAX_INTERFACE_NAME_BYTES,
   NetworkCallError,
   type NetworkCalls,
-} from './network-device-ioctl.ts';
-import { runNetworkProgram } from './network-device-ip.ts';
+} from '../../../guest/network-device-ioctl.ts';
+import { runNetworkProgram } from '../../../guest/network-program.ts';
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
+import type { InterfaceBandwidthOptions } from '../../../network/bandwidth/interface-bandwidth.ts';
+import type { Bandwidth } from '../../../network/bandwidth/traffic-plan.ts';
+import { errnoOf } from '../../../process/process-error.ts';
+import type { FdRequest } from '../plan/parts.ts';
 import { makeMacvtap, openQueue, removeMacvtap } from './network-device-macvtap.ts';
 import { type TapSettings, tapSettingsOf } from './network-device-settings.ts';
 
