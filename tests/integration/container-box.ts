@@ -84,10 +84,10 @@ export async function startBox(init: {
         while (!output.includes(text)) await once(terminal, 'data');
       },
       untilMore: async () => {
-        await once(box.console, 'data');
+        await once(terminal, 'data');
       },
       write: (text) => {
-        box.console.write(text);
+        terminal.write(text);
       },
       destroy: () => box.destroy(),
       links: () => {

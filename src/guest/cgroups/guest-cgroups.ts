@@ -2,7 +2,7 @@
  * Whether a guest has cgroups of its own, and the way to them. A guest without limits has none until somebody sets one; what makes and
  * changes them is in `made-cgroups.ts`, and for systemd in `scope-cgroups.ts`, which most guests never load.
  */
-import { CgroupError } from '../../cgroup/action.ts';
+import { CgroupError, type DeviceRule } from '../../cgroup/action.ts';
 import type { CgroupPlace } from '../../cgroup/host.ts';
 import type { GroupStats } from '../../cgroup/stats.ts';
 import { isSystemdHere } from '../../cgroup/systemd/is-here.ts';
@@ -91,6 +91,11 @@ export class GuestCgroups implements AsyncDisposable {
     return this.#made?.place;
   }
 
+  /** The files into which a process writes its pid to join it. */
+  get joins(): readonly string[] {
+    return this.#made?.joins ?? [];
+  }
+
   get made(): boolean {
     return this.#made !== undefined;
   }
@@ -102,6 +107,11 @@ export class GuestCgroups implements AsyncDisposable {
   /** Groups for threads that the guest has got since its start, where threads have any. @throws CgroupError */
   growThreads(domain: Domain, threads: GuestThreads): void {
     this.#made?.growThreads(domain, threads);
+  }
+
+  /** Lets the guest use more device nodes; `rules`: all that it may use from now on. @throws CgroupError */
+  allowRules(rules: readonly DeviceRule[]): void {
+    this.#made?.allowRules(rules);
   }
 
   /** Before a device joins: its nodes are the guest's to use. @throws CgroupError */

@@ -3,6 +3,7 @@
  * guest. Loaded only for guests that have any; see `guest-cgroups.ts`.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import type { DeviceRule } from '../../cgroup/action.ts';
 import { applyActions, removeGroups } from '../../cgroup/apply.ts';
 import { hasController, planTuning, readTuning } from '../../cgroup/controllers.ts';
 import { detectCgroups } from '../../cgroup/detect.ts';
@@ -154,6 +155,10 @@ export class MadeCgroups implements MadeGroups {
     this.adopt(threads);
   }
 
+  allowRules(rules: readonly DeviceRule[]): void {
+    allowDeviceRules(this.#groups.place, rules);
+  }
+
   allowDevices(domain: Domain): void {
     allowDeviceNodes(this.#groups.place, this.#init, domain);
   }
@@ -184,8 +189,11 @@ export class MadeCgroups implements MadeGroups {
 
 /** More than before: what is allowed stays so. */
 export function allowDeviceNodes(place: CgroupPlace, { deviceNodes }: GuestCgroupsInit, domain: Domain): void {
-  if (deviceNodes === undefined) return;
-  applyActions(planTuning(place, { devices: deviceRules(deviceNodes(domain)) }, { devices: [] }));
+  if (deviceNodes !== undefined) allowDeviceRules(place, deviceRules(deviceNodes(domain)));
+}
+
+export function allowDeviceRules(place: CgroupPlace, rules: readonly DeviceRule[]): void {
+  applyActions(planTuning(place, { devices: [...rules] }, { devices: [] }));
 }
 
 function plan(init: GuestCgroupsInit, domain: Domain, options: PlanOptions): GuestGroups | undefined {

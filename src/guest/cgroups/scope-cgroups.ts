@@ -2,6 +2,7 @@
  * The systemd scope of one guest while it lives: made around QEMU's process before it is executed, recorded in the ledger before, changed
  * through systemd, and stopped with the guest. Loaded only with `cgroup_layout = "systemd"`.
  */
+import type { DeviceRule } from '../../cgroup/action.ts';
 import { applyActions, removeGroups } from '../../cgroup/apply.ts';
 import { type GuestTuning, planTuning, readTuning } from '../../cgroup/controllers.ts';
 import { detectCgroups } from '../../cgroup/detect.ts';
@@ -30,7 +31,7 @@ import type { Domain } from '../../model/domain/domain.ts';
 import type { GuestGroups } from './guest-groups.ts';
 import type { GuestThreads } from './guest-threads.ts';
 import { guestDriverOf } from './guest-tuning.ts';
-import { allowDeviceNodes, type GuestCgroupsInit } from './made-cgroups.ts';
+import { allowDeviceNodes, allowDeviceRules, type GuestCgroupsInit } from './made-cgroups.ts';
 import { planScope, planScopeGroups, type ScopePlan, unitLimits } from './scope-groups.ts';
 import {
   bindMemory,
@@ -151,6 +152,10 @@ export class ScopeCgroups implements MadeGroups {
       directories: [...groups.directories, ...directories],
     };
     applyActions(actions);
+  }
+
+  allowRules(rules: readonly DeviceRule[]): void {
+    if (this.#groups !== undefined) allowDeviceRules(this.#groups.place, rules);
   }
 
   allowDevices(domain: Domain): void {

@@ -3,7 +3,7 @@
  * writes and reads; making and removing is `made-cgroups.ts`'s and `scope-cgroups.ts`'s.
  */
 import { dirname } from 'node:path';
-import type { CgroupAction } from '../../cgroup/action.ts';
+import type { CgroupAction, DeviceRule } from '../../cgroup/action.ts';
 import { applyActions } from '../../cgroup/apply.ts';
 import {
   type BlkioDeviceTuning,
@@ -45,6 +45,8 @@ export interface MadeGroups extends AsyncDisposable {
    * @throws CgroupError when the kernel refuses, or the controller is not to be had
    */
   bindMemory(domain: Domain, nodes: readonly number[], threads: GuestThreads): Promise<void>;
+  /** All that the guest may use from now on. @throws CgroupError */
+  allowRules(rules: readonly DeviceRule[]): void;
   /** Lets the guest use the device nodes of a definition that has got more of them. @throws CgroupError */
   allowDevices(domain: Domain): void;
   /** CPU limits as the kernel has them. */

@@ -23,6 +23,7 @@ import type {
   DomainStateAndReason,
   DomainStop,
   Driver,
+  NativeDefinition,
   PowerOptions,
   UndefineOptions,
   Waiting,
@@ -374,6 +375,12 @@ export class RemoteDriver implements Driver, RemoteCalls {
   async domainXmlToNative(format: string, xml: string, options: Waiting = {}): Promise<string> {
     const args = { nativeFormat: format, domainXml: xml, flags: 0 };
     return (await this.call(P.connectDomainXmlToNative, args, options)).nativeConfig;
+  }
+
+  /** The protocol has no place for notes; servers like ours put them before the definition, as comments. */
+  async domainXmlFromNative(format: string, config: string, options: Waiting = {}): Promise<NativeDefinition> {
+    const args = { nativeFormat: format, nativeConfig: config, flags: 0 };
+    return { xml: (await this.call(P.connectDomainXmlFromNative, args, options)).domainXml, notes: [] };
   }
 
   async planDomain(): Promise<DomainPlan> {

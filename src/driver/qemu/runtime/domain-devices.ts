@@ -3,6 +3,14 @@
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { affectedBy, changeAffected, invalid, notRunning, readAffected } from '../../../guest/affected-domain.ts';
 import { readMetadata, writeMetadata } from '../../../guest/metadata.ts';
+import {
+  addDevice,
+  findByAlias,
+  findDevice,
+  parseDevice,
+  removeDevice,
+  type SingleDevice,
+} from '../../../guest/single-device.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type {
@@ -14,14 +22,6 @@ import type {
   MetadataKind,
 } from '../../device-operations.ts';
 import type { AffectOptions, Waiting } from '../../driver.ts';
-import {
-  addDevice,
-  findByAlias,
-  findDevice,
-  parseDevice,
-  removeDevice,
-  type SingleDevice,
-} from '../live/single-device.ts';
 import { setVcpuCount, switchVcpus } from '../live/vcpu-list.ts';
 import { addIothread, readIothreads, removeIothread, setIothread } from './domain-iothreads.ts';
 import type { DriverParts } from './driver-parts.ts';

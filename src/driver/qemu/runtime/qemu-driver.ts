@@ -57,7 +57,7 @@ import { describeDomain, infoOf } from './domain-numbers.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import type { DriverParts } from './driver-parts.ts';
 import type { BareEvent } from './guest-events.ts';
-import { characterDevices, PtyConsole } from './guest-ptys.ts';
+import { characterDevices, ptyConsole } from './guest-ptys.ts';
 import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
@@ -143,7 +143,7 @@ export class QemuDriver implements Driver {
   readonly #events = new Broadcast<DomainEvent>();
   readonly #monitorEvents = new Broadcast<MonitorEvent>();
   readonly #starter: DomainStarter;
-  readonly #ptys = new Map<string, PtyConsole>();
+  readonly #ptys = new Map<string, ConsoleStream>();
   readonly #parts: DriverParts;
   readonly #stop = new AbortController();
   #readOn: Promise<void> = Promise.resolve();
@@ -586,7 +586,7 @@ export class QemuDriver implements Driver {
     }
     const known = this.#ptys.get(path);
     if (known !== undefined) return known;
-    const made = new PtyConsole(alias, path);
+    const made = ptyConsole(alias, path);
     this.#ptys.set(path, made);
     void guest.ended.then(() => this.#ptys.delete(path));
     return made;

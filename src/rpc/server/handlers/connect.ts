@@ -6,6 +6,7 @@ import { toTypedParams } from '../../../protocol/index.ts';
 import type { CONNECT_PROCEDURES } from '../../../protocol/remote/connect.ts';
 import { identityToWire, uuidFromWire } from '../../convert.ts';
 import { BaselineCpuFlag, CompareCpuFlag, CPU_COMPARISONS, namesOf, STATS_GROUPS, StatsFlag } from '../../flags.ts';
+import { notServed } from '../error-text.ts';
 import { atMost, checkFlags, DONE, group, type HandlerSession, type Handlers } from '../handler.ts';
 
 /** LIBVIR_VERSION_NUMBER of the library whose protocol and behaviour are served. */
@@ -86,6 +87,12 @@ export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
   connectDomainXmlToNative: async ({ driver, signal }, { nativeFormat, domainXml, flags }) => {
     checkFlags(flags, 0, 'virConnectDomainXMLToNative');
     return { nativeConfig: await driver.domainXmlToNative(nativeFormat, domainXml, { signal }) };
+  },
+  connectDomainXmlFromNative: async ({ driver, signal }, { nativeFormat, nativeConfig, flags }) => {
+    checkFlags(flags, 0, 'virConnectDomainXMLFromNative');
+    const found = await driver.domainXmlFromNative?.(nativeFormat, nativeConfig, { signal });
+    if (found === undefined) throw notServed({ api: 'virConnectDomainXMLFromNative' });
+    return { domainXml: found.xml };
   },
   connectGetCpuModelNames: async (session, { arch, needResults, flags }) => {
     checkFlags(flags, 0, 'virConnectGetCPUModelNames');

@@ -2,12 +2,12 @@
  * One device as XML: read as a definition's, put into one, found in one again. Which device an XML means when it is to be changed or
  * removed follows libvirt: disks by target, interfaces by MAC, everything else by all that the XML says.
  */
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
-import type { Devices } from '../../../model/domain/devices/devices.ts';
-import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
-import { parseXml } from '../../../xml/parse.ts';
-import { devicesOf } from '../definition/devices-of.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import type { DeviceInfo } from '../model/domain/devices/address.ts';
+import type { Devices } from '../model/domain/devices/devices.ts';
+import { devicesOf } from '../model/domain/devices/devices-of.ts';
+import { type Domain, parseDomain } from '../model/domain/domain.ts';
+import { parseXml } from '../xml/parse.ts';
 
 /** A device with the list of `<devices>` that it belongs to. */
 export interface SingleDevice {
