@@ -91,11 +91,6 @@ export class GuestCgroups implements AsyncDisposable {
     return this.#made?.place;
   }
 
-  /** The files into which a process writes its pid to join it. */
-  get joins(): readonly string[] {
-    return this.#made?.joins ?? [];
-  }
-
   get made(): boolean {
     return this.#made !== undefined;
   }
