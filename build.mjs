@@ -24,7 +24,7 @@ const ONLY_RUN = {
   name: 'only-run',
   setup(build) {
     const elsewhere =
-      /\/(cli\/(daemon|doctor|ci|partition|gc|capabilities|domcapabilities|domxml-to-native|network)|driver\/(lxc\/runtime\/lxc-driver|test\/test-driver)|rpc\/(client\/remote-driver|server\/index)|runtime\/(domain-(devices|saving|interaction|inspection)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
+      /\/(cli\/(daemon|doctor|ci|partition|gc|capabilities|domcapabilities|domxml-to-native|network)|driver\/(lxc\/runtime\/lxc-driver|test\/test-driver)|rpc\/(client\/remote-driver|server\/index)|runtime\/(domain-(devices|saving|interaction|inspection|tuning)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
     build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const full = new URL(path, `file://${resolveDir}/`).pathname;

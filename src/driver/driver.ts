@@ -71,6 +71,7 @@ export interface CreateOptions {
   readonly validate?: boolean;
   /** Forget a managed save and boot anew. */
   readonly forceBoot?: boolean;
+  /** A managed save is read past the host's page cache. */
   readonly bypassCache?: boolean;
   /** UEFI variables from the template again. */
   readonly resetNvram?: boolean;

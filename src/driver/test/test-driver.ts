@@ -146,7 +146,6 @@ export class TestDriver implements Driver {
 
   async resume(uuid: string): Promise<void> {
     const domain = this.#in('resume', uuid);
-    if (domain.status.state === DomainState.RUNNING) return;
     domain.status = { state: DomainState.RUNNING, reason: StateReason.running.UNPAUSED };
     this.#tell(domain, 'resumed', 'unpaused');
   }

@@ -11,7 +11,7 @@ import type { TypedParameters } from '../../driver/driver.ts';
 import type { Domain } from '../../model/domain/domain.ts';
 import type { GuestThreads } from './guest-threads.ts';
 import type { GuestCgroupsInit } from './made-cgroups.ts';
-import type { MadeGroups, RetunedPart } from './thread-groups.ts';
+import type { HostCpuTimes, MadeGroups, RetunedPart } from './thread-groups.ts';
 
 export type { GuestCgroupsInit } from './made-cgroups.ts';
 
@@ -76,6 +76,11 @@ export class GuestCgroups implements AsyncDisposable {
     };
   }
 
+  /** The files into which a process writes its pid that joins the guest; a systemd scope has none. */
+  get joins(): readonly string[] {
+    return this.#made?.joins ?? [];
+  }
+
   /** Whether threads have groups of their own, so that somebody must say which is which. */
   get hasThreadGroups(): boolean {
     return this.#made === undefined ? this.#scoped : this.#made.hasThreadGroups;
@@ -84,11 +89,6 @@ export class GuestCgroups implements AsyncDisposable {
   /** The group of all of the guest, for what is done to every process in it. */
   get place(): CgroupPlace | undefined {
     return this.#made?.place;
-  }
-
-  /** The files into which a process writes its pid to join it. */
-  get joins(): readonly string[] {
-    return this.#made?.joins ?? [];
   }
 
   get made(): boolean {
@@ -123,17 +123,40 @@ export class GuestCgroups implements AsyncDisposable {
     if (this.#made !== undefined) {
       await this.#made.retune(domain, what, threads);
     } else if (what !== 'cpuset') {
-      if (wantsScope(domain, this.#init) && this.#init.controllers?.length !== 0) throw noScope(domain);
-      const { MadeCgroups } = await import('./made-cgroups.ts');
-      const made = await MadeCgroups.make(this.#init, domain, { force: true });
-      try {
-        made?.adopt(threads);
-      } catch (error) {
-        await abandon(made, this.#init.onNote);
-        throw error;
-      }
-      this.#made = made;
+      this.#made = await this.#makeLate(domain, threads);
     }
+  }
+
+  /** Groups of a guest that runs already. */
+  async #makeLate(
+    domain: Domain,
+    threads: GuestThreads,
+    demands: readonly string[] = [],
+  ): Promise<MadeGroups | undefined> {
+    if (wantsScope(domain, this.#init) && this.#init.controllers?.length !== 0) throw noScope(domain);
+    const { MadeCgroups } = await import('./made-cgroups.ts');
+    const made = await MadeCgroups.make(this.#init, domain, { force: true, demands });
+    try {
+      made?.adopt(threads);
+      return made;
+    } catch (error) {
+      await abandon(made, this.#init.onNote);
+      throw error;
+    }
+  }
+
+  /**
+   * Lets the guest have memory of these host nodes only; one that has no groups gets them.
+   * @throws CgroupError when the kernel refuses, or there is no cpuset controller
+   */
+  async bindMemory(domain: Domain, nodes: readonly number[], threads: GuestThreads): Promise<void> {
+    this.#made ??= await this.#makeLate(domain, threads, ['cpuset']);
+    await this.#made?.bindMemory(domain, nodes, threads);
+  }
+
+  /** What it has used of each host CPU. */
+  cpuTimes(): HostCpuTimes {
+    return this.#made?.cpuTimes() ?? { kind: 'none' };
   }
 
   /** Limits as the kernel has them; undefined without groups. */

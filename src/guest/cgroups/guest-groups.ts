@@ -41,6 +41,8 @@ export interface GuestGroupsInput {
   readonly always?: boolean | undefined;
   /** A live change needs a group where the definition alone did not. */
   readonly force?: boolean | undefined;
+  /** Controllers that a live change cannot do without. */
+  readonly demands?: readonly string[] | undefined;
 }
 
 export interface GuestGroups {
@@ -86,7 +88,7 @@ export function planGuestGroups(input: GuestGroupsInput): GuestGroups | undefine
     if (limited.length === 0 && !threads) return undefined;
     throw switchedOff(domain, limited);
   }
-  const demanded = [...new Set([...limited, ...(threads ? ['cpu'] : [])])];
+  const demanded = [...new Set([...limited, ...(threads ? ['cpu'] : []), ...(input.demands ?? [])])];
   const staysHere = layout === 'inherit' && partition === undefined;
   const above = staysHere
     ? []

@@ -34,11 +34,14 @@ import { guestDriverOf } from './guest-tuning.ts';
 import { allowDeviceNodes, allowDeviceRules, type GuestCgroupsInit } from './made-cgroups.ts';
 import { planScope, planScopeGroups, type ScopePlan, unitLimits } from './scope-groups.ts';
 import {
+  bindMemory,
   changedTuning,
+  type HostCpuTimes,
   type MadeGroups,
   placeInGroups,
   planGrowth,
   type RetunedPart,
+  readHostCpuTimes,
   readSchedulerParameters,
   retuneThreads,
 } from './thread-groups.ts';
@@ -168,6 +171,14 @@ export class ScopeCgroups implements MadeGroups {
 
   schedulerParameters(): TypedParameters {
     return this.#groups === undefined ? {} : readSchedulerParameters(this.#groups);
+  }
+
+  async bindMemory(_domain: Domain, nodes: readonly number[]): Promise<void> {
+    if (this.#groups !== undefined) bindMemory(this.#groups, nodes);
+  }
+
+  cpuTimes(): HostCpuTimes {
+    return this.#groups === undefined ? { kind: 'none' } : readHostCpuTimes(this.#groups);
   }
 
   stats(): GroupStats {

@@ -92,6 +92,14 @@ export class ContainerTuning implements TuningOperations {
     throw unsupported('virDomainPinEmulator');
   }
 
+  async perfEvents(): Promise<never> {
+    throw unsupported('virDomainGetPerfEvents');
+  }
+
+  async setPerfEvents(): Promise<void> {
+    throw unsupported('virDomainSetPerfEvents');
+  }
+
   async iothreadPins(): Promise<never> {
     throw unsupported('virDomainGetIOThreadInfo');
   }

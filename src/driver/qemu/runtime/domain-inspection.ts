@@ -4,8 +4,10 @@ import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { integerIn, memberOf } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
+import type { HostCpuTimes } from '../../../guest/cgroups/thread-groups.ts';
 import { activeGuest, definitionOf } from '../../../guest/domain-report.ts';
 import { interfacesOfLeases } from '../../../guest/guest-ports.ts';
+import { parseCpuList } from '../../../host/cpu.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { DomainOperation } from '../../domain-state.ts';
 import type { TypedParameters, Waiting } from '../../driver.ts';
@@ -131,8 +133,8 @@ export class DomainInspection implements InspectionOperations {
     const fields = statFields(`/proc/${guest.pid}/stat`);
     const user = BigInt(fields[11] ?? 0) * TICK_NS;
     const system = BigInt(fields[12] ?? 0) * TICK_NS;
-    // Only cgroup v1 counts by host CPU, and only for guests that have a group.
-    return { total: { cpu_time: user + system, user_time: user, system_time: system }, perCpu: [] };
+    const total = { cpu_time: user + system, user_time: user, system_time: system };
+    return { total, perCpu: perCpuStats(guest.cgroups.cpuTimes()) };
   }
 
   async diskErrors(
@@ -226,8 +228,7 @@ export class DomainInspection implements InspectionOperations {
   }
 
   async blockPeek(uuid: string, disk: string, offset: bigint, length: number): Promise<Uint8Array> {
-    const guest = this.#active(uuid);
-    const found = findDisk(guest.domain, disk);
+    const found = findDisk(definitionOf(this.#store.byUuid(uuid), false), disk);
     const path = found.source?.file ?? found.source?.dev;
     if (path === undefined || (found.driver?.type ?? 'raw') !== 'raw') {
       throw new VirtError(`only raw images in files can be peeked into: '${disk}' is ${found.driver?.type ?? 'none'}`, {
@@ -259,6 +260,22 @@ export class DomainInspection implements InspectionOperations {
   #active(uuid: string, operation: DomainOperation = 'measure'): RunningGuest {
     return activeGuest(operation, this.#store.byUuid(uuid));
   }
+}
+
+/** By host CPU; none where they are not counted. */
+function perCpuStats(times: HostCpuTimes): (TypedParameters | undefined)[] {
+  if (times.kind !== 'counted') return [];
+  const { totalNs, vcpuNs } = times;
+  const online = new Set(onlineCpus());
+  return totalNs.map((ns, cpu) => {
+    if (!online.has(cpu)) return undefined;
+    const vcpu = vcpuNs?.[cpu];
+    return { cpu_time: ns, ...(vcpu === undefined ? {} : { vcpu_time: vcpu }) };
+  });
+}
+
+function onlineCpus(): number[] {
+  return parseCpuList(readOrEmpty('/sys/devices/system/cpu/online'));
 }
 
 /** What a thread has used, and where it ran last. */

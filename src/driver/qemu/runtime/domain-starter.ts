@@ -2,7 +2,7 @@
  * Starts domains for a connection: from definition to running guest, with the record that keeps it. One place for what
  * a start of a transient and of a defined domain share.
  */
-
+import { LogSource } from '../../../core/log-source.ts';
 import type { SecretStore } from '../../../guest/secret-store.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -29,6 +29,8 @@ import type { QemuRoot } from './qemu-root.ts';
 import type { OwnChange, RunningGuest } from './running-guest.ts';
 import { startError, startGuest } from './start-guest.ts';
 import type { StartMark, StartRequest } from './start-request.ts';
+
+const log = new LogSource('qemu.qemu_process');
 
 /** What the embedding program may listen to. */
 export interface StartObservers {
@@ -173,6 +175,7 @@ export class DomainStarter {
         },
         options.signal,
       );
+      await this.#countEvents(guest);
       this.#adopt(record, guest, lookup);
       await this.#keep(record, guest, options);
     } catch (error) {
@@ -182,6 +185,16 @@ export class DomainStarter {
       throw error;
     } finally {
       record.starting = false;
+    }
+  }
+
+  /** What the definition wants to be counted. A guest that cannot be counted does not start, as with libvirt. */
+  async #countEvents(guest: RunningGuest): Promise<void> {
+    try {
+      await countEvents(guest);
+    } catch (cause) {
+      await guest.endAs('failed', 'its performance events cannot be counted');
+      throw startError(guest.domain.name ?? '', cause);
     }
   }
 
@@ -222,6 +235,10 @@ export class DomainStarter {
   /** Takes over a guest that runs already; ids of later ones are above its. */
   adopt(record: DomainRecord, guest: RunningGuest): void {
     this.#nextId = Math.max(this.#nextId, guest.id + 1);
+    // Counters ended with the daemon before.
+    countEvents(guest).catch((error: unknown) => {
+      log.warn('adopt', () => `vm=${record.name}: its performance events are not counted: ${String(error)}`);
+    });
     this.#adopt(record, guest, { [Symbol.dispose]: () => {} });
   }
 
@@ -271,6 +288,11 @@ export class DomainStarter {
       this.#init.store.releaseIfGone(record);
     });
   }
+}
+
+async function countEvents(guest: RunningGuest): Promise<void> {
+  const wanted = (guest.domain.perf?.events ?? []).flatMap(({ name, enabled }) => (enabled ? [name] : []));
+  if (wanted.length > 0) await (await guest.loadPerf()).enable(wanted);
 }
 
 /** Interfaces of virtual networks, whatever they are attached to now. */

@@ -56,6 +56,9 @@ export async function readDomainStats(
   if (wants('vcpu')) Object.assign(stats, vcpuStats(record, threads));
   if (guest !== undefined && wants('interface')) Object.assign(stats, interfaceStats(domain));
   if (wants('block')) Object.assign(stats, blockStats(domain, blocks));
+  if (guest !== undefined && wants('perf')) {
+    for (const [name, value] of Object.entries(guest.perf?.read() ?? {})) stats[`perf.${name}`] = value;
+  }
   Object.assign(stats, iothreadStats(iothreads), dirtyRateStats(dirtyRate));
   return stats;
 }

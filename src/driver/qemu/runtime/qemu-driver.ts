@@ -242,7 +242,7 @@ export class QemuDriver implements Driver {
     for (const [index, record] of this.#store.all().filter(isWaiting).entries()) {
       if (index > 0) await pause(this.#parts.config.autoStartDelayMs);
       try {
-        await this.create(record.uuid);
+        await this.create(record.uuid, { bypassCache: this.#parts.config.autoStartBypassCache });
       } catch (error) {
         onNote(`cannot autostart domain '${record.name}': ${error instanceof Error ? error.message : String(error)}`);
       }
