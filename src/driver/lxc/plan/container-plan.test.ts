@@ -108,6 +108,7 @@ describe('file systems', () => {
 
   it.each([
     [fs('template', "name='x'", '/x'), /OpenVZ/],
+    [fs('file', "file='/a.qcow2'", '/x', "<driver type='nbd' format='qcow2'/>"), /qemu-img convert -O raw/],
     [fs('mount', "dir='/a'", 'x'), /no absolute path/],
     [fs('mount', "dir='/a'", '/x/../../y'), /leads upwards/],
     [fs('ram', "usage='8' units='XB'", '/x'), /no unit 'XB'/],

@@ -9,11 +9,9 @@ import type { OciMount } from './oci-spec.ts';
  * with the container.
  */
 export interface PreparedMount {
-  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes; `nbd`: an image that QEMU reads. */
-  readonly kind: 'bind' | 'device' | 'loop' | 'nbd';
+  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes. */
+  readonly kind: 'bind' | 'device' | 'loop';
   readonly source: string;
-  /** Format of an `nbd` image. */
-  readonly format?: string | undefined;
   readonly readonly: boolean;
   /** Where: the container's root, or a place of its own that the configuration names as a source. */
   readonly at: 'root' | number;
@@ -60,7 +58,7 @@ function planFilesystem(found: Filesystem, prepared: PreparedMount[], placeOf: (
   return { destination, type: 'bind', source: placeOf(at), options: ['bind', access] };
 }
 
-function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source' | 'format'> {
+function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source'> {
   const { type = 'mount', accessmode = 'passthrough', source, driver } = found;
   const where = `<filesystem> on ${found.target?.dir ?? '?'}`;
   if (accessmode !== 'passthrough')
@@ -79,7 +77,13 @@ function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source' | 'f
     case 'file': {
       const file = source?.file ?? refuse(`${where} has no <source file=…>`);
       const format = driver?.format ?? 'raw';
-      if (driver?.type === 'nbd' || format !== 'raw') return { kind: 'nbd', source: file, format };
+      // A server of blocks would be killed with the container, before the kernel has written back what is in its memory.
+      if (driver?.type === 'nbd' || format !== 'raw') {
+        refuse(
+          `${where}: images of containers are raw, this one is ${format} (driver ${driver?.type ?? 'nbd'}); make it raw: ` +
+            `qemu-img convert -O raw ${file} ${file}.raw`,
+        );
+      }
       return { kind: 'loop', source: file };
     }
     case 'template':
