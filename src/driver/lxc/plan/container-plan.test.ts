@@ -118,6 +118,16 @@ describe('file systems', () => {
     expect(() => plan({ devices })).toThrow(message);
   });
 
+  it('huge pages are where programs look for them', () => {
+    const pages = "<memoryBacking><hugepages><page size='2' unit='M'/></hugepages></memoryBacking>";
+    expect(mountOn(plan({ rest: pages }), '/dev/hugepages')).toMatchObject({
+      type: 'hugetlbfs',
+      options: expect.arrayContaining(['pagesize=2048K']),
+    });
+    const map = "<idmap><uid start='0' target='1' count='1'/><gid start='0' target='1' count='1'/></idmap>";
+    expect(() => plan({ rest: map + pages })).toThrow(/leave <idmap> out/);
+  });
+
   it('groups of processes cannot be changed, but those that init may make in its own', () => {
     expect(mountOn(plan(), '/sys/fs/cgroup')?.options).toContain('ro');
     const { domain } = parseDomain("<domain type='lxc'><name>x</name></domain>");

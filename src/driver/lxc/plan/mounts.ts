@@ -31,7 +31,7 @@ export function planMounts(domain: Domain, placeOf: (index: number) => string, i
   const filesystems = domain.devices?.filesystems ?? [];
   const root = filesystems.find(({ target }) => target?.dir === '/');
   const prepared: PreparedMount[] = [preparedRoot(root)];
-  const mounts = basicMounts(domain, initGroup);
+  const mounts = [...basicMounts(domain, initGroup), ...hugePages(domain)];
   for (const found of filesystems) {
     if (found !== root) mounts.push(planFilesystem(found, prepared, placeOf));
   }
@@ -143,6 +143,17 @@ function basicMounts({ idmap, features, devices }: Domain, initGroup: InitGroup 
     { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...guarded, 'mode=1777'] },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: guarded },
   ];
+}
+
+/** Programs take them from there; a container has no memory of its own that they could back. */
+function hugePages({ memoryBacking, idmap }: Domain): OciMount[] {
+  const { hugepages } = memoryBacking ?? {};
+  if (hugepages === undefined) return [];
+  if (idmap !== undefined)
+    refuse('<hugepages>: the kernel mounts them only where users are not mapped; leave <idmap> out');
+  const [page] = hugepages.pages;
+  const options = ['nosuid', 'nodev', 'mode=1777', ...(page === undefined ? [] : [`pagesize=${page.size}K`])];
+  return [{ destination: '/dev/hugepages', type: 'hugetlbfs', source: 'hugetlbfs', options }];
 }
 
 /** A network namespace of its own: with interfaces, or because it was asked for. */
