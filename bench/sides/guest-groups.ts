@@ -9,8 +9,8 @@ import { type AttachDeviceProgram, loadDevicePrograms } from '../../src/cgroup/d
 import { DEFAULT_DEVICE_ACL, deviceRules } from '../../src/cgroup/device-rules.ts';
 import { createPartition, removePartition } from '../../src/cgroup/partition.ts';
 import { Ledger } from '../../src/core/ledger.ts';
-import { planGuestGroups } from '../../src/driver/qemu/cgroup/guest-groups.ts';
-import { MadeCgroups } from '../../src/driver/qemu/runtime/made-cgroups.ts';
+import { planGuestGroups } from '../../src/guest/cgroups/guest-groups.ts';
+import { MadeCgroups } from '../../src/guest/cgroups/made-cgroups.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 
 /** Removing a group waits for the kernel's other work now and then; single rounds say little. */

@@ -4,7 +4,7 @@ import { findStaleGroups, removeStaleGroups, type StaleGroup } from '../cgroup/s
 import { prepareRuntimeDir } from '../core/fs-runtime-dir.ts';
 import { collectGarbage } from '../core/ledger-gc.ts';
 import { readOwned } from '../core/ledger-read.ts';
-import { GUEST_REMOVERS } from '../driver/qemu/runtime/removers.ts';
+import { GUEST_REMOVERS } from '../guest/removers.ts';
 import { parseOptions, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling gc [--all] [--json]

@@ -6,11 +6,12 @@ import type { DomainPlan } from '../driver/driver.ts';
 import { CapabilitiesCache } from '../driver/qemu/capabilities/cache.ts';
 import { DEFAULT_CONFIG } from '../driver/qemu/config.ts';
 import { Layout } from '../driver/qemu/layout.ts';
-import { rootsBelow } from '../driver/qemu/runtime/embedded-root.ts';
 import { HostReservations } from '../driver/qemu/runtime/host-lookup.ts';
 import { describePlan, planStart } from '../driver/qemu/runtime/plan-start.ts';
 import { prepareGuest } from '../driver/qemu/runtime/prepare-guest.ts';
+import { layoutRootsIn } from '../driver/qemu/runtime/qemu-root.ts';
 import { loadSettings } from '../driver/qemu/settings-files.ts';
+import { foldersBelow } from '../guest/embedded-root.ts';
 import type { JsonValue } from '../qmp/json.ts';
 import { redact } from '../qmp/redact.ts';
 import type { RunOptions } from './run-options.ts';
@@ -35,7 +36,7 @@ async function makePlan(xml: string, options: RunOptions, report: RunReport, sig
   try {
     const settings = await loadSettings({ root: options.root });
     for (const note of settings?.notes ?? []) report.note(note);
-    const config = { ...DEFAULT_CONFIG, ...settings?.config };
+    const config = { ...DEFAULT_CONFIG, slirpPortForward: true, ...settings?.config };
     const { context, notes } = await prepareGuest(xml, {
       cache: new CapabilitiesCache(),
       config,
@@ -67,7 +68,7 @@ function layoutOf({ root }: RunOptions): Layout {
     uid: process.getuid?.() ?? 0,
     xdgRuntimeDir: process.env['XDG_RUNTIME_DIR'],
   });
-  return new Layout(rootsBelow(root ?? `${tmpdir()}/nestling-${UNIQUE}`, `${runtimeDir}/${UNIQUE}`));
+  return new Layout(layoutRootsIn(foldersBelow(root ?? `${tmpdir()}/nestling-${UNIQUE}`, `${runtimeDir}/${UNIQUE}`)));
 }
 
 /** Passwords of displays stand in commands, cookies in references to secrets. */

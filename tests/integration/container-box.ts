@@ -7,11 +7,8 @@ import { ContainerLinks } from '../../src/driver/lxc/host/container-links.ts';
 import { LinkNames } from '../../src/driver/lxc/host/link-names.ts';
 import type { ContainerFacts } from '../../src/driver/lxc/plan/container-context.ts';
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
-import {
-  type ContainerEnd,
-  containerPlaces,
-  EmbeddedContainer,
-} from '../../src/driver/lxc/runtime/embedded-container.ts';
+import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
+import { containerPlaces, EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 
 const NAMES = new LinkNames();
@@ -82,8 +79,9 @@ export async function startBox(init: {
         await links.connect(domain);
       },
     });
+    const terminal = box.openConsole();
     let output = '';
-    box.console.on('data', (data) => {
+    terminal.on('data', (data) => {
       output += String(data);
     });
     return {
@@ -91,13 +89,13 @@ export async function startBox(init: {
       ended: box.ended,
       output: () => output,
       until: async (text) => {
-        while (!output.includes(text)) await once(box.console, 'data');
+        while (!output.includes(text)) await once(terminal, 'data');
       },
       untilMore: async () => {
-        await once(box.console, 'data');
+        await once(terminal, 'data');
       },
       write: (text) => {
-        box.console.write(text);
+        terminal.write(text);
       },
       destroy: () => box.destroy(),
       links: () => {

@@ -7,8 +7,8 @@ import { closeSync } from 'node:fs';
 import { Ledger } from '../../src/core/ledger.ts';
 import { collectGarbage } from '../../src/core/ledger-gc.ts';
 import { NetworkDevices } from '../../src/driver/qemu/runtime/network-device.ts';
-import { NETWORK_REMOVERS } from '../../src/driver/qemu/runtime/network-device-ip.ts';
 import { QemuDriver } from '../../src/driver/qemu/runtime/qemu-driver.ts';
+import { NETWORK_REMOVERS } from '../../src/guest/network-program.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 
 const [what = '', dir = '', xml = ''] = process.argv.slice(2);

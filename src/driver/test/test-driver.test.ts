@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Connection, connect, type DomainEvent, DomainState, ErrorCode, StateReason } from '../../index.ts';
+import { type Connection, connect, DomainState, ErrorCode, StateReason } from '../../index.ts';
 
 const WELL_KNOWN = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 const xmlOf = (name: string, more = ''): string =>
@@ -105,7 +105,7 @@ describe('test:///default', () => {
 });
 
 async function follow(connection: Connection, told: string[]): Promise<void> {
-  for await (const event of connection.events() as AsyncIterable<DomainEvent>) {
+  for await (const event of connection.events()) {
     if (event.event === 'lifecycle') told.push(`${event.type} ${event.detail}`);
   }
 }

@@ -44,7 +44,11 @@ function preparedRoot(root: Filesystem | undefined): PreparedMount {
   return { ...sourceOf(root), readonly: root.readonly === true, at: 'root' };
 }
 
-function planFilesystem(found: Filesystem, prepared: PreparedMount[], placeOf: (index: number) => string): OciMount {
+export function planFilesystem(
+  found: Filesystem,
+  prepared: PreparedMount[],
+  placeOf: (index: number) => string,
+): OciMount {
   const destination = targetOf(found);
   const access = found.readonly === true ? 'ro' : 'rw';
   if (found.type === 'ram') {

@@ -2,8 +2,10 @@
  * QEMU's `secret` objects. A secret's value never stands among the arguments: QEMU reads it from an inherited
  * descriptor, encrypted with the guest's master key as libvirt's are.
  */
+
+import type { SecretReference } from '../../../guest/secret-store.ts';
 import type { PlanContext } from '../context.ts';
-import type { Part, SecretReference } from '../plan/parts.ts';
+import type { Part } from '../plan/parts.ts';
 
 /** Id of the object that holds the guest's master key. */
 export const MASTER_KEY_ID = 'masterKey0';

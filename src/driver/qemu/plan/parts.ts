@@ -2,6 +2,7 @@
  * What planning a guest or one device yields: parts in the order in which QEMU must meet them. At start they
  * become command-line options, on hot plug the same data goes over QMP. No host access here.
  */
+import type { SecretReference } from '../../../guest/secret-store.ts';
 import type { Props } from './props.ts';
 
 /** One piece of a guest. The kinds that QMP can add live are those with a command in LIVE_COMMANDS. */
@@ -25,6 +26,8 @@ export type FdRequest =
   /** One end of a socket pair; the other is the caller's stream, known by this name. */
   | { readonly kind: 'socketpair'; readonly name: string }
   | { readonly kind: 'file'; readonly path: string; readonly flags: 'r' | 'r+' | 'a' | 'w' }
+  /** Nothing: the number is left to whoever sets QEMU up, in a shell, which knows those of one digit. */
+  | { readonly kind: 'spare' }
   /** Content written to a pipe by the caller: secrets. `secret` is never logged. */
   | {
       readonly kind: 'secret';
@@ -39,15 +42,6 @@ export type FdRequest =
   | { readonly kind: 'vhost-vsock' }
   /** A listening socket; `blocking` for programs that call accept(2) before anybody can have connected. */
   | { readonly kind: 'listen-unix'; readonly path: string; readonly blocking?: boolean };
-
-/** Which secret: by UUID or by usage, as in `<secret type='…' uuid='…'/>`. */
-export interface SecretReference {
-  readonly type: string;
-  readonly uuid?: string | undefined;
-  readonly usage?: string | undefined;
-  /** The secret itself, where the definition holds it (HTTP cookies). Never logged. */
-  readonly value?: string | undefined;
-}
 
 /** A file or directory to make before QEMU starts, removed with the guest unless `keep`. */
 export type FileRequest =

@@ -2,12 +2,12 @@
 import { closeSync, openSync } from 'node:fs';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { activeGuest } from '../../../guest/domain-report.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { CoreDumpOptions } from '../../saving-operations.ts';
 import { type ActiveJob, JobOperation, type Numbers } from './domain-jobs.ts';
-import { activeGuest } from './domain-report.ts';
-import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { saveFormatOf } from './save-compression.ts';
 import type { SaveFormat } from './save-image.ts';

@@ -8,8 +8,8 @@ import type { Disk, IoLimits } from '../../../model/domain/devices/disk.ts';
 import type { NetworkInterface as Interface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import { formatCpuList } from '../../../xml/element.ts';
 import type { TypedParameters } from '../../driver.ts';
-import { formatCpuList } from '../capabilities/capabilities-xml-tree.ts';
 import { limitsProblem, throttleArguments } from '../devices/disk/throttle.ts';
 
 /** virDomainNumatuneMemMode by number. */

@@ -2,7 +2,10 @@
 import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { integerIn, memberOf } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
+import { activeGuest, definitionOf } from '../../../guest/domain-report.ts';
+import { interfacesOfLeases } from '../../../guest/guest-ports.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { DomainOperation } from '../../domain-state.ts';
 import type { TypedParameters, Waiting } from '../../driver.ts';
@@ -20,14 +23,12 @@ import type {
 import { sourcesOf } from '../devices/blockdev/node-index.ts';
 import { readBalloonStats } from './balloon-stats.ts';
 import type { DomainJobs } from './domain-jobs.ts';
-import { activeGuest, definitionOf } from './domain-report.ts';
 import { readDomainStats } from './domain-stats.ts';
-import type { DomainStore } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { fileSizes, findDisk, readDiskCounters, readDiskErrors, readLiveBlockInfo } from './guest-disks.ts';
 import { readInterfaceCounters } from './guest-interfaces.ts';
-import { interfacesOfLeases } from './guest-ports.ts';
+import type { DomainStore } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { readThreads } from './thread-placement.ts';
 
@@ -143,9 +144,13 @@ export class DomainInspection implements InspectionOperations {
   }
 
   async messages(uuid: string, { tainting = true }: { readonly tainting?: boolean } = {}): Promise<readonly string[]> {
-    const { guest } = this.#store.byUuid(uuid);
-    if (guest === undefined || !tainting) return [];
-    return process.getuid?.() === 0 ? ['tainted: running with undesirable elevated privileges'] : [];
+    if (!tainting) return [];
+    const record = this.#store.byUuid(uuid);
+    const isPrivileged = record.guest !== undefined && process.getuid?.() === 0;
+    return [
+      ...(isPrivileged ? ['tainted: running with undesirable elevated privileges'] : []),
+      ...this.#store.cardNotes(record),
+    ];
   }
 
   async controlState(
@@ -188,10 +193,10 @@ export class DomainInspection implements InspectionOperations {
     ]);
     return {
       'sev-measurement': String(memberOf(measure, 'data')),
-      'sev-api-major': Number(numberIn(state, 'api-major')),
-      'sev-api-minor': Number(numberIn(state, 'api-minor')),
-      'sev-build-id': Number(numberIn(state, 'build-id')),
-      'sev-policy': Number(numberIn(state, 'policy')),
+      'sev-api-major': Number(integerIn(state, 'api-major')),
+      'sev-api-minor': Number(integerIn(state, 'api-minor')),
+      'sev-build-id': Number(integerIn(state, 'build-id')),
+      'sev-policy': Number(integerIn(state, 'policy')),
     };
   }
 
@@ -325,17 +330,8 @@ function statFields(path: string): string[] {
   return text === '' ? [] : text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
 function invalid(message: string): VirtError {
   return new VirtError(message, { code: ErrorCode.INVALID_ARG, domain: ErrorDomain.QEMU });
-}
-
-function numberIn(value: unknown, name: string): bigint {
-  const found = memberOf(value, name);
-  return typeof found === 'number' ? BigInt(Math.trunc(found)) : 0n;
 }
 
 /** The process or thread has ended meanwhile: the next state says so. */

@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf, textIn } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
+import { activeGuest } from '../../../guest/domain-report.ts';
 import { QmpError } from '../../../qmp/errors.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DomainOperation } from '../../domain-state.ts';
@@ -16,12 +18,11 @@ import type {
   KeycodeSet,
   SuspendTarget,
 } from '../../interaction-operations.ts';
-import { activeGuest } from './domain-report.ts';
-import type { DomainStore } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { filesystemsOf, readGuestInfo } from './guest-info.ts';
 import { toQnum } from './keycodes.ts';
+import type { DomainStore } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 /** virDomainQemuAgentCommandTimeoutValues. */
@@ -314,13 +315,4 @@ async function answer(id: unknown, run: () => Promise<unknown>): Promise<string>
     if (!(error instanceof QmpError)) throw error;
     return JSON.stringify({ ...tail, error: { class: error.class, desc: error.desc } });
   }
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function textIn(value: unknown, name: string): string {
-  const found = memberOf(value, name);
-  return typeof found === 'string' ? found : '';
 }

@@ -1,10 +1,11 @@
 /** I/O threads of a domain: which there are, more and fewer of them, how they poll; of the running guest, its next start, or both. */
+
+import { changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import { iothreadIdsOf } from '../../../model/domain/iothread-ids.ts';
 import type { IothreadInfo, IothreadSettings } from '../../device-operations.ts';
 import type { AffectOptions } from '../../driver.ts';
 import { applyIothreadSettings, iothreadProperties } from '../live/iothread-settings.ts';
-import { iothreadIdsOf } from '../sections/iothreads.ts';
-import { changeAffected, invalid, readAffected } from './affected-domain.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { placePlugged } from './place-plugged.ts';
 import { affinityOf, readThreads } from './thread-placement.ts';

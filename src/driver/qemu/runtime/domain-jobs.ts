@@ -4,9 +4,10 @@
  */
 import { monotonicMs } from '../../../core/clock.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { TypedParameters } from '../../driver.ts';
 import type { JobStats } from '../../inspection-operations.ts';
-import type { DomainRecord } from './domain-store.ts';
+import type { DomainRecord } from './qemu-record.ts';
 
 /** virDomainJobOperation. */
 export const JobOperation = { SAVE: 2, DUMP: 8 } as const;
@@ -156,10 +157,6 @@ export function dumpProgress(reply: unknown): Numbers {
   return Object.fromEntries(
     ['data', 'memory'].flatMap((kind) => Object.entries(sizes).map(([name, value]) => [`${kind}_${name}`, value])),
   );
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 function invalid(message: string): VirtError {

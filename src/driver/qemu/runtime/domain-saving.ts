@@ -1,6 +1,8 @@
 /** Guests in files: saved, restored, kept for the next start. The stream itself is `state-stream.ts`'s, dumps are `core-dump.ts`'s. */
 import { closeSync, existsSync, mkdirSync, rmSync } from 'node:fs';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { activeGuest, hideSecrets, requireDefined } from '../../../guest/domain-report.ts';
+import { identityOf } from '../../../guest/domain-store.ts';
 import type { Cpu } from '../../../model/domain/cpu.ts';
 import { type Domain, formatDomain, parseDomain } from '../../../model/domain/domain.ts';
 import { formatXml } from '../../../xml/format.ts';
@@ -12,11 +14,10 @@ import { requireSameGuest } from '../live/guest-abi.ts';
 import { savedDefinition } from '../live/saved-definition.ts';
 import { dumpCore } from './core-dump.ts';
 import { JobOperation } from './domain-jobs.ts';
-import { activeGuest, hideSecrets, requireDefined } from './domain-report.ts';
 import type { DomainStarter } from './domain-starter.ts';
-import { type DomainRecord, identityOf } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import type { PreparedGuest } from './prepare-guest.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import { decompressFrom, saveFormatOf } from './save-compression.ts';
 import {
   beginSaveImage,

@@ -2,6 +2,8 @@
  * Starts domains for a connection: from definition to running guest, with the record that keeps it. One place for what
  * a start of a transient and of a defined domain share.
  */
+
+import type { SecretStore } from '../../../guest/secret-store.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
@@ -16,16 +18,15 @@ import { deviceNodesBy } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
 import type { Lookup } from '../context.ts';
 import { driverSecurity } from '../security/driver-security.ts';
-import type { DomainRecord, DomainStore } from './domain-store.ts';
-import type { DriverRoot } from './driver-root.ts';
 import type { BareEvent } from './guest-events.ts';
 import { fillVolumes } from './guest-volumes.ts';
 import { HostReservations } from './host-lookup.ts';
 import { monitorPath } from './monitor-socket.ts';
 import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
+import type { DomainRecord, DomainStore } from './qemu-record.ts';
+import type { QemuRoot } from './qemu-root.ts';
 import type { OwnChange, RunningGuest } from './running-guest.ts';
-import type { SecretStore } from './secret-store.ts';
 import { startError, startGuest } from './start-guest.ts';
 import type { StartMark, StartRequest } from './start-request.ts';
 
@@ -39,7 +40,7 @@ export interface StartObservers {
 }
 
 export interface DomainStarterInit {
-  readonly root: DriverRoot;
+  readonly root: QemuRoot;
   readonly cache: CapabilitiesCache;
   readonly config: QemuConfig;
   readonly secrets: SecretStore;
@@ -124,7 +125,7 @@ export class DomainStarter {
     record.starting = true;
     const wanted = { ...prepared.context, domain: cloneDefinition(prepared.context.domain) };
     try {
-      await this.#openPorts(record, wanted.domain, id, options.signal);
+      await this.openPorts(record, wanted.domain.devices?.interfaces ?? [], { id, signal: options.signal });
       const planning = {
         id,
         console: options.console ?? 'auto',
@@ -167,15 +168,15 @@ export class DomainStarter {
           onMonitorEvent: (event) => this.#init.onMonitorEvent(record, event, id),
           onOwnChange: (change) => this.#init.onOwnChange(record, change),
           onMark: (mark) => observers.onMark?.(mark, record.name),
-          giveBack: async (live) => await this.#closePorts(live),
-          onPlugged: async (device, hostEnd) => await this.#plugged(device, hostEnd),
+          giveBack: async (live) => await this.giveBack(live),
+          onPlugged: async (device, hostEnd) => await this.plugged(device, hostEnd),
         },
         options.signal,
       );
       this.#adopt(record, guest, lookup);
       await this.#keep(record, guest, options);
     } catch (error) {
-      await this.#closePorts(wanted.domain);
+      await this.giveBack(wanted.domain);
       lookup[Symbol.dispose]();
       record.shutoffReason = StateReason.shutoff.FAILED;
       throw error;
@@ -194,8 +195,14 @@ export class DomainStarter {
     void guest.ended.then(() => root.dropStatus(shortName));
   }
 
-  /** Writes down what a running guest of a daemon is now: to be called whenever its live definition or state has changed. */
-  async persist({ guest, isDefined }: DomainRecord): Promise<void> {
+  /**
+   * Writes down what a running guest of a daemon is now: to be called whenever its live definition or state has changed.
+   * @param options `plugging`: what the live definition is going to be, once QEMU has taken a device
+   */
+  async persist(
+    { guest, isDefined }: DomainRecord,
+    { plugging }: { readonly plugging?: Domain | undefined } = {},
+  ): Promise<void> {
     const { root } = this.#init;
     if (guest === undefined || root.placement === 'embedded' || guest.hasEnded) return;
     const name = guest.domain.name ?? '';
@@ -203,8 +210,9 @@ export class DomainStarter {
       id: guest.id,
       shortName: root.layout.shortName(guest.id, name),
       process: guest.process,
-      monitor: monitorPath(root.layout, guest.id, name),
+      extra: { monitor: monitorPath(root.layout, guest.id, name) },
       domain: guest.domain,
+      plugging,
       transient: !isDefined,
       autodestroy: this.#autodestroy.get(guest) === true,
       state: { state: guest.state, reason: guest.reason },
@@ -219,31 +227,37 @@ export class DomainStarter {
 
   /** Guests that ended while nobody looked have their places in networks still. */
   async giveBack(domain: Domain): Promise<void> {
-    await this.#closePorts(domain);
+    await this.closePorts(domain.devices?.interfaces ?? []);
   }
 
-  async #openPorts(record: DomainRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
-    if (!hasNetworks(domain)) return;
-    const { openPorts } = await import('./guest-ports.ts');
-    const owner = { name: record.name, uuid: record.uuid, id };
+  /** Places of interfaces in their networks, for a run of a guest. @throws VirtError; then none is left open */
+  async openPorts(
+    { name, uuid }: DomainRecord,
+    devices: readonly NetworkInterface[],
+    { id, signal }: { readonly id: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    if (!hasNetworks(devices)) return;
+    const { openPorts } = await import('../../../guest/guest-ports.ts');
     try {
-      await openPorts(domain, this.#init.networks, owner, signal);
+      await openPorts(devices, this.#init.networks, { name, uuid, id }, signal);
     } catch (cause) {
       signal?.throwIfAborted();
-      throw startError(record.name, cause);
+      throw startError(name, cause);
     }
   }
 
-  async #plugged(device: NetworkInterface, hostEnd: string): Promise<void> {
-    const { portOf } = await import('./guest-ports.ts');
+  /** The host's end of an interface is there. */
+  async plugged(device: NetworkInterface, hostEnd: string): Promise<void> {
+    const { portOf } = await import('../../../guest/guest-ports.ts');
     const port = portOf(device);
     if (port !== undefined) await this.#init.networks?.plugged(port, hostEnd);
   }
 
-  async #closePorts(domain: Domain): Promise<void> {
-    if (!hasNetworks(domain)) return;
-    const { closePorts } = await import('./guest-ports.ts');
-    await closePorts(domain, this.#init.networks);
+  /** Never rejects. */
+  async closePorts(devices: readonly NetworkInterface[]): Promise<void> {
+    if (!hasNetworks(devices)) return;
+    const { closePorts } = await import('../../../guest/guest-ports.ts');
+    await closePorts(devices, this.#init.networks);
   }
 
   #adopt(record: DomainRecord, guest: RunningGuest, reservations: Disposable): void {
@@ -260,8 +274,8 @@ export class DomainStarter {
 }
 
 /** Interfaces of virtual networks, whatever they are attached to now. */
-function hasNetworks({ devices }: Domain): boolean {
-  return (devices?.interfaces ?? []).some(({ source }) => source?.network !== undefined);
+function hasNetworks(devices: readonly NetworkInterface[]): boolean {
+  return devices.some(({ source }) => source?.network !== undefined);
 }
 
 function limitsOf({ maxProcesses, maxFiles, maxCore }: QemuConfig): StartRequest['limits'] {

@@ -3,15 +3,18 @@
  * kernel's of its process, threads and cgroup (`process-stats.ts`). Reads only.
  */
 import { isTimeout, withTimeout } from '../../../core/abort.ts';
+import { memberOf } from '../../../core/members.ts';
+import { definitionOf } from '../../../guest/domain-report.ts';
+import { stateOf } from '../../../guest/domain-store.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { TypedParameters } from '../../driver.ts';
 import type { StatsGroup, StatsOptions } from '../../inspection-operations.ts';
 import { readBalloonStats } from './balloon-stats.ts';
 import { blockStats, readBlocks } from './block-stats.ts';
-import { definitionOf, infoOf } from './domain-report.ts';
-import { type DomainRecord, stateOf } from './domain-store.ts';
+import { infoOf } from './domain-numbers.ts';
 import { readInterfaceCounters } from './guest-interfaces.ts';
 import { groupStats, haltPollTimes, processTimes, rssKiB, threadStats } from './process-stats.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { readThreads } from './thread-placement.ts';
 
@@ -166,8 +169,4 @@ function dirtyRateStats(reply: unknown): Numbers {
     );
   }
   return stats;
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

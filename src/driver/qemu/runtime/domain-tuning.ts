@@ -3,21 +3,23 @@
  * on the running guest. The parameters' names are `../cgroup/parameters.ts`'s, the groups `guest-cgroups.ts`'s.
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
-import type { TuningOperations } from '../../tuning-operations.ts';
-import { emulatorCpus, iothreadCpus, vcpuCpus } from '../cgroup/guest-tuning.ts';
+import { changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
+import { emulatorCpus, iothreadCpus, vcpuCpus } from '../../../guest/cgroups/guest-tuning.ts';
+
 import {
   blkioParametersOf,
-  emptyCputune,
   memoryParametersOf,
   schedulerParametersOf,
   setBlkioParameters,
   setMemoryParameters,
   setSchedulerParameters,
-} from '../cgroup/parameters.ts';
-import { iothreadIdsOf } from '../sections/iothreads.ts';
-import { changeAffected, invalid, readAffected } from './affected-domain.ts';
+} from '../../../guest/cgroups/parameters.ts';
+
+import type { Domain } from '../../../model/domain/domain.ts';
+import { iothreadIdsOf } from '../../../model/domain/iothread-ids.ts';
+import { emptyCputune } from '../../../model/domain/vcpu.ts';
+import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
+import type { TuningOperations } from '../../tuning-operations.ts';
 import {
   blockIoTuneOf,
   findInterface,

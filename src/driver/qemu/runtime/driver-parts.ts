@@ -1,17 +1,18 @@
 /** What the groups of operations of one connection work with. The driver makes it; a group keeps what it needs. */
+
+import type { SecretStore } from '../../../guest/secret-store.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
 import type { GuestNetworks } from '../../guest-sources.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import type { QemuConfig } from '../config.ts';
 import type { DomainJobs } from './domain-jobs.ts';
 import type { DomainStarter } from './domain-starter.ts';
-import type { DomainRecord, DomainStore } from './domain-store.ts';
-import type { DriverRoot } from './driver-root.ts';
 import type { BareEvent } from './guest-events.ts';
-import type { SecretStore } from './secret-store.ts';
+import type { DomainRecord, DomainStore } from './qemu-record.ts';
+import type { QemuRoot } from './qemu-root.ts';
 
 export interface DriverParts {
-  readonly root: DriverRoot;
+  readonly root: QemuRoot;
   readonly cache: CapabilitiesCache;
   readonly config: QemuConfig;
   readonly secrets: SecretStore;

@@ -2,15 +2,15 @@
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { InterfaceBandwidth } from '../../../network/bandwidth/interface-bandwidth.ts';
-import type { DriverRoot } from './driver-root.ts';
+import type { QemuRoot } from './qemu-root.ts';
 import type { RunningGuest } from './running-guest.ts';
 
 /** The limits that were changed here, by guest and device: the next change replaces them. */
 export class LiveBandwidths {
-  readonly #root: DriverRoot;
+  readonly #root: QemuRoot;
   readonly #limits = new WeakMap<RunningGuest, Map<string, InterfaceBandwidth>>();
 
-  constructor(root: DriverRoot) {
+  constructor(root: QemuRoot) {
     this.#root = root;
   }
 

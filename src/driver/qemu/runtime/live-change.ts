@@ -4,6 +4,7 @@
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
@@ -33,12 +34,20 @@ export interface LiveChange {
   readonly removed: readonly LiveStep[];
 }
 
-/** @param changing alias of the drive whose medium is to change @throws DefinitionError, VirtError for what cannot be plugged */
+export interface LiveChangeOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Alias of the drive whose medium is to change. */
+  readonly changing?: string;
+  /** Gives new interfaces their places in networks, before it is planned what is behind them. */
+  readonly openPorts?: (devices: readonly NetworkInterface[]) => Promise<void>;
+}
+
+/** @throws DefinitionError, VirtError for what cannot be plugged */
 export async function planLiveChange(
   guest: RunningGuest,
   changed: Domain,
   starter: DomainStarter,
-  { signal, changing }: { readonly signal?: AbortSignal | undefined; readonly changing?: string } = {},
+  { signal, changing, openPorts }: LiveChangeOptions = {},
 ): Promise<LiveChange> {
   const prepared = await starter.prepare(changed, { signal });
   const context = { ...prepared.context, lookup: starter.liveLookup(guest) };
@@ -48,6 +57,8 @@ export async function planLiveChange(
   keepNodeIndexes(guest.domain, context.domain);
   fillChannelPaths(context.domain, context.layout, guest.id);
   keepLiveState(guest.domain, context.domain);
+  const known = new Set((guest.domain.devices?.interfaces ?? []).map(({ alias }) => alias?.name));
+  await openPorts?.((context.domain.devices?.interfaces ?? []).filter(({ alias }) => !known.has(alias?.name)));
   const before = planOf({ ...context, domain: cloneDefinition(guest.domain) }, guest.id);
   const after = planOf(context, guest.id);
   requirePluggable(guest, before, after, context.domain);

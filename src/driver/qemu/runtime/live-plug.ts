@@ -1,17 +1,21 @@
 /** One device into a running guest, or out of it: from the change of its definition to QEMU's last word. Config is the caller's. */
 import { withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
+import { addDevice, findByAlias, removeDevice, type SingleDevice } from '../../../guest/single-device.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
-import { addDevice, findByAlias, removeDevice, type SingleDevice } from '../live/single-device.ts';
-import type { DomainRecord } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { fillPtyPaths } from './guest-ptys.ts';
-import { addParts, planLiveChange, removeParts } from './live-change.ts';
+import { addParts, type LiveChange, planLiveChange, removeParts } from './live-change.ts';
 import { dropRest, handOver } from './live-fds.ts';
 import { isVcpu, recountVcpus } from './live-vcpus.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
+
+const log = new LogSource('qemu.qemu_driver');
 
 /** A guest that has not let go of a device by then may still do so: the event tells. As libvirt. */
 const UNPLUG_PATIENCE_MS = 5000;
@@ -40,11 +44,43 @@ export async function attachLive(
   requireFree(changed, wanted);
   if (wanted.list === 'interfaces') takeMac(wanted.device as NetworkInterface, next);
   addDevice(changed, wanted);
-  const { domain, added, plan } = await planLiveChange(guest, changed, starter, { signal });
-  if (!added.some(({ part }) => part.kind === 'device')) {
-    throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
-  }
+  const ports: NetworkInterface[] = [];
   const before = new Set(aliasesOf(guest.domain));
+  try {
+    const openPorts = async (devices: readonly NetworkInterface[]): Promise<void> => {
+      await starter.openPorts(record, devices, { id: guest.id, signal });
+      ports.push(...devices);
+    };
+    const change = await planLiveChange(guest, changed, starter, { signal, openPorts });
+    if (!change.added.some(({ part }) => part.kind === 'device')) {
+      throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
+    }
+    // Whoever comes after us finds the device, or what is left of it.
+    await starter.persist(record, { plugging: change.domain });
+    await carryOut(parts, guest, change, signal);
+    await fillPtyPaths(change.domain, guest.qmp);
+    guest.redefine(change.domain);
+  } catch (error) {
+    await starter.closePorts(ports);
+    await starter.persist(record).catch((cause: unknown) => {
+      log.warn('attachLive', () => `${record.name}: ${String(cause)}`);
+    });
+    throw error;
+  }
+  // Its start knows nothing of these.
+  guest.keepPlugged({ [Symbol.asyncDispose]: () => starter.closePorts(ports) });
+  for (const alias of aliasesOf(guest.domain)) {
+    if (!before.has(alias)) emit(record, { event: 'device-added', device: alias });
+  }
+  await starter.persist(record);
+}
+
+async function carryOut(
+  parts: DriverParts,
+  guest: RunningGuest,
+  { domain, added, plan }: LiveChange,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   guest.cgroups.allowDevices(domain);
   await guest.security?.admit(domain, signal);
   try {
@@ -60,12 +96,6 @@ export async function attachLive(
     await guest.security?.dismiss(guest.domain);
     throw error;
   }
-  await fillPtyPaths(domain, guest.qmp);
-  guest.redefine(domain);
-  for (const alias of aliasesOf(domain)) {
-    if (!before.has(alias)) emit(record, { event: 'device-added', device: alias });
-  }
-  await starter.persist(record);
 }
 
 /**
@@ -93,14 +123,11 @@ export async function detachLive(
       guest.qmp,
       removed.filter(({ part }) => part.kind !== 'device'),
     );
-    await dropRest(guest, device);
     const { list: own, device: found } = findByAlias(guest.domain, alias);
-    const { devices } = guest.domain;
+    await dropRest(guest, found);
     removeDevice(guest.domain, own, found);
     // Its place in a network is told by its definition alone, which is forgotten now.
-    if (own === 'interfaces' && devices !== undefined) {
-      await starter.giveBack({ ...guest.domain, devices: { ...devices, interfaces: [found as NetworkInterface] } });
-    }
+    if (own === 'interfaces') await starter.closePorts([found as NetworkInterface]);
     await guest.security?.dismiss(guest.domain);
     await starter.persist(record);
   })();
@@ -125,6 +152,7 @@ export async function forgetUnplugged({ starter }: DriverParts, record: DomainRe
     return await starter.persist(record);
   }
   if (!aliasesOf(guest.domain).includes(alias)) return;
+  const { device: found } = findByAlias(guest.domain, alias);
   const changed = cloneDefinition(guest.domain);
   const { list, device } = findByAlias(changed, alias);
   removeDevice(changed, list, device);
@@ -133,16 +161,26 @@ export async function forgetUnplugged({ starter }: DriverParts, record: DomainRe
     guest.qmp,
     removed.filter(({ part }) => part.kind !== 'device'),
   );
-  await dropRest(guest, device);
+  await dropRest(guest, found);
   guest.redefine(domain);
+  if (list === 'interfaces') await starter.closePorts([found as NetworkInterface]);
   await guest.security?.dismiss(guest.domain);
   await starter.persist(record);
+}
+
+/** Devices of the live definition that QEMU does not have, among those that the definition before had not. */
+export async function unpluggedOf({ qmp, domain }: RunningGuest, before: Domain): Promise<string[]> {
+  const known = new Set(aliasesOf(before));
+  const fresh = aliasesOf(domain).filter((alias) => !known.has(alias));
+  const reply: unknown = await qmp.execute('qom-list', { path: '/machine/peripheral' });
+  const there = new Set((Array.isArray(reply) ? reply : []).map((child: unknown) => memberOf(child, 'name')));
+  return fresh.filter((alias) => !there.has(alias));
 }
 
 /** A disk's target and an alias are names: nobody has them twice. */
 function requireFree(domain: Domain, { list, device, name }: SingleDevice): void {
   if (list === 'disks') {
-    const target = memberOf(memberOf(device, 'target'), 'dev');
+    const target = memberOf(device, 'target', 'dev');
     if ((domain.devices?.disks ?? []).some((disk) => disk.target?.dev === target)) {
       throw failed(`target ${String(target)} already exists`);
     }
@@ -162,14 +200,10 @@ function takeMac(device: NetworkInterface, next: Domain | undefined): void {
 function aliasesOf({ devices }: Domain): string[] {
   return Object.values(devices ?? {}).flatMap((value: unknown) =>
     (Array.isArray(value) ? value : [value]).flatMap((device: unknown) => {
-      const name = memberOf(memberOf(device, 'alias'), 'name');
+      const name = memberOf(device, 'alias', 'name');
       return typeof name === 'string' ? [name] : [];
     }),
   );
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 async function untilAborted(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 /** Virtual CPUs of a running guest, in and out. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import { noteVcpus } from '../live/vcpu-list.ts';
 import { placePlugged } from './place-plugged.ts';
@@ -126,10 +127,6 @@ async function readSlots(guest: RunningGuest, signal: AbortSignal | undefined): 
       path: typeof path === 'string' ? path : undefined,
     };
   });
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 function invalid(message: string): VirtError {

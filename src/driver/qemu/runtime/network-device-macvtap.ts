@@ -1,9 +1,9 @@
 /** A macvtap device: a card of the guest's own on a network device of the host. Unlike a tap it stays when its descriptors are closed. */
 import { openSync } from 'node:fs';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import type { NetworkCalls } from '../../../guest/network-device-ioctl.ts';
+import { runNetworkProgram } from '../../../guest/network-program.ts';
 import { errnoOf } from '../../../process/process-error.ts';
-import type { NetworkCalls } from './network-device-ioctl.ts';
-import { runNetworkProgram } from './network-device-ip.ts';
 import type { TapSettings } from './network-device-settings.ts';
 
 /** What `ip` calls the modes. */

@@ -2,9 +2,9 @@ import { closeSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { NetworkCallError, type NetworkCalls } from '../../../guest/network-device-ioctl.ts';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
 import { NetworkDevices } from './network-device.ts';
-import { NetworkCallError, type NetworkCalls } from './network-device-ioctl.ts';
 import { tapSettingsOf } from './network-device-settings.ts';
 
 let dir: string;

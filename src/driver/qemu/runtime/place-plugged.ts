@@ -2,7 +2,7 @@
  * Threads that a running guest gets later, with a virtual CPU or an I/O thread, begin among the emulator's: they get the group and the host
  * CPUs that the definition gives to their kind. Call it when QEMU has made them.
  */
-import { placesThreads } from '../cgroup/guest-tuning.ts';
+import { placesThreads } from '../../../guest/cgroups/guest-tuning.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { placeThreads, readThreads } from './thread-placement.ts';
 

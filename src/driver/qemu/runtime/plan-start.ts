@@ -2,6 +2,8 @@
  * The last step before a start: what only the moment of starting knows (backing chains on disk, free ports, socket
  * paths) goes into the live definition, and the plan is made. The definition that is kept stays as it was.
  */
+
+import type { Placement } from '../../../guest/driver-root.ts';
 import type { Disk } from '../../../model/domain/devices/disk.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
@@ -14,7 +16,6 @@ import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
 import { formatCommand, renderArguments } from '../plan/render.ts';
 import { findBackingChain } from './backing-chain.ts';
 import { planConsole } from './console-plan.ts';
-import type { Placement } from './driver-root.ts';
 import { fillVolumes } from './guest-volumes.ts';
 import { monitorPath } from './monitor-socket.ts';
 

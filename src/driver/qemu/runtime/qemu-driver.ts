@@ -11,10 +11,13 @@ import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { lazyGroup } from '../../../core/lazy-group.ts';
-import { collectGarbage } from '../../../core/ledger-gc.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import type { DaemonRootOptions } from '../../../guest/daemon-root.ts';
+import { activeGuest, matchesFilter, requireDefined, requireLegal } from '../../../guest/domain-report.ts';
+import { DomainStore, identityOf, stateOf } from '../../../guest/domain-store.ts';
+import { GuestHost, type GuestHostOptions } from '../../../guest/guest-host.ts';
+import type { GuestStatus } from '../../../guest/guest-status.ts';
 import type { LogTexts } from '../../../log/settings.ts';
-import { HookScripts } from '../../../process/hook-scripts.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DeviceOperations } from '../../device-operations.ts';
@@ -43,7 +46,6 @@ import type { NodeDeviceOperations } from '../../node-device-operations.ts';
 import type { NodeOperations } from '../../node-operations.ts';
 import type { SavingOperations } from '../../saving-operations.ts';
 import type { SecretOperations } from '../../secret-operations.ts';
-import type { OpenSiblings, SiblingHooks, Siblings } from '../../siblings.ts';
 import type { StorageOperations } from '../../storage-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
@@ -51,55 +53,50 @@ import { deviceNodesBy } from '../cgroup/guest-devices.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
 import { driverSecurity } from '../security/driver-security.ts';
 import { loadSettings } from '../settings-files.ts';
-import { DaemonRoot, type DaemonRootOptions } from './daemon-root.ts';
 import { DomainJobs } from './domain-jobs.ts';
-import { activeGuest, describeDomain, infoOf, matchesFilter, requireDefined, requireLegal } from './domain-report.ts';
+import { describeDomain, infoOf } from './domain-numbers.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
-import { type DomainRecord, DomainStore, identityOf, stateOf } from './domain-store.ts';
 import type { DriverParts } from './driver-parts.ts';
-import { type DriverRoot, siblingRootOf } from './driver-root.ts';
-import { EmbeddedRoot } from './embedded-root.ts';
 import type { BareEvent } from './guest-events.ts';
-import { characterDevices, PtyConsole } from './guest-ptys.ts';
+import { characterDevices, ptyConsole } from './guest-ptys.ts';
 import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
-import { GUEST_REMOVERS } from './removers.ts';
+import type { DomainRecord } from './qemu-record.ts';
+import { QemuRoot } from './qemu-root.ts';
 import { renameDomain } from './rename-domain.ts';
 import type { OwnChange, RunningGuest } from './running-guest.ts';
-import { SecretStore } from './secret-store.ts';
 import { removeKept } from './undefine-domain.ts';
 
-export interface QemuDriverOptions extends StartObservers {
-  /** Kept root; default a temporary one. */
-  readonly root?: string | undefined;
+/** What a driver may be told, whatever root it is on. */
+export interface GuestDriverOptions extends StartObservers {
   readonly config?: Partial<QemuConfig>;
   /** Folder of cached capabilities; null: none. */
   readonly cacheDir?: string | null | undefined;
   /** Version that the logs name. */
   readonly version: string;
-  /** Called at the starts and ends of guests; default: none. */
-  readonly hooks?: HookScripts | undefined;
-  /** Of the configuration files. */
-  readonly logTexts?: LogTexts | undefined;
-  /** The drivers beside this one; default: none. */
-  readonly openSiblings?: OpenSiblings | undefined;
 }
 
-/** Of a daemon. */
-export type DaemonDriverOptions = Omit<QemuDriverOptions, 'root'> & DaemonRootOptions;
+/** Of an embedded one. */
+export interface QemuDriverOptions extends GuestDriverOptions, Pick<GuestHostOptions, 'hooks' | 'openSiblings'> {
+  /** Kept root; default a temporary one. */
+  readonly root?: string | undefined;
+}
+
+/** Of a daemon's. */
+export interface DaemonDriverOptions extends GuestDriverOptions, Pick<DaemonRootOptions, 'mode' | 'stateDir'> {}
 
 const events = new LogSource('util.event');
 
-function networkHooksOf(hooks: HookScripts): SiblingHooks {
-  return {
-    has: () => hooks.has('network'),
-    run: (call, options) => hooks.run({ driver: 'network', ...call }, options),
-    tell: (call) => hooks.tell({ driver: 'network', ...call }),
-  };
-}
 /** A QEMU that was upgraded counts as such after so many milliseconds. */
 const CAPABILITIES_FRESH_MS = 1000;
+
+/** What its opener has found out. */
+interface OwnInit {
+  readonly uri: string;
+  /** Of the configuration files. */
+  readonly logTexts?: LogTexts | undefined;
+}
 
 type Waiting = { readonly signal?: AbortSignal | undefined };
 
@@ -136,65 +133,65 @@ export class QemuDriver implements Driver {
   readonly storage: StorageOperations | undefined;
   readonly nodeDevices: NodeDeviceOperations | undefined;
   readonly interfaces: InterfaceOperations | undefined;
-  readonly root: DriverRoot;
+  readonly root: QemuRoot;
   /** What the configuration files say of the log. */
   readonly logTexts: LogTexts;
   readonly #cache: CapabilitiesCache;
-  readonly #store: DomainStore;
-  readonly #secrets: SecretStore;
-  readonly #siblings: Siblings | undefined;
+  readonly #store: DomainStore<RunningGuest>;
+  readonly #host: GuestHost;
+  /** An embedded driver's host ends with it. */
+  readonly #ownsHost: boolean;
   readonly #events = new Broadcast<DomainEvent>();
   readonly #monitorEvents = new Broadcast<MonitorEvent>();
   readonly #starter: DomainStarter;
-  readonly #ptys = new Map<string, PtyConsole>();
+  readonly #ptys = new Map<string, ConsoleStream>();
   readonly #parts: DriverParts;
+  readonly #onNote: QemuDriverOptions['onNote'];
   readonly #stop = new AbortController();
   #readOn: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
 
-  private constructor(root: DriverRoot, options: QemuDriverOptions & { readonly uri: string }) {
+  private constructor(host: GuestHost, options: GuestDriverOptions & OwnInit) {
+    this.#host = host;
+    this.#ownsHost = host.root.placement === 'embedded';
+    const root = new QemuRoot(host.root);
     this.root = root;
     this.logTexts = options.logTexts ?? {};
-    this.#secrets = new SecretStore(root.placement === 'daemon' ? root.layout.secretsDir : undefined);
-    this.secrets = this.#secrets;
-    this.#siblings = options.openSiblings?.({
-      root: siblingRootOf(root),
-      secrets: this.#secrets,
-      networkHooks: options.hooks === undefined ? undefined : networkHooksOf(options.hooks),
-      secretValue: (reference) => this.#secrets.resolve({ type: 'volume', ...reference }),
-      onNote: (note) => options.onNote?.(note),
-    });
-    this.networks = this.#siblings?.networks;
-    this.storage = this.#siblings?.storage;
-    this.nodeDevices = this.#siblings?.nodeDevices;
-    this.interfaces = this.#siblings?.interfaces;
+    const { siblings } = host;
+    this.secrets = host.secrets;
+    this.networks = siblings?.networks;
+    this.storage = siblings?.storage;
+    this.nodeDevices = siblings?.nodeDevices;
+    this.interfaces = siblings?.interfaces;
     this.#cache = new CapabilitiesCache({
       ...(options.cacheDir === undefined ? {} : { dir: options.cacheDir }),
       // A daemon is asked again and again; an embedding program once.
       freshMs: root.placement === 'daemon' ? CAPABILITIES_FRESH_MS : 0,
     });
-    this.#store = new DomainStore(root.layout.roots.etc, { sync: !root.temporary });
+    this.#store = new DomainStore<RunningGuest>(root.layout.roots.etc, { sync: !root.temporary, macs: host.macs });
     const shared: Omit<DriverParts, 'starter'> = {
       root,
       cache: this.#cache,
-      config: { ...DEFAULT_CONFIG, ...options.config },
-      secrets: this.#secrets,
-      hooks: options.hooks ?? new HookScripts(),
+      // Who may not make interfaces has nothing but QEMU's own network; libvirt's clients are told what libvirt tells them.
+      config: { ...DEFAULT_CONFIG, slirpPortForward: root.placement === 'embedded', ...options.config },
+      secrets: host.secrets,
+      hooks: host.hooks,
       store: this.#store,
       jobs: new DomainJobs(),
-      networks: this.#siblings?.guestNetworks,
+      networks: siblings?.guestNetworks,
       emit: (record, event, id, timestampMs) => this.#emit(record, event, id, timestampMs),
     };
     this.#starter = new DomainStarter({
       ...shared,
       version: options.version,
-      volumes: this.#siblings?.guestVolumes,
+      volumes: siblings?.guestVolumes,
       observers: options,
       onMonitorEvent: (record, event, id) => this.#sendMonitorEvent(record, event, id),
       onOwnChange: (record, change) => this.#followGuest(record, change),
     });
     this.#parts = { ...shared, starter: this.#starter };
     this.uri = options.uri;
+    this.#onNote = options.onNote;
     this.features = { embedded: root.placement === 'embedded', consoles: true };
   }
 
@@ -205,57 +202,43 @@ export class QemuDriver implements Driver {
   static async open(options: QemuDriverOptions): Promise<QemuDriver> {
     const settings = await loadSettings({ root: options.root });
     for (const note of settings?.notes ?? []) options.onNote?.(note);
-    const root = EmbeddedRoot.open(options);
-    const driver = new QemuDriver(root, {
-      ...options,
-      config: { ...settings?.config, ...options.config },
-      logTexts: settings?.log,
-      uri: options.root === undefined ? 'qemu:///embed' : `qemu:///embed?root=${options.root}`,
-    });
+    const host = await GuestHost.openEmbedded(options);
     try {
-      const garbage = await collectGarbage({
-        dir: root.ledgerDir,
-        removers: GUEST_REMOVERS,
+      const driver = new QemuDriver(host, {
+        ...options,
+        config: { ...settings?.config, ...options.config },
+        logTexts: settings?.log,
+        uri: options.root === undefined ? 'qemu:///embed' : `qemu:///embed?root=${options.root}`,
       });
-      for (const { line } of garbage.failed) options.onNote?.(line);
-      if (!root.temporary) for (const problem of driver.#store.load()) options.onNote?.(problem);
+      if (!host.root.temporary) for (const problem of driver.#store.load()) options.onNote?.(problem);
       return driver;
     } catch (error) {
-      await root[Symbol.asyncDispose]();
+      await host[Symbol.asyncDispose]();
       throw error;
     }
   }
 
   /**
-   * Opens a daemon's state: takes over the guests of the daemon before, removes what dead ones left, and reads the definitions.
-   * @throws VirtError when the state cannot be used, or another daemon has it
+   * A daemon's: takes over the guests of the daemon before, removes what dead ones left, and reads the definitions.
+   * @throws VirtError when the state cannot be used
    */
-  static async openDaemon(options: DaemonDriverOptions): Promise<QemuDriver> {
+  static async openDaemon(host: GuestHost, options: DaemonDriverOptions): Promise<QemuDriver> {
     const settings = await loadSettings({ root: options.stateDir });
     for (const note of settings?.notes ?? []) options.onNote?.(note);
-    const root = DaemonRoot.open(options);
-    const driver = new QemuDriver(root, {
+    const driver = new QemuDriver(host, {
       ...options,
       config: { ...settings?.config, ...options.config },
       logTexts: settings?.log,
       uri: `qemu:///${options.mode}`,
     });
-    try {
-      for (const problem of [...driver.#store.load(), ...driver.#secrets.load()]) options.onNote?.(problem);
-      await driver.#siblings?.takeOver();
-      await driver.#reattach(root, options);
-      driver.#readOn = driver.#readDefinitions(options);
-      return driver;
-    } catch (error) {
-      await root[Symbol.asyncDispose]();
-      throw error;
-    }
+    for (const problem of driver.#store.load()) options.onNote?.(problem);
+    await driver.#reattach(options);
+    driver.#readOn = driver.#readDefinitions(options);
+    return driver;
   }
 
-  /** Starts the domains that are marked for it, once in each boot; what fails is told and does not keep the others from starting. */
+  /** Starts the domains that are marked for it; what fails is told and does not keep the others from starting. */
   async autostartAll(onNote: (note: string) => void): Promise<void> {
-    if (!(this.root instanceof DaemonRoot) || !this.root.isFirstSinceBoot()) return;
-    await this.#siblings?.autostart();
     for (const [index, record] of this.#store.all().filter(isWaiting).entries()) {
       if (index > 0) await pause(this.#parts.config.autoStartDelayMs);
       try {
@@ -298,6 +281,7 @@ export class QemuDriver implements Driver {
     using _job = await record.job.acquire(signal);
     const isNew = !record.isDefined;
     await this.#store.save(record, domain);
+    this.#tellClashes(record);
     this.#emit(record, { event: 'lifecycle', type: 'defined', detail: isNew ? 'added' : 'updated' });
     return identityOf(record);
   }
@@ -310,6 +294,8 @@ export class QemuDriver implements Driver {
     try {
       using _job = await record.job.acquire(options.signal);
       await this.#start(record, prepared, options);
+      this.#store.noteCards(record, domain);
+      this.#tellClashes(record);
     } finally {
       this.#store.releaseIfGone(record);
     }
@@ -489,10 +475,8 @@ export class QemuDriver implements Driver {
     );
     this.#events.end();
     this.#monitorEvents.end();
-    this.#secrets[Symbol.dispose]();
-    await this.#siblings?.[Symbol.asyncDispose]();
     await this.#store[Symbol.asyncDispose]();
-    await this.root[Symbol.asyncDispose]();
+    if (this.#ownsHost) await this.#host[Symbol.asyncDispose]();
   }
 
   /** Those that nobody has asked for: what is wrong with them is told now, not when they are needed. */
@@ -500,8 +484,8 @@ export class QemuDriver implements Driver {
     for (const note of await this.#store.readAll(this.#stop.signal)) onNote?.(note);
   }
 
-  async #reattach(root: DaemonRoot, options: DaemonDriverOptions): Promise<void> {
-    const { config, hooks } = this.#parts;
+  async #reattach(options: DaemonDriverOptions): Promise<void> {
+    const { config, hooks, root } = this.#parts;
     const { reattachGuests } = await import('./reattach-guests.ts');
     const records = new Map<number, DomainRecord>();
     const found = await reattachGuests({
@@ -531,7 +515,7 @@ export class QemuDriver implements Driver {
       found.map(async (one) => {
         const record = records.get(one.status.id);
         if (one.kind === 'gone') {
-          await this.#starter.giveBack(one.status.domain);
+          await this.#starter.giveBack(one.status.plugging ?? one.status.domain);
           const known = this.#store.find(one.status.domain.uuid ?? '');
           if (known !== undefined) known.shutoffReason = one.shutoffReason;
           return;
@@ -541,8 +525,24 @@ export class QemuDriver implements Driver {
         if (one.kind === 'ending') await one.guest.endAs(one.stop.detail, one.stop.reason);
         // Its client went with the daemon before us.
         else if (one.status.autodestroy) await one.guest.destroy('the client that started it is gone');
+        else if (one.status.plugging !== undefined) await this.#finishPlugging(record, one.guest, one.status);
       }),
     );
+    await this.#dropForeignPorts();
+  }
+
+  /** The daemon before us was about to plug a device: it is there, or what is left of it goes. */
+  async #finishPlugging(record: DomainRecord, guest: RunningGuest, status: GuestStatus): Promise<void> {
+    const { forgetUnplugged, unpluggedOf } = await import('./live-plug.ts');
+    for (const alias of await unpluggedOf(guest, status.domain)) await forgetUnplugged(this.#parts, record, alias);
+    await this.#starter.persist(record);
+  }
+
+  /** Places in networks that were opened for a start, or a card, that nothing came of. */
+  async #dropForeignPorts(): Promise<void> {
+    const live = this.#store.all().flatMap(({ guest }) => guest?.domain.devices?.interfaces ?? []);
+    const ports = live.flatMap(({ source }) => source?.portid ?? []);
+    await this.#parts.networks?.keepOnly('qemu', new Set(ports));
   }
 
   #sendMonitorEvent({ name, uuid }: DomainRecord, event: QmpEvent, id: number): void {
@@ -577,6 +577,11 @@ export class QemuDriver implements Driver {
       .catch((error: unknown) => events.warn('followGuest', () => `${record.name}: ${String(error)}`));
   }
 
+  /** Nothing is refused: cards of networks that never meet may have the same address. */
+  #tellClashes(record: DomainRecord): void {
+    for (const clash of this.#store.cardNotes(record)) this.#onNote?.(`domain '${record.name}': ${clash}`);
+  }
+
   /** Whether the domain was saved, and is restored now. */
   async #startSaved(record: DomainRecord, options: CreateOptions): Promise<boolean> {
     if (!existsSync(this.root.layout.managedSaveFile(record.name))) return false;
@@ -609,7 +614,7 @@ export class QemuDriver implements Driver {
     }
     const known = this.#ptys.get(path);
     if (known !== undefined) return known;
-    const made = new PtyConsole(alias, path);
+    const made = ptyConsole(alias, path);
     this.#ptys.set(path, made);
     void guest.ended.then(() => this.#ptys.delete(path));
     return made;

@@ -8,6 +8,10 @@ import { DisposalStack } from '../../../core/dispose.ts';
 import { VirtError } from '../../../core/errors.ts';
 import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { GuestCgroups, type GuestCgroupsInit } from '../../../guest/cgroups/guest-cgroups.ts';
+import { GuestHooks } from '../../../guest/guest-hooks.ts';
+import { GuestLog, type GuestLogLimits } from '../../../guest/guest-log.ts';
+import type { GuestStatus } from '../../../guest/guest-status.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { ForeignProcess } from '../../../process/foreign-process.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
@@ -20,13 +24,8 @@ import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { DriverSecurity } from '../security/driver-security.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
 import { readChannels } from './channel-states.ts';
-import type { DaemonRoot } from './daemon-root.ts';
-import { isGuestLedger } from './driver-root.ts';
-import { GuestCgroups, type GuestCgroupsInit } from './guest-cgroups.ts';
-import { GuestHooks } from './guest-hooks.ts';
-import { GuestLog, type GuestLogLimits } from './guest-log.ts';
-import { type GuestStatus, readStatuses } from './guest-status.ts';
 import { connectMonitor } from './monitor-socket.ts';
+import type { QemuRoot } from './qemu-root.ts';
 import { RunningGuest, type RunningGuestInit } from './running-guest.ts';
 
 const log = new LogSource('qemu.qemu_process');
@@ -37,7 +36,7 @@ const PATIENCE_MS = 10_000;
 const ANSWER_MS = 2_000;
 
 export interface ReattachRequest {
-  readonly root: DaemonRoot;
+  readonly root: QemuRoot;
   readonly hooks: HookScripts;
   readonly logLimits: GuestLogLimits;
   readonly security: DriverSecurity;
@@ -57,12 +56,12 @@ export type Found =
 
 export async function reattachGuests(request: ReattachRequest): Promise<Found[]> {
   const { root, onNote } = request;
-  const { found, problems } = readStatuses(root.statusDir);
+  const { found, problems } = root.readStatuses();
   for (const problem of problems) onNote(problem);
   const results = await Promise.all(found.map((status) => reattachOne(request, status)));
   // A start that was interrupted has a ledger, and no status yet.
   const known = new Set(found.map(({ shortName }) => shortName));
-  const unknown = root.ledgers().filter((shortName) => isGuestLedger(shortName) && !known.has(shortName));
+  const unknown = root.ledgers().filter((shortName) => !known.has(shortName));
   for (const lines of await Promise.all(unknown.map((shortName) => root.collect(shortName)))) lines.forEach(onNote);
   return results;
 }
@@ -92,10 +91,11 @@ async function reattachOne(request: ReattachRequest, status: GuestStatus): Promi
 
 async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<Found> {
   const { root, logLimits, cgroups, onNote } = request;
-  const { domain, shortName, id } = status;
+  const { shortName, id } = status;
+  const domain = status.plugging ?? status.domain;
   const name = domain.name ?? '';
   using deadline = withTimeout(undefined, PATIENCE_MS);
-  const qmp = new QmpClient(await connectMonitor(status.monitor, deadline), {
+  const qmp = new QmpClient(await connectMonitor(status.extra['monitor'] ?? '', deadline), {
     name,
     loadFdSender: async (stream) => (await import('../../../qmp/fd-passing.ts')).createFdSender(stream),
   });

@@ -2,22 +2,24 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DomainStore } from '../../../guest/domain-store.ts';
 import { parseDomain } from '../../../model/domain/domain.ts';
 import { Layout, SYSTEM_ROOTS } from '../layout.ts';
-import { type DomainRecord, DomainStore } from './domain-store.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import { renameDomain } from './rename-domain.ts';
+import type { RunningGuest } from './running-guest.ts';
 
 const UUID = '6ba7b810-9dad-11d1-80b4-00c04fd430c8';
 
 let dir: string;
 let layout: Layout;
-let store: DomainStore;
+let store: DomainStore<RunningGuest>;
 let record: DomainRecord;
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'rename-'));
   const roots = Object.fromEntries(Object.keys(SYSTEM_ROOTS).map((name) => [name, join(dir, name)]));
   layout = new Layout({ ...SYSTEM_ROOTS, ...roots });
-  store = new DomainStore(layout.roots.etc);
+  store = new DomainStore<RunningGuest>(layout.roots.etc);
   record = store.claim('old', UUID);
   const nvram = `<os><type arch='x86_64'>hvm</type><nvram>${layout.nvramFile('old')}</nvram></os>`;
   await store.save(
@@ -39,6 +41,7 @@ describe('a domain with another name', () => {
     expect(readFileSync(layout.nvramFile('new'), 'utf8')).toBe('variables');
     expect(existsSync(layout.nvramFile('old'))).toBe(false);
     expect(record.definition?.os?.nvram?.value).toBe(layout.nvramFile('new'));
+    await store[Symbol.asyncDispose]();
     expect(readFileSync(join(layout.roots.etc, 'new.xml'), 'utf8')).toContain(layout.nvramFile('new'));
   });
 

@@ -1,11 +1,11 @@
 /** What goes along when a domain that is off gets another name: its UEFI variables, where their file was named after it. */
 import { existsSync, renameSync } from 'node:fs';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { requireDefined, requireLegal } from '../../../guest/domain-report.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { Layout } from '../layout.ts';
-import { requireDefined, requireLegal } from './domain-report.ts';
-import type { DomainRecord, DomainStore } from './domain-store.ts';
+import type { DomainRecord, DomainStore } from './qemu-record.ts';
 
 /** The caller holds the domain's lock. @throws VirtError OPERATION_INVALID; then nothing has changed */
 export async function renameDomain(

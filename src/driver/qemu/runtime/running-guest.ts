@@ -6,9 +6,12 @@
 import type { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import type { GuestCgroups } from '../../../guest/cgroups/guest-cgroups.ts';
+import type { GuestLog } from '../../../guest/guest-log.ts';
+import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
-import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
+import type { ExitResult } from '../../../process/child-handle.ts';
 import type { ProcessIdentity } from '../../../process/proc.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
@@ -18,12 +21,7 @@ import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { GuestConsole } from '../../guest-console.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
 import { noteChannel } from './channel-states.ts';
-import type { GuestCgroups } from './guest-cgroups.ts';
 import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
-import type { GuestLog } from './guest-log.ts';
-
-/** QEMU's process: our child, or one that an earlier daemon has started. */
-export type GuestProcess = Pick<ChildHandle, 'pid' | 'identity' | 'exited' | 'result' | 'terminate' | 'release'>;
 
 /** What a guest does to its hardware by itself: a device that it lets go of (by alias); a tray or a channel that it opens or closes. */
 export type OwnChange = { readonly kind: 'unplugged'; readonly alias: string } | { readonly kind: 'state' };

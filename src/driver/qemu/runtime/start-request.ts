@@ -1,4 +1,7 @@
 /** What the start of one guest needs to know. */
+
+import type { GuestCgroupsInit } from '../../../guest/cgroups/guest-cgroups.ts';
+import type { GuestLogLimits } from '../../../guest/guest-log.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
@@ -8,11 +11,9 @@ import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { DriverSecurity } from '../security/driver-security.ts';
-import type { DriverRoot } from './driver-root.ts';
-import type { GuestCgroupsInit } from './guest-cgroups.ts';
 import type { BareEvent } from './guest-events.ts';
-import type { GuestLogLimits } from './guest-log.ts';
 import type { FdSources } from './inherited-fds.ts';
+import type { QemuRoot } from './qemu-root.ts';
 import type { OwnChange } from './running-guest.ts';
 
 /** Moments of a start that a program may want to time. */
@@ -23,7 +24,7 @@ export interface StartRequest {
   readonly domain: Domain;
   readonly plan: LaunchPlan;
   readonly caps: QemuCapabilities;
-  readonly root: DriverRoot;
+  readonly root: QemuRoot;
   readonly hooks: HookScripts;
   readonly fdSources: Omit<FdSources, 'masterKey' | 'scratchDir'>;
   readonly logLimits: GuestLogLimits;

@@ -3,6 +3,7 @@ import { existsSync, fstatSync, rmSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import { type ActiveJob, dumpProgress, migrationProgress, type Numbers } from './domain-jobs.ts';
 import type { RunningGuest } from './running-guest.ts';
@@ -127,8 +128,4 @@ export async function giveUp(guest: RunningGuest, target: TargetFile, wasRunning
     );
   }
   target.remove();
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

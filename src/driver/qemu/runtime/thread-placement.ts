@@ -5,20 +5,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import type { GuestThreads } from '../../../guest/cgroups/guest-threads.ts';
+import { emulatorCpus, iothreadCpus, vcpuCpus } from '../../../guest/cgroups/guest-tuning.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { findProgram } from '../../../process/find-program.ts';
 import { runCommand } from '../../../process/run-command.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
-import { emulatorCpus, iothreadCpus, vcpuCpus } from '../cgroup/guest-tuning.ts';
-
-/** Kernel thread ids of a running guest. */
-export interface GuestThreads {
-  readonly pid: number;
-  /** By number of the virtual CPU. Empty under TCG with one thread for all of them. */
-  readonly vcpus: ReadonlyMap<number, number>;
-  /** By number of the I/O thread. */
-  readonly iothreads: ReadonlyMap<number, number>;
-}
 
 const log = new LogSource('qemu.qemu_process');
 

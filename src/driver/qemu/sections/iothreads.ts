@@ -1,16 +1,9 @@
 /** I/O threads as `-object`, and the main loop's thread pool. */
-import type { Domain } from '../../../model/domain/domain.ts';
+import { iothreadIdsOf } from '../../../model/domain/iothread-ids.ts';
 import { hasFeature } from '../capabilities/capabilities.ts';
 import { type DomainContext, fault, type PlanContext } from '../context.ts';
 import type { Part } from '../plan/parts.ts';
 import type { Props } from '../plan/props.ts';
-
-/** Ids of the guest's I/O threads: those that are listed, then the lowest free ones up to the number wanted. */
-export function iothreadIdsOf({ iothreads, iothreadids }: Domain): number[] {
-  const ids = new Set((iothreadids?.iothreads ?? []).map(({ id }) => id));
-  for (let id = 1; ids.size < (iothreads ?? 0); id++) ids.add(id);
-  return [...ids];
-}
 
 /** `main-loop` and `iothread` objects. */
 export function planIothreads(context: PlanContext): Part[] {

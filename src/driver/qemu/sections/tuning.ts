@@ -2,9 +2,10 @@
  * `<cputune>` and `<blkiotune>`: nothing of them is on QEMU's command line (the runtime and its cgroups carry them
  * out), but what cannot be carried out is refused before the guest starts.
  */
+
+import { iothreadIdsOf } from '../../../model/domain/iothread-ids.ts';
 import type { Cputune } from '../../../model/domain/vcpu.ts';
 import { type DomainContext, fault } from '../context.ts';
-import { iothreadIdsOf } from './iothreads.ts';
 
 /** Reports faults of `<cputune>` and `<blkiotune>`. */
 export function validateTuning(context: DomainContext): void {

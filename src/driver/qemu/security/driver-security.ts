@@ -1,7 +1,8 @@
 /** What a connection's settings say of security labels. Small: every start reads it. */
+
+import type { Placement } from '../../../guest/driver-root.ts';
 import type { SecuritySettings } from '../../../security/security-settings.ts';
 import type { QemuConfig } from '../config.ts';
-import type { Placement } from '../runtime/driver-root.ts';
 
 export interface DriverSecurity extends SecuritySettings {
   /** Undefined: where QEMU gets another user. */
