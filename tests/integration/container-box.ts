@@ -1,6 +1,6 @@
 /** A container of a shell line, for tests: definition, plan, runtime. */
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Ledger } from '../../src/core/ledger.ts';
 import { ContainerLinks } from '../../src/driver/lxc/host/container-links.ts';
@@ -32,13 +32,14 @@ export interface Box extends AsyncDisposable {
   links(): ContainerLinks;
 }
 
+/** `rootfs`: a folder, or an image of a file system. */
 export async function startBox(init: {
   folder: string;
   rootfs: string;
   line: string;
   devices?: string;
   rest?: string;
-  /** Instead of a shell with that line. */
+  /** Instead of a shell with that line: a program and its arguments. */
   init?: string;
   facts?: Partial<ContainerFacts>;
   cgroupProcs?: readonly string[];
@@ -46,8 +47,8 @@ export async function startBox(init: {
   const { folder, rootfs, line, devices = '', rest = '', cgroupProcs } = init;
   const { domain } = parseDomain(
     `<domain type='lxc'><name>box</name><uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid>
-     <os><type>exe</type>${init.init === undefined ? '<init>/bin/sh</init><initarg>-c</initarg>' : `<init>${init.init}</init>`}</os>${rest}
-     <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>${devices}</devices></domain>`,
+     <os><type>exe</type>${init.init === undefined ? '<init>/bin/sh</init><initarg>-c</initarg>' : initOf(init.init)}</os>${rest}
+     <devices>${rootOf(rootfs)}${devices}</devices></domain>`,
   );
   if (init.init === undefined) domain.os?.initargs.push(line);
   const dir = mkdtempSync(join(folder, 'c'));
@@ -111,4 +112,15 @@ export async function startBox(init: {
     rmSync(dir, { recursive: true, force: true });
     throw error;
   }
+}
+
+function rootOf(path: string): string {
+  const isFolder = statSync(path).isDirectory();
+  const source = isFolder ? `dir='${path}'` : `file='${path}'`;
+  return `<filesystem type='${isFolder ? 'mount' : 'file'}'><source ${source}/><target dir='/'/></filesystem>`;
+}
+
+function initOf(command: string): string {
+  const [program = '', ...args] = command.split(' ');
+  return `<init>${program}</init>${args.map((arg) => `<initarg>${arg}</initarg>`).join('')}`;
 }

@@ -9,11 +9,9 @@ import type { OciMount } from './oci-spec.ts';
  * with the container.
  */
 export interface PreparedMount {
-  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes; `nbd`: an image that QEMU reads. */
-  readonly kind: 'bind' | 'device' | 'loop' | 'nbd';
+  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes. */
+  readonly kind: 'bind' | 'device' | 'loop';
   readonly source: string;
-  /** Format of an `nbd` image. */
-  readonly format?: string | undefined;
   readonly readonly: boolean;
   /** Where: the container's root, or a place of its own that the configuration names as a source. */
   readonly at: 'root' | number;
@@ -33,7 +31,7 @@ export function planMounts(domain: Domain, placeOf: (index: number) => string, i
   const filesystems = domain.devices?.filesystems ?? [];
   const root = filesystems.find(({ target }) => target?.dir === '/');
   const prepared: PreparedMount[] = [preparedRoot(root)];
-  const mounts = basicMounts(domain, initGroup);
+  const mounts = [...basicMounts(domain, initGroup), ...hugePages(domain)];
   for (const found of filesystems) {
     if (found !== root) mounts.push(planFilesystem(found, prepared, placeOf));
   }
@@ -64,7 +62,7 @@ export function planFilesystem(
   return { destination, type: 'bind', source: placeOf(at), options: ['bind', access] };
 }
 
-function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source' | 'format'> {
+function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source'> {
   const { type = 'mount', accessmode = 'passthrough', source, driver } = found;
   const where = `<filesystem> on ${found.target?.dir ?? '?'}`;
   if (accessmode !== 'passthrough')
@@ -83,7 +81,13 @@ function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source' | 'f
     case 'file': {
       const file = source?.file ?? refuse(`${where} has no <source file=…>`);
       const format = driver?.format ?? 'raw';
-      if (driver?.type === 'nbd' || format !== 'raw') return { kind: 'nbd', source: file, format };
+      // A server of blocks would be killed with the container, before the kernel has written back what is in its memory.
+      if (driver?.type === 'nbd' || format !== 'raw') {
+        refuse(
+          `${where}: images of containers are raw, this one is ${format} (driver ${driver?.type ?? 'nbd'}); make it raw: ` +
+            `qemu-img convert -O raw ${file} ${file}.raw`,
+        );
+      }
       return { kind: 'loop', source: file };
     }
     case 'template':
@@ -143,6 +147,17 @@ function basicMounts({ idmap, features, devices }: Domain, initGroup: InitGroup 
     { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...guarded, 'mode=1777'] },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: guarded },
   ];
+}
+
+/** Programs take them from there; a container has no memory of its own that they could back. */
+function hugePages({ memoryBacking, idmap }: Domain): OciMount[] {
+  const { hugepages } = memoryBacking ?? {};
+  if (hugepages === undefined) return [];
+  if (idmap !== undefined)
+    refuse('<hugepages>: the kernel mounts them only where users are not mapped; leave <idmap> out');
+  const [page] = hugepages.pages;
+  const options = ['nosuid', 'nodev', 'mode=1777', ...(page === undefined ? [] : [`pagesize=${page.size}K`])];
+  return [{ destination: '/dev/hugepages', type: 'hugetlbfs', source: 'hugetlbfs', options }];
 }
 
 /** A network namespace of its own: with interfaces, or because it was asked for. */

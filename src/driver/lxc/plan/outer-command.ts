@@ -133,7 +133,7 @@ function prepare(mount: PreparedMount, { root, mountPlace }: OuterCommandInput):
   // A private copy of the tree: what is mounted in the container is not seen outside.
   if (kind === 'bind')
     return [made, words('mount', '--rbind', source, place), words('mount', '--make-rprivate', place)];
-  // An `nbd` image has been connected by the caller; `source` is the device then. Device nodes in it are whatever its maker wrote there.
+  // Device nodes in it are whatever its maker wrote there.
   return [made, words('mount', '-o', `${kind === 'loop' ? 'loop,' : ''}nodev,${access}`, source, place)];
 }
 

@@ -3,7 +3,7 @@
  * foreground inside an outer PID namespace. It starts, signals and reaps; what the container is, was planned.
  */
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -13,6 +13,7 @@ import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
+import { openPtyPeer } from '../../../process/pty-peer.ts';
 import { listenForFd } from '../../../process/receive-fd.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
@@ -137,6 +138,10 @@ export class EmbeddedContainer implements Container {
       receiver.receive(signal).catch(async (error: unknown) => await lastOf(failed, error)),
       failed,
     ]);
+    // Init systems open their console and close it again, many times: that is not its end, the container's end is.
+    const peer = await openPtyPeer(fd);
+    const letGo = (): void => closeSync(peer);
+    child.exited.then(letGo, letGo);
     const terminal = new ReadStream(fd);
     // When the last program has let go of a terminal, reading from it fails with EIO: that is its end.
     terminal.on('error', () => {});
