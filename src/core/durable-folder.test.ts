@@ -66,6 +66,10 @@ describe('DurableFolder', () => {
     const folder = new DurableFolder(dir, { sync: false });
     await folder.commit([{ name: 'a', text: 'x' }]);
     expect(readdirSync(dir)).toEqual(['a']);
+    // One after the other, and the end.
+    await folder.commit([{ name: 'later', text: 'x' }]);
+    await folder.commit([{ name: 'later', text: undefined }]);
+    await folder[Symbol.asyncDispose]();
   });
 
   it('changes nothing when a change is refused, now or by the next process', async () => {

@@ -140,6 +140,8 @@ export class DurableFolder implements AsyncDisposable {
   }
 
   async #drain(): Promise<void> {
+    // Never done before its promise is known: without a journal nothing else is waited for.
+    await undefined;
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0);
       try {

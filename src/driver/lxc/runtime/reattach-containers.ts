@@ -16,7 +16,7 @@ import { StateReason } from '../../domain-state.ts';
 import { exitCodeIn, KeptContainer } from './kept-container.ts';
 import type { LxcParts } from './lxc-parts.ts';
 import { RunningContainer } from './running-container.ts';
-import { consoleOf, runContainer } from './start-container.ts';
+import { consoleOf, initGroupsOf, runContainer } from './start-container.ts';
 
 const log = new LogSource('lxc.lxc_process');
 
@@ -116,7 +116,8 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     emit: (event) => parts.emit(record, event, id),
     restart: async () => {
       const start = starter.startOf(record, domain, id);
-      return await runContainer({ start, cgroups, joins: cgroups.joins, log: guestLog, ledger }, undefined);
+      const { joins, initGroup } = initGroupsOf(start, cgroups);
+      return await runContainer({ start, cgroups, joins, initGroup, log: guestLog, ledger }, undefined);
     },
     onNote,
   });

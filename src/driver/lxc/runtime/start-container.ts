@@ -3,6 +3,8 @@
  * counterpart of QEMU's `start-guest.ts`.
  */
 import { mkdirSync } from 'node:fs';
+import { detectCgroups } from '../../../cgroup/detect.ts';
+import { machineGroupName } from '../../../cgroup/layout.ts';
 import { abandon, DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { removeTree } from '../../../core/fs.ts';
@@ -19,10 +21,11 @@ import type { HookScripts } from '../../../process/hook-scripts.ts';
 import { readProcStat } from '../../../process/proc.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import { ContainerLinks } from '../host/container-links.ts';
+import { type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
 import { planContainerCgroup } from '../plan/container-cgroup.ts';
-import type { ContainerFacts } from '../plan/container-context.ts';
+import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import type { Container } from './container.ts';
 import { containerPlaces, EmbeddedContainer } from './embedded-container.ts';
@@ -56,6 +59,7 @@ export interface ContainerSetting {
   readonly start: ContainerStart;
   readonly cgroups: GuestCgroups;
   readonly joins: readonly string[];
+  readonly initGroup: InitGroup | undefined;
   readonly log: GuestLog;
   readonly ledger: Ledger;
 }
@@ -83,12 +87,12 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
       await removeTree(dir, { root: root.runDir });
       entry.done();
     });
-    const { cgroups, joins } = await makeGroups(start, own.ledger, undo);
+    const groups = await makeGroups(start, own.ledger, undo);
     undo.defer(() => hooks.tell('stopped'));
     await hooks.ask('start', signal);
     log.stamp(startLine({ nestling: start.version }));
     log.markOutput();
-    const setting = { start, cgroups, joins, log, ledger: own.ledger };
+    const setting = { start, ...groups, log, ledger: own.ledger };
     const started = await runContainer(setting, signal);
     const guestLog = log;
     return await introduce(setting, started, hooks, guestLog, undo, signal);
@@ -134,25 +138,39 @@ async function introduce(
  * @throws CgroupError
  */
 async function makeGroups(
-  { id, domain, root, cgroups: init, initOf }: ContainerStart,
+  start: ContainerStart,
   ledger: Ledger,
   undo: DisposalStack,
-): Promise<{ cgroups: GuestCgroups; joins: readonly string[] }> {
+): Promise<Pick<ContainerSetting, 'cgroups' | 'joins' | 'initGroup'>> {
+  const { id, domain, root, cgroups: init, initOf } = start;
   const { tuning, notes } = planContainerCgroup(domain, readContainerFacts(domain, initOf));
   for (const note of notes) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
   const cgroups = undo.use(new GuestCgroups({ ...init, id, root: root.path, ledger, always: true, tuning }));
-  return { cgroups, joins: await cgroups.make(domain) };
+  await cgroups.make(domain);
+  const plan = initGroupsOf(start, cgroups);
+  undo.use(makeInitGroups(plan, ledger));
+  return { cgroups, joins: plan.joins, initGroup: plan.initGroup };
+}
+
+/** Also of a container that runs already. */
+export function initGroupsOf({ id, domain, root }: ContainerStart, { place, joins }: GuestCgroups): InitGroupsPlan {
+  const name = machineGroupName({ driver: 'lxc', id, name: domain.name ?? '', root: root.path });
+  return planInitGroups(detectCgroups(), place, { name, joins });
 }
 
 /** From the plan to the first program. @throws VirtError, CgroupError, ProcessError; then nothing of it is left */
 export async function runContainer(
-  { start, cgroups, joins, log, ledger }: ContainerSetting,
+  { start, cgroups, joins, initGroup, log, ledger }: ContainerSetting,
   signal: AbortSignal | undefined,
 ): Promise<Started> {
   const { id, domain, root, names, initOf, onPlugged } = start;
   const dir = root.containerDir(id);
   const mapped = domain.idmap !== undefined;
-  const plan = planContainer(domain, readContainerFacts(domain, initOf), containerPlaces(dir, { mapped }));
+  const plan = planContainer(
+    domain,
+    { ...readContainerFacts(domain, initOf), initGroup },
+    containerPlaces(dir, { mapped }),
+  );
   const isKept = root.placement === 'daemon';
   let links: ContainerLinks | undefined;
   // What does not die with us must be known to whoever comes after us.
