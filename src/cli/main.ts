@@ -29,6 +29,10 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     load: () => import('./partition.ts'),
   },
   network: { summary: 'what a virtual network would do to this host', load: () => import('./network.ts') },
+  image: {
+    summary: 'root file systems of containers: build, list, unpack, run, provision',
+    load: () => import('./image.ts'),
+  },
   doctor: {
     summary: 'why a guest does not start: checks this host and one definition',
     load: () => import('./doctor.ts'),
