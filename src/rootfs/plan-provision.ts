@@ -69,7 +69,7 @@ export function planPackages(packages: readonly string[], has: RootFacts['has'])
   const manager = (['apt', 'dnf', 'yum', 'pacman', 'apk', 'zypper'] as const).find((name) => has[name]);
   if (manager === undefined)
     throw failed(
-      'this root has no package manager that is known (apt, dnf, yum, pacman, apk, zypper)',
+      'this root has no package manager that is known (apt, dnf, yum, pacman, apk, zypper); build it with --packages instead',
       ErrorCode.CONFIG_UNSUPPORTED,
     );
   return MANAGERS[manager].map((words) => (words.at(-1) === '' ? [...words.slice(0, -1), ...packages] : [...words]));
