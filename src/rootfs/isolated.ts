@@ -39,9 +39,12 @@ export interface IsolatedSpec {
 /** Host programs only, whatever PATH the program will have. */
 export const TOOLS_PATH = 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin';
 
+/** What fails before the program is there ends with the status that `env` and `timeout` have for that; exec passes the trap by. */
+const FAIL = "set -e; trap 'exit 125' EXIT";
+
 /** $1: its number of arguments, $2…: script and arguments of the preparation, then the rest. Errors are the shell's and mount's own words. */
 const OUTER = [
-  'set -e',
+  FAIL,
   'given_path=$PATH',
   TOOLS_PATH,
   'mount --make-rprivate /',
@@ -61,7 +64,7 @@ const OUTER = [
  * none of its, so that it becomes root by its capabilities.
  */
 const MAP = [
-  'set -e',
+  FAIL,
   // As the host names it: this /proc is still the host's.
   '[ -n "${pid:-}" ] || read -r pid rest </proc/self/stat',
   'echo "map $pid" >&3; read -r go <&3',
@@ -72,7 +75,7 @@ const MAP = [
 
 /** Registers emulators, and hands over. $1: how many lines, $2…: lines, then the program. */
 const INNER = [
-  'set -e',
+  FAIL,
   'path=${given_path:-$PATH}; unset given_path pid',
   TOOLS_PATH,
   'mount --make-rprivate /',

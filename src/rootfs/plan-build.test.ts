@@ -103,6 +103,12 @@ describe('Debian and its kin', () => {
     expect(argsOf('ubuntu:focal', { ...AMD64, archive: true }).at(-1)).toContain('old-releases');
   });
 
+  it('for architectures on the side come from the ports, with their keys', () => {
+    const plan = planBuild('debian:sid', { arch: 'alpha' });
+    expect(plan.steps[0]?.args.at(-1)).toBe('deb http://deb.debian.org/debian-ports sid main');
+    expect(plan.keyring?.debianPackage).toBe('debian-ports-archive-keyring');
+  });
+
   it('of a mirror of one’s own come from there alone, checked unless told otherwise', () => {
     const plan = planBuild('debian:bookworm', { ...AMD64, mirror: 'file:///srv/mirror/', insecure: true });
     expect(plan.steps[0]?.args.filter((arg) => arg.startsWith('deb '))).toEqual([

@@ -50,8 +50,10 @@ function sourcesOf({ distribution, release, architecture, options, isArchived }:
   ];
 }
 
-function keyringOf({ distribution, options, isArchived }: BuildRequest): Keyring {
+function keyringOf({ distribution, options, architecture, isArchived }: BuildRequest): Keyring {
   if (options.keyring !== undefined) return { paths: [options.keyring], debianPackage: '' };
+  const isMain = distribution.mainArchitectures?.includes(architecture.name) ?? true;
+  if (!isMain && !isArchived && options.mirror === undefined) return distribution.portsKeyring ?? distribution.keyring;
   return isArchived ? (distribution.archiveKeyring ?? distribution.keyring) : distribution.keyring;
 }
 

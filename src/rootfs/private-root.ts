@@ -68,6 +68,7 @@ fi`;
  */
 export const ENTER = `
 set -e
+trap 'exit 125' EXIT
 path=$PATH
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 R=$1; inside=$2; keep=$3; shift 3
@@ -96,6 +97,7 @@ exec 7>&- 8>&- 9>&-
 cd "$inside"
 PATH=$path
 set +e
+trap - EXIT
 "$@"
 exit $?`;
 

@@ -13,6 +13,7 @@ export interface Distribution {
   readonly mirror: string;
   /** For architectures that the first mirror does not have. */
   readonly portsMirror?: string;
+  readonly portsKeyring?: Keyring;
   readonly mainArchitectures?: readonly string[];
   readonly securityMirror?: string;
   /** Where releases go when nobody updates them any more. */
@@ -71,6 +72,10 @@ export const DISTRIBUTIONS: readonly Distribution[] = [
     latest: 'trixie',
     mirror: 'http://deb.debian.org/debian',
     portsMirror: 'http://deb.debian.org/debian-ports',
+    portsKeyring: {
+      paths: ['/usr/share/keyrings/debian-ports-archive-keyring.gpg'],
+      debianPackage: 'debian-ports-archive-keyring',
+    },
     mainArchitectures: [
       'amd64',
       'i386',

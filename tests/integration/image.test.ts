@@ -120,6 +120,7 @@ describe.skipIf(!canRun)('run', () => {
     expect(ended).toMatchObject({ status: 7, stdout: 'hello nestling\n/tmp\n' });
     expect((await image('run', 'busybox:test', '--', 'sh', '-c', 'kill -KILL $$')).status).toBe(137);
     expect((await image('run', 'busybox:test', '--', 'nonesuch')).status).toBe(127);
+    expect((await image('run', '--cwd', '/none', 'busybox:test', '--', 'id')).status).toBe(125);
   });
 
   it('is a system of its own: processes, devices, a read-only /sys, and nothing of the host', async () => {
@@ -405,6 +406,32 @@ describe.skipIf(!canRun || !canBuild)('build', () => {
       status: 1,
       stderr: expect.stringMatching(/mmdebstrap ended with status \d+: E: /),
     });
+    expect(storeFolders().filter((name) => name.startsWith('.work-'))).toEqual([]);
+  });
+
+  it('that is killed leaves nothing, and another builder is told to wait', async () => {
+    const mirror = join(scratch, 'slow');
+    writeMirror(mirror, '3');
+    const args = [
+      'debian:bookworm',
+      '--arch',
+      'amd64',
+      '--variant',
+      'extract',
+      '--packages',
+      'tiny',
+      '--mirror',
+      `file://${mirror}`,
+      '--insecure',
+    ];
+    await using session = await startNestling(['image', 'build', ...args], env);
+    await session.stderr.until(/running apt-get update/);
+    // It has the lock for as long as it is there.
+    session.process.kill('SIGSTOP');
+    expect((await image('build', ...args)).stderr).toMatch(/is being made by process \d+; wait for it/);
+    session.process.kill('SIGKILL');
+    await session.ended;
+    expect((await image('build', ...args)).status).toBe(0);
     expect(storeFolders().filter((name) => name.startsWith('.work-'))).toEqual([]);
   });
 
