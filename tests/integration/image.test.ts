@@ -453,7 +453,16 @@ describe.skipIf(!canRun || !canBuild)('build', () => {
       process.stderr.write(`SKIPPED: the mirror does not answer: no Debian is built\n`);
       return;
     }
-    const ended = await image('build', 'debian:bookworm', '--variant', 'essential', '--mirror', mirror);
+    const ended = await image(
+      'build',
+      'debian:bookworm',
+      '--variant',
+      'essential',
+      '--packages',
+      'passwd',
+      '--mirror',
+      mirror,
+    );
     expect(ended.status, ended.stderr).toBe(0);
     expect(ended.stderr).toContain('debian:bookworm by mmdebstrap: ');
     const { stdout } = await image(
@@ -465,6 +474,20 @@ describe.skipIf(!canRun || !canBuild)('build', () => {
       '. /etc/os-release; echo $VERSION_CODENAME',
     );
     expect(stdout).toBe('bookworm\n');
+    // By its own useradd and by our editing: the same.
+    const texts = await Promise.all(
+      ['tools', 'edited'].map(async (name) => {
+        const root = join(scratch, name);
+        await image('unpack', 'debian:bookworm', root);
+        const wish = ['--user', 'bob:1500:1500:games', '--group', 'farm:777', '--user', 'eve:1501:777', '--no-home'];
+        const provisioned = await image('provision', root, ...wish, ...(name === 'edited' ? ['--edit-only'] : []));
+        expect(provisioned).toMatchObject({ status: 0 });
+        expect(provisioned.stderr).not.toContain('editing the files instead');
+        return ['passwd', 'shadow', 'group', 'gshadow'].map((file) => readFileSync(join(root, 'etc', file), 'utf8'));
+      }),
+    );
+    expect(texts[0]?.[0]).toContain('eve:x:1501:777::/home/eve:');
+    expect(texts[0]).toEqual(texts[1]);
   });
 });
 
