@@ -24,13 +24,13 @@ const ONLY_RUN = {
   name: 'only-run',
   setup(build) {
     const elsewhere =
-      /\/(cli\/(daemon|doctor|ci|image|partition|gc|capabilities|domcapabilities|domxml-to-native)|rpc\/(client\/remote-driver|server\/index)|runtime\/(domain-(devices|saving|interaction|inspection)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
+      /\/(cli\/(daemon|doctor|ci|image|partition|gc|capabilities|domcapabilities|domxml-to-native|network)|driver\/(lxc\/runtime\/lxc-driver|test\/test-driver)|rpc\/(client\/remote-driver|server\/index)|runtime\/(domain-(devices|saving|interaction|inspection|tuning)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
     build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const full = new URL(path, `file://${resolveDir}/`).pathname;
       // Texts for a run that failed, which has time to read another file.
       if (full.endsWith('/doctor/knowledge.ts')) return { path: './cli-knowledge.cjs', external: true };
-      // The launcher takes the other bundle for guests that need networks or pools.
+      // The launcher takes the other bundle for containers, and for guests that need networks or pools.
       if (full.endsWith('/driver/open-siblings.ts')) return { path: full, namespace: 'no-siblings' };
       return elsewhere.test(full) ? { path: full, namespace: 'elsewhere' } : undefined;
     });
@@ -48,6 +48,8 @@ const command = {
   format: 'cjs',
   // In code run by node:vm an import() would need an experimental loader; require() is at hand.
   supported: { 'dynamic-import': false },
+  // Where it is used, __filename stands in for it.
+  logOverride: { 'empty-import-meta': 'silent' },
   outdir: 'dist',
   outExtension: { '.js': '.cjs' },
   minify: true,

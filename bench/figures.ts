@@ -46,6 +46,23 @@ export function summarize(name: string, samples: readonly number[]): Summary {
 }
 
 /** Linear interpolation between the two nearest samples. NaN of none. */
+/** Our times beside another program's: what our median is of its, in per cent. */
+export function shareRow(
+  what: string,
+  { other = 'libvirtd', ours, theirs, goal }: Readonly<{ other?: string } & Shares>,
+): Row {
+  const [own, its] = [summarize('nestling', ours), summarize(other, theirs)];
+  const value = (own.median / its.median) * 100;
+  return { what, unit: 'ms', ours: own, others: [its], figure: { name: `share of ${other}`, value, unit: '%' }, goal };
+}
+
+interface Shares {
+  readonly ours: readonly number[];
+  readonly theirs: readonly number[];
+  /** Per cent. */
+  readonly goal: number;
+}
+
 export function quantile(samples: readonly number[], share: number): number {
   const sorted = samples.toSorted((a, b) => a - b);
   const position = (sorted.length - 1) * share;

@@ -88,7 +88,8 @@ export type ConnectOptions = Pick<QemuDriverOptions, 'config' | 'cacheDir' | 'tr
 };
 
 /**
- * Opens a connection: `qemu:///embed` with a temporary root that is removed, `qemu:///embed?root=/abs/path`, a daemon's as libvirt names it
+ * Opens a connection: `qemu:///embed` (virtual machines) or `lxc:///embed` (containers) with a temporary root that is removed,
+ * `qemu:///embed?root=/abs/path`, a daemon's as libvirt names it
  * (`qemu:///system`, `qemu+ssh://host/system`, …), or `test:///default`, whose domains are in memory only.
  * @throws VirtError
  */
@@ -100,6 +101,7 @@ export async function connect(uri: string, options: ConnectOptions = {}): Promis
     if (parsed.kind === 'remote') return await connectRemote(parsed, options);
     if (parsed.kind === 'test') return await connectTest(uri, parsed.file, options);
     const { root } = parsed;
+    if (parsed.driver === 'lxc') return await connectContainers(root, options);
     const { QemuDriver } = await import('./driver/qemu/runtime/qemu-driver.ts');
     const { openSiblings } = await import('./driver/open-siblings.ts');
     const log = await logFor(logTexts);
@@ -113,6 +115,20 @@ export async function connect(uri: string, options: ConnectOptions = {}): Promis
       throw error;
     }
   }, signal);
+}
+
+/** Containers of this process. */
+async function connectContainers(root: string | undefined, options: ConnectOptions): Promise<Connection> {
+  const { LxcDriver } = await import('./driver/lxc/runtime/lxc-driver.ts');
+  const { openSiblings } = await import('./driver/open-siblings.ts');
+  const log = await logFor(options.log);
+  try {
+    const driver = await LxcDriver.open({ root, version: VERSION, openSiblings, onNote: options.onNote });
+    return new Connection(driver, serveDriver, log);
+  } catch (error) {
+    log?.[Symbol.dispose]();
+    throw error;
+  }
 }
 
 /** `Connection.serve`: whatever URI a client names, it gets this driver. */

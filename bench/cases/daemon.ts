@@ -13,7 +13,7 @@ import { domainXml } from '../../tests/support/domain-xml.ts';
 import { type BootSector, copyBootSectorImage } from '../../tests/support/guests/boot-sectors.ts';
 import { hasLibvirtd, startLibvirtd } from '../../tests/support/libvirtd.ts';
 import type { Bench } from '../bench.ts';
-import { interleave, quantile, type Result, type Row, summarize } from '../figures.ts';
+import { interleave, quantile, type Result, type Row, shareRow, summarize } from '../figures.ts';
 import { NESTLING, type Workplace } from '../workplace.ts';
 
 const DOMAINS = 1000;
@@ -59,7 +59,7 @@ export const DAEMON: Bench = {
         { ours: () => measure(ours), theirs: () => measure(theirs) },
         { rounds: count, warmUps: count > 3 ? 2 : 0 },
       );
-      rows.push(shareRow(what, samples.ours, samples.theirs, goal));
+      rows.push(shareRow(what, { ...samples, goal }));
     };
     const probe = await define(place, [ours, theirs]);
     await compare(`${CALLS} calls of domain.info, one after the other`, (side) => timeCalls(side, probe), 100);
@@ -79,7 +79,7 @@ export const DAEMON: Bench = {
       { ours: () => timeRestart(daemon), theirs: () => timeRestart(libvirtd) },
       { rounds, warmUps: 1 },
     );
-    rows.push(shareRow(`start with ${DOMAINS} domains to the first list`, restarts.ours, restarts.theirs, 100));
+    rows.push(shareRow(`start with ${DOMAINS} domains to the first list`, { ...restarts, goal: 100 }));
     const cold = await interleave(
       {
         ours: async () => {
@@ -96,7 +96,7 @@ export const DAEMON: Bench = {
       },
       { rounds: Math.min(rounds, COLD_ROUNDS), warmUps: 1 },
     );
-    rows.push(shareRow('virsh create of a small guest, nothing cached', cold.ours, cold.theirs, 100 / 3));
+    rows.push(shareRow('virsh create of a small guest, nothing cached', { ...cold, goal: 100 / 3 }));
     return rows;
   },
 };
@@ -247,18 +247,6 @@ async function timeVirsh({ uri }: Pick<Side, 'uri'>, args: readonly string[]): P
   const code = await new Promise((resolve) => child.once('exit', resolve));
   if (code !== 0) throw new Error(`virsh ${args.join(' ')} failed with status ${String(code)}`);
   return performance.now() - startedMs;
-}
-
-function shareRow(what: string, ours: readonly number[], theirs: readonly number[], goal: number): Row {
-  const [own, other] = [summarize('nestling', ours), summarize('libvirtd', theirs)];
-  return {
-    what,
-    unit: 'ms',
-    ours: own,
-    others: [other],
-    figure: { name: 'share of libvirtd', value: (own.median / other.median) * 100, unit: '%' },
-    goal,
-  };
 }
 
 function rssRow(ours: Side, theirs: Side): Row {

@@ -7,7 +7,7 @@ import { type Connection, connect } from '../../src/index.ts';
 import { startDaemon } from '../../tests/support/daemon.ts';
 import { hasLibvirtd, startLibvirtd } from '../../tests/support/libvirtd.ts';
 import type { Bench } from '../bench.ts';
-import { interleave, type Result, type Row, summarize } from '../figures.ts';
+import { interleave, type Result, shareRow } from '../figures.ts';
 import { NESTLING, type Workplace } from '../workplace.ts';
 
 const NETWORKS = 100;
@@ -37,10 +37,10 @@ export const NETWORK: Bench = {
         { ours: () => measure(ours), theirs: () => measure(theirs) },
         { rounds: count, warmUps: 2 },
       );
-      rows.push(shareRow(what, samples.ours, samples.theirs));
+      rows.push(shareRow(what, { ...samples, goal: 100 }));
     };
     await compare('starting a NAT network, to the first name that its dnsmasq resolves', timeStart);
-    await compare(`defining ${NETWORKS} networks`, timeDefine, Math.min(rounds, 3));
+    await compare(`defining ${NETWORKS} networks`, timeDefine);
     await compare(`virsh net-list --all of ${NETWORKS} networks`, timeList);
     return rows;
   },
@@ -104,16 +104,4 @@ async function timeList({ uri }: Side): Promise<number> {
   const [code] = (await once(child, 'exit')) as [number | null];
   if (code !== 0) throw new Error(`virsh net-list failed with status ${String(code)}`);
   return performance.now() - startedMs;
-}
-
-function shareRow(what: string, ours: readonly number[], theirs: readonly number[]): Row {
-  const [own, other] = [summarize('nestling', ours), summarize('libvirtd', theirs)];
-  return {
-    what,
-    unit: 'ms',
-    ours: own,
-    others: [other],
-    figure: { name: 'share of libvirtd', value: (own.median / other.median) * 100, unit: '%' },
-    goal: 100,
-  };
 }

@@ -4,10 +4,11 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { copyFile, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Connection, connect } from '../../src/index.ts';
-import { startDaemon } from '../../tests/support/daemon.ts';
+import { startDaemon, type TestDaemon } from '../../tests/support/daemon.ts';
 import { hasLibvirtd, startLibvirtd } from '../../tests/support/libvirtd.ts';
 import type { Bench } from '../bench.ts';
-import { interleave, quantile, type Result, type Row, summarize } from '../figures.ts';
+import { interleave, type Result, shareRow } from '../figures.ts';
+import { startStreamFloor } from '../sides/stream-floor.ts';
 import { NESTLING } from '../workplace.ts';
 
 const MIB = 1024 * 1024;
@@ -25,7 +26,7 @@ export const STORAGE: Bench = {
     await using libvirtd = await startLibvirtd();
     const dir = place.folder('storage');
     try {
-      const rows: Result[] = [...(await measureStreams(dir, daemon.uri, libvirtd.uri, rounds))];
+      const rows: Result[] = [...(await measureStreams(dir, daemon, libvirtd.uri, rounds))];
       rows.push(await measureRefresh(dir, daemon.uri, libvirtd.uri, rounds));
       return rows;
     } finally {
@@ -34,8 +35,16 @@ export const STORAGE: Bench = {
   },
 };
 
-/** virsh on both sides, so that the client is the same. */
-async function measureStreams(dir: string, ours: string, theirs: string, rounds: number): Promise<Result[]> {
+/** virsh on all sides, so that the client is the same; also with a server that has nothing to do, which no other can be faster than. */
+async function measureStreams(
+  dir: string,
+  { uri: ours, socket }: TestDaemon,
+  theirs: string,
+  rounds: number,
+): Promise<Result[]> {
+  const floorSocket = join(dir, 'floor');
+  await using _floor = await startStreamFloor(floorSocket, socket, VOLUME_MIB * MIB);
+  const floor = `qemu+unix:///system?socket=${floorSocket}`;
   const file = join(dir, 'file');
   await writeFile(file, Buffer.alloc(VOLUME_MIB * MIB, 'x'));
   for (const [name, uri] of [
@@ -54,12 +63,26 @@ async function measureStreams(dir: string, ours: string, theirs: string, rounds:
       {
         ours: async () => await timeVirsh(ours, [verb, 'v', other('ours'), '--pool', 's-ours']),
         theirs: async () => await timeVirsh(theirs, [verb, 'v', other('theirs'), '--pool', 's-theirs']),
+        floor: async () => await timeVirsh(floor, [verb, 'v', other('floor'), '--pool', 's-ours']),
         copy: async () => await timed(async () => await copyFile(file, join(dir, 'copy'))),
       },
       { rounds, warmUps: 1 },
     );
-    rows.push(shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB`, 'libvirtd', samples.ours, samples.theirs, 100));
-    rows.push(shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB`, 'plain copy', samples.ours, samples.copy, 200));
+    rows.push(shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB, beside libvirtd`, { ...samples, goal: 100 }));
+    rows.push(
+      shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB, beside a plain copy`, {
+        other: 'plain copy',
+        ours: samples.ours,
+        theirs: samples.copy,
+        goal: 200,
+      }),
+      shareRow(`virsh ${verb} of ${VOLUME_MIB} MiB, beside a server that does nothing`, {
+        other: 'a server that does nothing',
+        ours: samples.ours,
+        theirs: samples.floor,
+        goal: Number.POSITIVE_INFINITY,
+      }),
+    );
   }
   return rows;
 }
@@ -74,7 +97,7 @@ async function measureRefresh(dir: string, ours: string, theirs: string, rounds:
   await using one = await openPool(ours, pool);
   await using other = await openPool(theirs, pool);
   const samples = await interleave({ ours: one.refresh, theirs: other.refresh }, { rounds, warmUps: 2 });
-  return shareRow(`refresh of a pool with ${VOLUMES} volumes`, 'libvirtd', samples.ours, samples.theirs, 100 / 3);
+  return shareRow(`refresh of a pool with ${VOLUMES} volumes, beside libvirtd`, { ...samples, goal: 100 / 3 });
 }
 
 async function openPool(uri: string, path: string): Promise<{ refresh: () => Promise<number> } & AsyncDisposable> {
@@ -111,16 +134,4 @@ async function timeVirsh(uri: string, args: readonly string[]): Promise<number> 
         );
       }),
   );
-}
-
-function shareRow(what: string, other: string, ours: readonly number[], theirs: readonly number[], goal: number): Row {
-  const value = (100 * quantile(ours, 0.5)) / quantile(theirs, 0.5);
-  return {
-    what: `${what}, beside ${other}`,
-    unit: 'ms',
-    ours: summarize('nestling', ours),
-    others: [summarize(other, theirs)],
-    figure: { name: 'share', value, unit: '%' },
-    goal,
-  };
 }

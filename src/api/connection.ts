@@ -7,6 +7,7 @@ import type {
   DomainFilter,
   DomainPlan,
   Driver,
+  NativeDefinition,
   Waiting,
 } from '../driver/driver.ts';
 import type { MonitorEvent } from '../driver/interaction-operations.ts';
@@ -107,6 +108,20 @@ export class Connection implements AsyncDisposable {
   /** The emulator's command line for a definition (`qemu-argv`). */
   async domainXMLToNative(format: string, xml: string, options: Waiting = {}): Promise<string> {
     return await call(() => this.#driver.domainXmlToNative(format, xml, options), options.signal);
+  }
+
+  /**
+   * A definition from a native configuration (`lxc-tools`); its notes say what a definition cannot.
+   * @throws VirtError NO_SUPPORT where the driver reads none
+   */
+  async domainXMLFromNative(format: string, config: string, options: Waiting = {}): Promise<NativeDefinition> {
+    return await call(async () => {
+      const found = await this.#driver.domainXmlFromNative?.(format, config, options);
+      if (found !== undefined) return found;
+      throw new VirtError('this function is not supported by the connection driver: virConnectDomainXMLFromNative', {
+        code: ErrorCode.NO_SUPPORT,
+      });
+    }, options.signal);
   }
 
   /** What starting a definition would do: command line, descriptors, files, helper processes. Starts nothing. */

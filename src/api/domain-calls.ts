@@ -66,6 +66,8 @@ const GROUP_OF: Readonly<Record<keyof DomainCalls, OperationGroup>> = {
     pinVcpu: true,
     emulatorPin: true,
     pinEmulator: true,
+    perfEvents: true,
+    setPerfEvents: true,
     iothreadPins: true,
     pinIothread: true,
   } satisfies Record<keyof TuningOperations, true>),

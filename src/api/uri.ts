@@ -4,10 +4,10 @@
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
 
-/** `qemu:///embed`: guests are children of this process. */
+/** `qemu:///embed`, `lxc:///embed`: guests are children of this process. */
 export interface EmbedUri {
   readonly kind: 'embed';
-  readonly driver: 'qemu';
+  readonly driver: 'qemu' | 'lxc';
   /** Absolute root, kept; absent: a temporary one. */
   readonly root?: string;
 }
@@ -117,7 +117,9 @@ export function parseUri(text: string, settings: UriSettings = {}): ConnectionUr
     new VirtError(`cannot connect to '${text}': ${why}`, { code, domain: ErrorDomain.URI });
   const parts = splitUri(uri);
   if (parts === undefined) {
-    throw refuse("it is no connection URI; use 'qemu:///embed', 'qemu:///system' or 'qemu+ssh://USER@HOST/system'");
+    throw refuse(
+      "it is no connection URI; use 'qemu:///embed', 'lxc:///embed', 'qemu:///system' or 'qemu+ssh://USER@HOST/system'",
+    );
   }
   const { driver, transport: named, host, path } = parts;
   if (!DRIVERS.includes(driver)) {
@@ -194,16 +196,16 @@ function decode(text: string): string | undefined {
 type Refuse = (why: string, code?: ErrorCode) => VirtError;
 
 function parseEmbed(driver: string, parameters: URLSearchParams, refuse: Refuse): EmbedUri {
-  if (driver !== 'qemu') {
-    throw refuse(`this version embeds QEMU guests only: use 'qemu:///embed'`, ErrorCode.NO_SUPPORT);
+  if (driver !== 'qemu' && driver !== 'lxc') {
+    throw refuse(`'${driver}' has no embedded guests: use 'qemu:///embed' or 'lxc:///embed'`, ErrorCode.NO_SUPPORT);
   }
   const unknown = [...parameters.keys()].find((name) => name !== 'root');
   if (unknown !== undefined) throw refuse(`the parameter '${unknown}' is unknown (known: root)`);
   const root = parameters.get('root');
-  if (root === null) return { kind: 'embed', driver: 'qemu' };
+  if (root === null) return { kind: 'embed', driver };
   if (!root.startsWith('/')) throw refuse(`root must be an absolute path, not '${root}'`);
   if (root.includes('\0')) throw refuse('no path holds a NUL character');
-  return { kind: 'embed', driver: 'qemu', root };
+  return { kind: 'embed', driver, root };
 }
 
 /** `name`, or the URI without transport, user, host, port and what only the client needs. */

@@ -65,6 +65,12 @@ export function readStats(
   };
 }
 
+/** Time on each host CPU in ns; undefined: only v1's `cpuacct` counts it. */
+export function statPerCpu({ v1 }: CgroupPlace): readonly bigint[] | undefined {
+  const { cpuacct } = v1;
+  return cpuacct === undefined ? undefined : cpuV1.statPerCpu(cpuacct);
+}
+
 function cpuStats(v1: CgroupPlace['v1'], v2: string | undefined): GroupStats {
   const { cpuacct, cpu } = v1;
   if (cpuacct === undefined && v2 !== undefined) {

@@ -3,8 +3,9 @@ import { readFileSync } from 'node:fs';
 
 export type BundleName = 'cli-main' | 'cli-run';
 
-/** Devices that other drivers stand behind: networks and storage pools. */
-const NEEDS_DRIVERS = /<(interface|disk|filesystem|hostdev)\b[^>]*\btype\s*=\s*["'](network|volume)["']/;
+/** Devices that other drivers stand behind (networks and storage pools), and containers. */
+const NEEDS_DRIVERS =
+  /<(interface|disk|filesystem|hostdev)\b[^>]*\btype\s*=\s*["'](network|volume)["']|<domain\b[^>]*\btype\s*=\s*["']lxc["']/;
 /** Definitions are much smaller. */
 const MAX_BYTES = 4 << 20;
 

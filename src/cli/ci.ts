@@ -26,6 +26,7 @@ What prepare does (unless some are named: all but services, as far as it applies
                            in order, for those who use real libvirt
       --daemon WHICH       which daemon --services starts: libvirt
 
+Options:
       --user USER          who will run guests: gets into the groups
       --dry-run            prints the plan, changes nothing
       --undo               gives back what an earlier prepare changed

@@ -18,6 +18,7 @@ Checks what guests need of this host, and with GUEST.xml why that guest does not
 paths, its size, its console, and then the start itself, up to the guest's first instruction, as the user who runs it.
 One line for each check; below warnings and failures, why it matters and the command that mends it.
 
+Options:
       --explain TEXT   what a message of libvirt, QEMU, LXC or their helpers means, or the messages in a log file
       --user NAME      as that user (needs root)
       --accel WHICH    auto, kvm or tcg, instead of what the definition says

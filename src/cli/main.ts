@@ -28,7 +28,10 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     summary: 'groups that guests share limits in: create, limit, list, remove',
     load: () => import('./partition.ts'),
   },
-  network: { summary: 'what a virtual network would do to this host', load: () => import('./network.ts') },
+  network: {
+    summary: 'what a virtual network would do to this host; its port forwards',
+    load: () => import('./network.ts'),
+  },
   image: {
     summary: 'root file systems of containers: build, list, unpack, run, provision',
     load: () => import('./image.ts'),
@@ -70,6 +73,7 @@ async function main(words: string[], output: OutputWatch): Promise<number> {
     process.stdout.write(`${LOG_SOURCES.join('\n')}\n`);
     return 0;
   }
+  if (name === 'help' && rest[0] !== undefined) return await main([rest[0], '--help'], output);
   if (name === '--help' || name === '-h' || name === 'help') {
     process.stdout.write(HELP);
     return 0;

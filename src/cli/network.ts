@@ -32,6 +32,8 @@ Options:
 Networks themselves are served by 'nestling daemon' and every connection (virsh net-define, net-start, …).
 In their XML a forward is an element (xmlns:nestling='urn:nestling:network:1.0'):
   <nestling:portForward proto='tcp' port='2222' guest='NAME' to='22'/>
+DHCP hosts may come from a file beside it, a line for each: [MAC,][NAME,]ADDRESS[,LEASE]
+  <nestling:dhcpHostsFile path='/etc/lxc/dnsmasq-hosts.conf'/>
 
 Exit status: 0 done; 1 it cannot be done; 2 wrong usage, or a definition that is wrong.
 `;

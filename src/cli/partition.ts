@@ -31,6 +31,7 @@ Limits (0 or "none" lifts one):
       --io-weight N         share of disk time
       --pids N              processes and threads
 
+Options:
       --dry-run   prints what would be done, as shell commands
       --json      as JSON
   -h, --help      this text

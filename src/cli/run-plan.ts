@@ -36,7 +36,7 @@ async function makePlan(xml: string, options: RunOptions, report: RunReport, sig
   try {
     const settings = await loadSettings({ root: options.root });
     for (const note of settings?.notes ?? []) report.note(note);
-    const config = { ...DEFAULT_CONFIG, ...settings?.config };
+    const config = { ...DEFAULT_CONFIG, slirpPortForward: true, ...settings?.config };
     const { context, notes } = await prepareGuest(xml, {
       cache: new CapabilitiesCache(),
       config,

@@ -13,6 +13,9 @@ import { RunReport } from './run-report.ts';
 import { type Attachment, attachTerminal } from './terminal.ts';
 import { displayName, InputError, readInput, readInputFile } from './usage.ts';
 
+/** Definitions of containers. */
+const CONTAINER = /<domain\b[^>]*\btype\s*=\s*["']lxc["']/;
+
 /** @returns the exit status that RUN_HELP documents */
 export async function main(args: string[], output: OutputWatch): Promise<number> {
   const options = parseRunOptions(args);
@@ -44,27 +47,27 @@ async function run(options: RunOptions, ending: Ending, report: RunReport, outpu
       await printPlan(xml, options, report, ending.starting);
       return 0;
     }
-    await using connection = await open(options, report);
+    await using connection = await open(options, report, CONTAINER.test(xml) ? 'lxc' : 'qemu');
     return await runGuest(connection, xml, ending, options, report, output);
   } catch (error) {
     return ending.endedBy?.status ?? reportError(error, report);
   }
 }
 
-async function open(options: RunOptions, report: RunReport): Promise<Connection> {
+async function open(options: RunOptions, report: RunReport, driver: 'qemu' | 'lxc'): Promise<Connection> {
   const secrets = await Promise.all(
     options.secrets.map(async ({ xmlPath, valuePath }) => ({
       xml: await readInput(xmlPath),
       value: readInputFile(valuePath),
     })),
   );
-  const uri = options.root === undefined ? 'qemu:///embed' : `qemu:///embed?root=${encodeURIComponent(options.root)}`;
+  const query = options.root === undefined ? '' : `?root=${encodeURIComponent(options.root)}`;
   const wishes: ConnectOptions = {
     onNote: (note) => report.note(note),
     onMark: (mark) => report.mark(mark),
     ...(options.debug ? { trace: (direction, text) => report.trace(direction, text) } : {}),
   };
-  const connection = await connect(uri, wishes);
+  const connection = await connect(`${driver}:///embed${query}`, wishes);
   try {
     for (const { xml, value } of secrets) await connection.defineSecret(xml, value);
     if (options.listen !== undefined) {
@@ -124,7 +127,8 @@ function attach(guest: Domain, report: RunReport, output: OutputWatch): Attachme
 }
 
 function statusOf(stop: DomainStop, guest: Domain, report: RunReport): number {
-  if (stop.detail === 'shutdown') return 0;
+  // A container's is that of its first program, as a shell has it.
+  if (stop.detail === 'shutdown') return stop.exitStatus ?? 0;
   report.failure(`guest ${guest.name} ${stop.detail}: ${stop.reason}`, { log: stop.logTail, serial: stop.serialTail });
   return EXIT_FAILED;
 }

@@ -45,10 +45,10 @@ describe('DurableFolder', () => {
       { name: 'c', text: 'b was here' },
       { name: 'b', text: undefined },
     ]);
-    expect(contents(dir)).toEqual({ a: 'three', c: 'b was here' });
     expect(journals(dir)).toHaveLength(1);
     await folder[Symbol.asyncDispose]();
     expect(readdirSync(dir).toSorted()).toEqual(['a', 'c']);
+    expect(contents(dir)).toEqual({ a: 'three', c: 'b was here' });
     await expect(folder.commit([{ name: 'a', text: '' }])).rejects.toThrow(/after its end/);
   });
 
@@ -79,11 +79,12 @@ describe('DurableFolder', () => {
       ]),
     ).rejects.toThrow('EISDIR');
     await expect(folder.commit([{ name: 'no/such', text: 'x' }])).rejects.toThrow('ENOENT');
+    await folder.settle();
     expect(readdirSync(dir).toSorted()).toEqual(['a', 'taken']);
     await folder.commit([{ name: 'b', text: 'y' }]);
     const next = new DurableFolder(dir);
-    expect(next.recover()).toEqual([]);
-    expect(readFileSync(join(dir, 'a'), 'utf8')).toBe('kept');
+    next.recover();
+    expect(['a', 'b'].map((name) => readFileSync(join(dir, name), 'utf8'))).toEqual(['kept', 'y']);
     await next[Symbol.asyncDispose]();
   });
 
@@ -91,7 +92,7 @@ describe('DurableFolder', () => {
     const folder = new DurableFolder(dir);
     await folder.commit([{ name: 'a', text: 'x' }]);
     await folder.commit([{ name: 'b', text: 'y' }]);
-    for (const name of ['a', 'b']) rmSync(join(dir, name));
+    for (const name of ['a', 'b']) rmSync(join(dir, name), { force: true });
     mkdirSync(join(dir, 'a'));
     const next = new DurableFolder(dir);
     expect(next.recover()).toEqual([
@@ -99,6 +100,61 @@ describe('DurableFolder', () => {
       expect.stringMatching(/\/b was/),
     ]);
     await next[Symbol.asyncDispose]();
+  });
+
+  it('brings files to their place by itself soon after the answer, and answers before', async () => {
+    const folder = new DurableFolder(dir);
+    await Promise.all(['a', 'b'].map((name) => folder.commit([{ name, text: name }])));
+    expect(contents(dir)).toEqual({});
+    while (Object.keys(contents(dir)).length < 2) await new Promise((resolve) => setImmediate(resolve));
+    expect(contents(dir)).toEqual({ a: 'a', b: 'b' });
+    expect(journals(dir)).toHaveLength(1);
+    await folder[Symbol.asyncDispose]();
+  });
+
+  it('keeps in its journal what found no place after the answer, until it does', async () => {
+    const folder = new DurableFolder(dir);
+    await folder.commit([{ name: 'a', text: 'x' }]);
+    mkdirSync(join(dir, 'a'));
+    await expect(folder.settle()).rejects.toThrow('EISDIR');
+    expect(journals(dir)).toHaveLength(1);
+    rmSync(join(dir, 'a'), { recursive: true });
+    await folder.settle();
+    expect(readdirSync(dir)).toEqual(['a']);
+    await folder[Symbol.asyncDispose]();
+  });
+
+  it('has after a crash at any moment all that was answered', async () => {
+    const change = fc.record({
+      name: fc.constantFrom('a', 'b', 'c'),
+      text: fc.option(fc.string(), { nil: undefined }),
+    });
+    const scenario = fc.array(fc.tuple(fc.array(change, { minLength: 1, maxLength: 2 }), fc.boolean()), {
+      maxLength: 8,
+    });
+    let run = 0;
+    await fc.assert(
+      fc.asyncProperty(scenario, async (commits) => {
+        const [work, after] = [join(root, `crash${++run}`), join(root, `found${run}`)];
+        const folder = new DurableFolder(work);
+        const expected = new Map<string, string>();
+        for (const [changes, isQuiet] of commits) {
+          await folder.commit(changes);
+          if (isQuiet) await folder.settle();
+          for (const { name, text } of changes) {
+            if (text === undefined) expected.delete(name);
+            else expected.set(name, text);
+          }
+        }
+        mkdirSync(work, { recursive: true });
+        cpSync(work, after, { recursive: true });
+        const next = new DurableFolder(after);
+        next.recover();
+        expect(contents(after)).toEqual(Object.fromEntries(expected));
+        await Promise.all([folder[Symbol.asyncDispose](), next[Symbol.asyncDispose]()]);
+      }),
+      { numRuns: 40 },
+    );
   });
 
   it('has after a power cut exactly what was recorded before it', async () => {

@@ -1,7 +1,7 @@
 /**
  * A folder of small files whose changes are on disk when they are answered, at the cost of one short write to a journal beside them,
- * which those who change something at the same time share. Files are replaced as a whole; the journal goes once they are on disk
- * themselves. What is in the files is not known here.
+ * which those who change something at the same time share. The files themselves are replaced as a whole in the next quiet moment, by the
+ * next process at the latest; the journal goes once they are on disk. What is in the files is not known here.
  */
 import {
   closeSync,
@@ -12,9 +12,10 @@ import {
   readFileSync,
   renameSync,
   rmSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
 import { type FileChange, formatRecord, JournalSegment, readSegment } from './journal-segment.ts';
 import { LogSource } from './log-source.ts';
@@ -35,6 +36,10 @@ const MIN_SEGMENT_BYTES = 64 * 1024;
 const MAX_SEGMENT_BYTES = 1024 * 1024;
 /** So many files of the journal may wait for a quiet moment. */
 const MAX_WAITING = 8;
+/** After the last answer, files are brought to their place. Short for who looks at them, long for who asks again at once. */
+const QUIET_MS = 5;
+/** So many wait for that moment. */
+const MAX_PENDING = 256;
 const SEGMENT_NAME = /^\.nestling-journal-(\d+)$/;
 const syncFile = promisify(fsync);
 
@@ -44,7 +49,7 @@ interface Staged extends FileChange {
 }
 
 interface Commit {
-  readonly staged: readonly Staged[];
+  readonly changes: readonly FileChange[];
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
 }
@@ -59,6 +64,9 @@ export class DurableFolder implements AsyncDisposable {
   readonly #queue: Commit[] = [];
   readonly #settling = new Mutex();
   #waiting: Waiting[] = [];
+  /** What is recorded and not in its file yet; the last change of each. */
+  readonly #pending = new Map<string, string | undefined>();
+  #quiet: NodeJS.Timeout | undefined;
   #segment: JournalSegment | undefined;
   #nextNumber = 1;
   #draining: Promise<void> | undefined;
@@ -106,17 +114,11 @@ export class DurableFolder implements AsyncDisposable {
    */
   async commit(changes: readonly FileChange[]): Promise<void> {
     if (this.#isClosed) throw new ReferenceError(`${this.#dir} is changed after its end`);
-    const staged: Staged[] = [];
     if (!this.#isMade) mkdirSync(this.#dir, { recursive: true, mode: 0o700 });
     this.#isMade = true;
-    try {
-      for (const change of changes) staged.push(this.#stage(change));
-    } catch (error) {
-      discard(staged);
-      throw error;
-    }
+    for (const { name } of changes) requirePlace(join(this.#dir, name));
     await new Promise<void>((resolve, reject) => {
-      this.#queue.push({ staged, resolve, reject });
+      this.#queue.push({ changes, resolve, reject });
       this.#draining ??= this.#drain();
     });
   }
@@ -126,6 +128,7 @@ export class DurableFolder implements AsyncDisposable {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     while (this.#draining !== undefined) await this.#draining;
+    this.#applyPending();
     this.#retire();
     await this.#settleWaiting();
   }
@@ -142,20 +145,17 @@ export class DurableFolder implements AsyncDisposable {
       try {
         if (this.#sync) await this.#record(batch);
       } catch (error) {
-        for (const { staged, reject } of batch) {
-          discard(staged);
-          reject(error);
-        }
+        for (const { reject } of batch) reject(error);
         continue;
       }
-      for (const commit of batch) await this.#carryOut(commit);
+      for (const commit of batch) this.#answer(commit);
     }
     this.#draining = undefined;
     this.#settleLater();
   }
 
   async #record(batch: readonly Commit[]): Promise<void> {
-    const records = Buffer.concat(batch.map(({ staged }) => formatRecord(staged)));
+    const records = Buffer.concat(batch.map(({ changes }) => formatRecord(changes)));
     if (this.#segment?.hasRoomFor(records.length) !== true) await this.#openSegment(records.length);
     const segment = this.#segment;
     if (segment === undefined) throw new ReferenceError('a journal without a file');
@@ -165,7 +165,7 @@ export class DurableFolder implements AsyncDisposable {
       this.#retire();
       throw error;
     }
-    for (const { staged } of batch) for (const { name } of staged) segment.names.add(name);
+    for (const { changes } of batch) for (const { name } of changes) segment.names.add(name);
   }
 
   async #openSegment(bytes: number): Promise<void> {
@@ -178,16 +178,52 @@ export class DurableFolder implements AsyncDisposable {
     this.#segment = segment;
   }
 
-  /** What is recorded takes place. Where it cannot, no later process may do it either. */
-  async #carryOut({ staged, resolve, reject }: Commit): Promise<void> {
+  /** What is recorded is done, but for its file; without a journal the file is all there is. */
+  #answer({ changes, resolve, reject }: Commit): void {
+    if (!this.#sync) {
+      try {
+        this.#replace(changes);
+        resolve();
+      } catch (error) {
+        reject(error);
+      }
+      return;
+    }
+    for (const { name, text } of changes) this.#pending.set(name, text);
+    if (this.#pending.size >= MAX_PENDING) this.#applyOrTell();
+    else if (this.#quiet === undefined) this.#quiet = setTimeout(() => this.#applyOrTell(), QUIET_MS);
+    else this.#quiet.refresh();
+    resolve();
+  }
+
+  /** What cannot take place now stays in the journal: settling tries again, and the next process. */
+  #applyOrTell(): void {
     try {
+      this.#applyPending();
+    } catch (error) {
+      log.warn('apply', () => `${this.#dir}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** @throws the system's error for the first that cannot take place; those before it have */
+  #applyPending(): void {
+    clearTimeout(this.#quiet);
+    this.#quiet = undefined;
+    for (const [name, text] of this.#pending) {
+      this.#replace([{ name, text }]);
+      this.#pending.delete(name);
+    }
+  }
+
+  /** All of them or none. */
+  #replace(changes: readonly FileChange[]): void {
+    const staged: Staged[] = [];
+    try {
+      for (const change of changes) staged.push(this.#stage(change));
       for (const change of staged) this.#apply(change);
-      resolve();
     } catch (error) {
       discard(staged);
-      this.#retire();
-      await this.#settleWaiting().catch((cause: unknown) => log.warn('settle', () => `${this.#dir}: ${String(cause)}`));
-      reject(error);
+      throw error;
     }
   }
 
@@ -214,6 +250,7 @@ export class DurableFolder implements AsyncDisposable {
   /** One after the other: who comes later has less to do. */
   async #settleWaiting(): Promise<void> {
     using _turn = await this.#settling.acquire();
+    this.#applyPending();
     const waiting = [...this.#waiting];
     if (waiting.length === 0) return;
     const names = new Set(waiting.flatMap((segment) => [...segment.names]));
@@ -256,6 +293,17 @@ export class DurableFolder implements AsyncDisposable {
   #segmentPath(number: string): string {
     return join(this.#dir, `.nestling-journal-${number}`);
   }
+}
+
+/** What could not be replaced later is refused now. */
+function requirePlace(path: string): void {
+  const stats = statSync(path, { throwIfNoEntry: false });
+  if (stats?.isDirectory() === true) throw systemError('EISDIR', 'illegal operation on a directory', path);
+  if (stats === undefined) statSync(dirname(path));
+}
+
+function systemError(code: string, words: string, path: string): Error {
+  return Object.assign(new Error(`${code}: ${words}, '${path}'`), { code, path });
 }
 
 function discard(staged: readonly Staged[]): void {

@@ -39,6 +39,7 @@ export const LOG_SOURCES = [
   'qemu.qemu_conf',
   'qemu.qemu_domain',
   'qemu.qemu_driver',
+  'qemu.qemu_hotplug',
   'qemu.qemu_monitor',
   'qemu.qemu_monitor_json',
   'qemu.qemu_process',

@@ -1,17 +1,14 @@
 /**
- * The daemon: a QEMU driver whose guests outlive it, served on libvirt's sockets. It starts, listens, reloads and stops; options
+ * The daemon: drivers whose guests outlive it, served on libvirt's sockets. It starts, listens, reloads and stops; options
  * and signals are the command's.
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { userInfo } from 'node:os';
 import { join } from 'node:path';
-import { loggedDriver } from '../api/logged-driver.ts';
 import { DisposalStack } from '../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
 import { LogSource } from '../core/log-source.ts';
-import type { Driver } from '../driver/driver.ts';
 import { openSiblings } from '../driver/open-siblings.ts';
-import { QemuDriver } from '../driver/qemu/runtime/qemu-driver.ts';
 import { GuestHost } from '../guest/guest-host.ts';
 import { HookScripts } from '../process/hook-scripts.ts';
 import {
@@ -25,6 +22,7 @@ import {
 } from '../rpc/server/index.ts';
 import { VERSION } from '../version.ts';
 import type { ActivatedSocket } from './activated-sockets.ts';
+import { GuestDrivers } from './guest-drivers.ts';
 import { removePidFile, writePidFile } from './pid-file.ts';
 import { readSaslUsers } from './sasl-users.ts';
 import { type DaemonSettings, DEFAULT_DAEMON_SETTINGS, parseDaemonSettings } from './settings.ts';
@@ -55,25 +53,22 @@ export class Daemon implements AsyncDisposable {
   readonly addresses: string[] = [];
   readonly #options: DaemonOptions;
   readonly #hooks: HookScripts;
-  readonly #driver: Driver;
+  readonly #drivers: GuestDrivers;
   readonly #stack: DisposalStack;
   #settings: DaemonSettings;
 
   private constructor(
     options: DaemonOptions,
     settings: DaemonSettings,
-    { driver, hooks }: { driver: Driver; hooks: HookScripts },
+    { drivers, hooks }: { drivers: GuestDrivers; hooks: HookScripts },
     stack: DisposalStack,
   ) {
     this.#options = options;
     this.#hooks = hooks;
-    this.#driver = driver;
+    this.#drivers = drivers;
     this.#settings = settings;
     this.#stack = stack;
-    const logged = loggedDriver(driver);
-    this.server = stack.use(
-      new RpcServer({ openDriver: (uri) => driverOf(uri, logged, options.mode), limits: limitsOf(settings) }),
-    );
+    this.server = stack.use(new RpcServer({ openDriver: (uri) => drivers.driverOf(uri), limits: limitsOf(settings) }));
   }
 
   /** Takes over the guests of the daemon before, listens, and starts what is to be started. @throws VirtError, SettingsError, … */
@@ -85,8 +80,8 @@ export class Daemon implements AsyncDisposable {
       await openLogOf(settings, stack, options.onNote);
       const { mode, stateDir, onNote } = options;
       const host = stack.use(await GuestHost.openDaemon({ mode, stateDir, hooks, openSiblings, onNote }));
-      const driver = stack.use(await QemuDriver.openDaemon(host, { mode, stateDir, version: VERSION, onNote }));
-      const daemon = new Daemon(options, settings, { driver, hooks }, stack);
+      const drivers = stack.use(await GuestDrivers.open(host, { mode, stateDir, onNote }));
+      const daemon = new Daemon(options, settings, { drivers, hooks }, stack);
       await daemon.#listen();
       const pidFile = options.pidFile ?? defaultPidFile(options);
       if (pidFile !== undefined) {
@@ -95,10 +90,7 @@ export class Daemon implements AsyncDisposable {
       }
       await hooks.run({ driver: 'daemon', operation: 'start', extra: 'start' });
       stack.defer(() => hooks.tell({ driver: 'daemon', operation: 'shutdown', extra: 'shutdown' }));
-      if (options.autostart !== false && host.isFirstSinceBoot()) {
-        await host.siblings?.autostart();
-        await driver.autostartAll(onNote);
-      }
+      if (options.autostart !== false) await drivers.autostart();
       log.info('start', () => `listening on ${daemon.addresses.join(', ')}`);
       return daemon;
     } catch (error) {
@@ -117,7 +109,7 @@ export class Daemon implements AsyncDisposable {
 
   /** Nobody is connected, and no guest runs. */
   async isIdle(): Promise<boolean> {
-    return this.server.clients.length === 0 && (await this.#driver.listDomains({ active: true })).length === 0;
+    return this.server.clients.length === 0 && !(await this.#drivers.hasRunning());
   }
 
   /** Stops listening and lets go of the guests, which run on. */
@@ -153,12 +145,12 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** libvirtd's name and virtqemud's: clients look for the second first. */
+  /** libvirtd's name, and those of its drivers' own daemons, which clients look for first. */
   #socketPaths(): string[] {
     const { socket, mode, stateDir } = this.#options;
     if (socket !== undefined) return [socket];
     const dir = this.#settings.unixSockDir ?? (stateDir === undefined ? defaultSocketDir(mode) : join(stateDir, 'run'));
-    return [join(dir, 'libvirt-sock'), join(dir, 'virtqemud-sock')];
+    return ['libvirt-sock', 'virtqemud-sock', 'virtlxcd-sock'].map((name) => join(dir, name));
   }
 
   async #listenTcp(): Promise<void> {
@@ -263,18 +255,6 @@ function limitsOf(settings: DaemonSettings): ConstructorParameters<typeof RpcSer
     keepaliveMs: settings.keepaliveInterval * 1000,
     keepaliveCount: settings.keepaliveCount,
   };
-}
-
-/** QEMU guests only, of this daemon's kind. @throws VirtError NO_CONNECT */
-function driverOf(uri: string, driver: Driver, mode: 'system' | 'session'): Driver {
-  const match = /^(?:([a-z]+):\/\/)?[^/]*(\/[^?]*)?/.exec(uri);
-  const [, scheme, path] = match ?? [];
-  if (uri === '' || (scheme === 'qemu' && (path === undefined || path === '/' || path === `/${mode}`))) return driver;
-  const why =
-    scheme === 'qemu'
-      ? `no QEMU driver for '${path ?? ''}': this daemon serves qemu:///${mode}`
-      : `no connection driver available for ${uri}`;
-  throw new VirtError(why, { code: ErrorCode.NO_CONNECT, domain: ErrorDomain.NONE });
 }
 
 function groupId(name: string): number {

@@ -1,6 +1,7 @@
 /** Which systemd a container's root holds, read from its files: nothing of it is run. */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { listNames } from '../core/list-names.ts';
 import { readText } from './finding.ts';
 
 export interface GuestSystemd {
@@ -23,7 +24,7 @@ export function readGuestSystemd(root: string): GuestSystemd | undefined {
 
 function libraryVersion(root: string): number | undefined {
   const folders = [...LIBRARY_FOLDERS, ...multiarchFolders(root)];
-  const names = folders.flatMap((folder) => namesIn(join(root, folder)));
+  const names = folders.flatMap((folder) => listNames(join(root, folder)));
   const versions = names.flatMap((name) => {
     const version = /^libsystemd-shared-(\d{3})\b/.exec(name)?.[1];
     return version === undefined ? [] : [Number(version)];
@@ -33,7 +34,7 @@ function libraryVersion(root: string): number | undefined {
 
 /** Debian's since 2023: `usr/lib/x86_64-linux-gnu/systemd`. */
 function multiarchFolders(root: string): string[] {
-  return namesIn(join(root, 'usr/lib'))
+  return listNames(join(root, 'usr/lib'))
     .filter((name) => name.includes('-linux-gnu'))
     .map((name) => `usr/lib/${name}/systemd`);
 }
@@ -52,7 +53,7 @@ function programVersion(root: string): number | undefined {
 }
 
 function joinsNothing(root: string): boolean {
-  const drops = namesIn(join(root, 'etc/systemd/system.conf.d')).toSorted();
+  const drops = listNames(join(root, 'etc/systemd/system.conf.d')).toSorted();
   const files = ['system.conf', ...drops.map((name) => `system.conf.d/${name}`)];
   const settings = files.flatMap((name) => {
     const text = readText(join(root, 'etc/systemd', name)) ?? '';
@@ -67,13 +68,5 @@ function readBytes(path: string): string {
   } catch {
     // Not for us to read: its version cannot be told.
     return '';
-  }
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
   }
 }

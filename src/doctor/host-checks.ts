@@ -17,7 +17,13 @@ import {
   checkMemory,
   checkProcessor,
 } from './checks/machine.ts';
-import { checkDefaultNetwork, checkDnsmasq, checkFirewall, checkForwarding } from './checks/network.ts';
+import {
+  checkDefaultNetwork,
+  checkDnsmasq,
+  checkFirewall,
+  checkForwarding,
+  checkMacAddresses,
+} from './checks/network.ts';
 import { checkKernel, checkServices, checkSocketPaths } from './checks/services.ts';
 import { checkSettings } from './checks/settings.ts';
 import { type Check, type DoctorHost, type Finding, warn } from './finding.ts';
@@ -45,6 +51,7 @@ const CHECKS: readonly (readonly [name: string, check: Check])[] = [
   ['forwarding', checkForwarding],
   ['dnsmasq', checkDnsmasq],
   ['networks', checkDefaultNetwork],
+  ['MAC addresses', checkMacAddresses],
   ['sockets', checkSocketPaths],
   ['services', checkServices],
 ];

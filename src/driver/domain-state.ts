@@ -116,12 +116,13 @@ const EXECUTING = [DomainState.RUNNING, DomainState.BLOCKED] as const;
 export const LEGAL_STATES = {
   create: INACTIVE,
   destroy: ACTIVE,
-  shutdown: [...EXECUTING, DomainState.PAUSED, DomainState.SHUTDOWN],
+  // A guest that does not run cannot hear of it, as in libvirt.
+  shutdown: EXECUTING,
   reboot: [...EXECUTING, DomainState.PAUSED],
   reset: ACTIVE,
-  // Suspending a paused guest and resuming a running one succeed without effect, as in libvirt.
+  // Suspending a paused guest succeeds without effect, as in libvirt; resuming a running one does not.
   suspend: [...EXECUTING, DomainState.PAUSED],
-  resume: [...EXECUTING, DomainState.PAUSED],
+  resume: [DomainState.PAUSED, DomainState.CRASHED],
   undefine: [...INACTIVE, ...ACTIVE],
   rename: INACTIVE,
   setAutostart: [...INACTIVE, ...ACTIVE],

@@ -71,6 +71,7 @@ export interface CreateOptions {
   readonly validate?: boolean;
   /** Forget a managed save and boot anew. */
   readonly forceBoot?: boolean;
+  /** A managed save is read past the host's page cache. */
   readonly bypassCache?: boolean;
   /** UEFI variables from the template again. */
   readonly resetNvram?: boolean;
@@ -194,6 +195,8 @@ export interface Driver extends AsyncDisposable {
     options?: Waiting,
   ): Promise<unknown>;
   domainXmlToNative(format: string, xml: string, options?: Waiting): Promise<string>;
+  /** `notes`: one line for each thing that the definition does not say. @throws VirtError NO_SUPPORT where absent */
+  domainXmlFromNative?(format: string, config: string, options?: Waiting): Promise<NativeDefinition>;
   /** What starting a definition would do. Starts nothing. */
   planDomain(xml: string, options?: CreateOptions): Promise<DomainPlan>;
   /** Events from now on. Ends when the driver closes. */
@@ -215,6 +218,12 @@ export interface Driver extends AsyncDisposable {
   readonly storage?: StorageOperations | undefined;
   readonly nodeDevices?: NodeDeviceOperations | undefined;
   readonly interfaces?: InterfaceOperations | undefined;
+}
+
+/** A native configuration as a definition. */
+export interface NativeDefinition {
+  readonly xml: string;
+  readonly notes: readonly string[];
 }
 
 /** What a start would do, as data. */
@@ -239,6 +248,8 @@ export interface DomainStop {
   readonly detail: 'shutdown' | 'destroyed' | 'crashed' | 'failed' | 'saved';
   /** One line: who or what ended it. */
   readonly reason: string;
+  /** Of a container's first program: 128 and its number where a signal ended it. */
+  readonly exitStatus?: number | undefined;
   /** Last lines of the guest's log and of its serial console, where it failed. */
   readonly logTail?: string | undefined;
   readonly serialTail?: string | undefined;

@@ -14,6 +14,8 @@ export interface PortOwner {
   readonly uuid: string;
   /** Runs of a guest are told apart by it. */
   readonly id: number;
+  /** The hypervisor driver that asks; absent: `qemu`. */
+  readonly driver?: string | undefined;
 }
 
 /** How an interface of a virtual network is really attached, after portgroup and network have had their say. */
@@ -56,6 +58,8 @@ export interface GuestNetworks {
   plugged(port: Pick<NetworkPort, 'network' | 'uuid'>, hostEnd: string): Promise<void>;
   /** Idempotent; also for ports of guests that ended while nobody looked. */
   closePort(port: Pick<NetworkPort, 'network' | 'uuid'>): Promise<void>;
+  /** Of a daemon, once its guests are taken over: closes all that the driver has open and no guest has. */
+  keepOnly(driver: string, ports: ReadonlySet<string>): Promise<void>;
   /** What DHCP has given to that card. */
   leases(network: string, mac: string): Promise<readonly DhcpLease[]>;
   /** First address of the host on that network, for displays that listen there. */

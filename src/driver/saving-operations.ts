@@ -4,6 +4,7 @@ import type { DomainIdentity, Waiting } from './driver.ts';
 export interface SaveOptions extends Waiting {
   /** Definition to keep instead of the running one; the guest must not see a difference. */
   readonly xml?: string | undefined;
+  /** The file is written or read past the host's page cache (O_DIRECT). */
   readonly bypassCache?: boolean;
   /** Whether the restored guest runs; default: as it was. */
   readonly resume?: 'running' | 'paused' | undefined;

@@ -76,6 +76,21 @@ export interface PoolCreateOptions extends PoolBuildOptions {
   readonly build?: boolean | undefined;
 }
 
+/** How a volume gets its content. */
+export interface VolumeCreateOptions {
+  /** Copy of this volume. */
+  readonly from?: VolumeIdentity | undefined;
+  readonly preallocMetadata?: boolean | undefined;
+  readonly reflink?: boolean | undefined;
+}
+
+export interface VolumeResizeOptions {
+  readonly allocate?: boolean | undefined;
+  /** The capacity that is given is what is added (or, with `shrink`, taken away). */
+  readonly delta?: boolean | undefined;
+  readonly shrink?: boolean | undefined;
+}
+
 /** In the order of virStorageVolWipeAlgorithm. */
 export const WIPE_ALGORITHMS = [
   'zero',
@@ -105,7 +120,26 @@ export interface VolumeHole {
 
 /** Bytes of a volume; of a sparse transfer in object mode: `Uint8Array`s and `VolumeHole`s. */
 export type VolumeReadable = Readable | Duplex;
+
+/** Reads into the buffers that it is given back, which whoever reads it may do with each when its bytes are not wanted any more. */
+export interface Recycling {
+  giveBack(bytes: Uint8Array): void;
+}
+
+export function isRecycling(stream: object): stream is Recycling {
+  return 'giveBack' in stream && typeof stream.giveBack === 'function';
+}
+
 export type VolumeWritable = Writable | Duplex;
+
+/** What has been written to it, it does not look at again: its memory may be used for something else. */
+export interface Forgetting {
+  readonly keepsNothing: true;
+}
+
+export function keepsNothing(stream: object): boolean {
+  return 'keepsNothing' in stream && stream.keepsNothing === true;
+}
 
 export type PoolEvent =
   | {
@@ -151,28 +185,13 @@ export interface StorageOperations {
   createVolume(
     uuid: string,
     xml: string,
-    options?: {
-      /** Copy of this volume. */
-      readonly from?: VolumeIdentity | undefined;
-      readonly preallocMetadata?: boolean | undefined;
-      readonly reflink?: boolean | undefined;
-      readonly validate?: boolean | undefined;
-    } & Waiting,
+    options?: VolumeCreateOptions & { readonly validate?: boolean | undefined } & Waiting,
   ): Promise<VolumeIdentity>;
   deleteVolume(
     volume: VolumeIdentity,
     options?: { readonly zeroed?: boolean | undefined; readonly withSnapshots?: boolean | undefined } & Waiting,
   ): Promise<void>;
-  resizeVolume(
-    volume: VolumeIdentity,
-    capacity: bigint,
-    options?: {
-      readonly allocate?: boolean | undefined;
-      /** `capacity` is what is added (or, with `shrink`, taken away). */
-      readonly delta?: boolean | undefined;
-      readonly shrink?: boolean | undefined;
-    } & Waiting,
-  ): Promise<void>;
+  resizeVolume(volume: VolumeIdentity, capacity: bigint, options?: VolumeResizeOptions & Waiting): Promise<void>;
   wipeVolume(volume: VolumeIdentity, options?: { readonly algorithm?: WipeAlgorithm } & Waiting): Promise<void>;
   /** `physical`: allocation as the size of the image rather than the blocks it takes. */
   volumeInfo(

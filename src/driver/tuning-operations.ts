@@ -30,6 +30,9 @@ export interface TuningOperations {
   pinVcpu(uuid: string, vcpu: number, cpus: readonly number[], options?: AffectOptions): Promise<void>;
   emulatorPin(uuid: string, options?: AffectOptions): Promise<readonly number[]>;
   pinEmulator(uuid: string, cpus: readonly number[], options?: AffectOptions): Promise<void>;
+  /** Which performance events are counted, by libvirt's names; all that there are. */
+  perfEvents(uuid: string, options?: AffectOptions): Promise<Readonly<Record<string, boolean>>>;
+  setPerfEvents(uuid: string, events: Readonly<Record<string, boolean>>, options?: AffectOptions): Promise<void>;
   iothreadPins(uuid: string, options?: AffectOptions): Promise<readonly IothreadPin[]>;
   pinIothread(uuid: string, iothread: number, cpus: readonly number[], options?: AffectOptions): Promise<void>;
 }

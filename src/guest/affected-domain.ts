@@ -48,6 +48,8 @@ export interface DomainChange<G extends LiveGuest> {
   readonly change: (domain: Domain) => void;
   /** Carries it out; `domain` is the running guest's definition as it will be. */
   readonly carryOut: (guest: G, domain: Domain) => Promise<void>;
+  /** A running guest has been changed, and that is written down. */
+  readonly onLive?: (record: DomainRecord<G>, domain: Domain) => void;
 }
 
 /** Where definitions are kept, and what a running guest has become. */
@@ -61,7 +63,7 @@ export async function changeAffected<G extends LiveGuest>(
   { store, starter }: ChangeParts<G>,
   uuid: string,
   options: AffectOptions,
-  { change, carryOut }: DomainChange<G>,
+  { change, carryOut, onLive }: DomainChange<G>,
 ): Promise<void> {
   const record = store.byUuid(uuid);
   using _job = await record.job.acquire(options.signal);
@@ -71,6 +73,7 @@ export async function changeAffected<G extends LiveGuest>(
     await carryOut(live, changed(live.domain, change));
     change(live.domain);
     await starter.persist(record);
+    onLive?.(record, live.domain);
   }
   if (next !== undefined) await store.save(record, next);
 }

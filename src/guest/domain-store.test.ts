@@ -2,7 +2,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { parseDomain } from '../model/domain/domain.ts';
+import { type Domain, parseDomain } from '../model/domain/domain.ts';
+import { MacRegistry } from '../model/domain/mac-registry.ts';
 import { DomainStore } from './domain-store.ts';
 
 const A = '11111111-1111-4111-8111-111111111111';
@@ -59,6 +60,24 @@ describe('DomainStore', () => {
     expect(store.byUuid(B)).toBe(late);
   });
 
+  it('tells of cards that another domain has too, of whichever store', async () => {
+    const macs = new MacRegistry();
+    const shared = new DomainStore(dir, { macs });
+    const withCard = (name: string, uuid: string): Domain => ({
+      ...definition(name, uuid),
+      devices: parseDomain(
+        "<domain type='qemu'><devices><interface type='user'><mac address='52:54:00:00:00:01'/></interface></devices></domain>",
+      ).domain.devices,
+    });
+    await shared.save(shared.claim('a', A), withCard('a', A));
+    expect(shared.cardNotes(shared.byName('a'))).toEqual([]);
+    macs.note({ name: 'box', uuid: B }, ['52:54:00:00:00:01']);
+    expect(shared.cardNotes(shared.byName('a'))).toEqual([expect.stringMatching(/52:54:00:00:00:01 .* domain 'box'/)]);
+    await shared.remove(shared.byName('a'));
+    expect(macs.clashesOf(B)).toEqual([]);
+    await shared[Symbol.asyncDispose]();
+  });
+
   it('forgets a domain that could not be written', async () => {
     rmSync(dir, { recursive: true });
     writeFileSync(dir, '');
@@ -77,9 +96,9 @@ describe('DomainStore', () => {
 
   it('removes what a killed process has half written, and takes one of two files with the same UUID', async () => {
     await store.save(store.claim('a', A), definition('a', A));
+    await store[Symbol.asyncDispose]();
     writeFileSync(join(dir, 'b.xml'), readFileSync(join(dir, 'a.xml'), 'utf8').replace('<name>a', '<name>b'));
     writeFileSync(join(dir, '.nestling-0011.tmp'), '<dom');
-    await store[Symbol.asyncDispose]();
     const again = new DomainStore(dir);
     expect(again.load()).toEqual([expect.stringContaining("domain 'a' has the same name or UUID")]);
     expect(again.all().map(({ name }) => name)).toEqual(['a']);
@@ -110,7 +129,7 @@ describe('DomainStore', () => {
     await store.rename(a, 'c');
     await store.remove(store.byName('b'));
     // As if nothing but the journal had reached the disk.
-    rmSync(join(dir, 'c.xml'));
+    rmSync(join(dir, 'c.xml'), { force: true });
     writeFileSync(join(dir, 'b.xml'), 'old');
     const again = new DomainStore(dir);
     expect(again.load()).toEqual([

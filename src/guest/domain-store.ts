@@ -10,6 +10,7 @@ import { LogSource } from '../core/log-source.ts';
 import { DomainState } from '../driver/domain-state.ts';
 import type { DomainIdentity, DomainStop } from '../driver/driver.ts';
 import { type Domain, formatDomain, parseDomain } from '../model/domain/domain.ts';
+import { describeClash, MacRegistry, macsOf } from '../model/domain/mac-registry.ts';
 import { DomainRecord, type LiveGuest } from './domain-record.ts';
 import { peekIdentity } from './peek-identity.ts';
 
@@ -25,6 +26,8 @@ export interface DomainStoreOptions {
   readonly sync?: boolean;
   /** Whose errors they are; default QEMU's. */
   readonly errorDomain?: ErrorDomain;
+  /** MAC addresses of the domains of all drivers; default: of this store's. */
+  readonly macs?: MacRegistry | undefined;
 }
 
 export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDisposable {
@@ -36,11 +39,16 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
   readonly #dir: string;
   readonly #files: DurableFolder;
   readonly #errorDomain: ErrorDomain;
+  readonly #macs: MacRegistry;
 
   /** `dir`: folder of the definitions. */
-  constructor(dir: string, { sync = true, errorDomain = ErrorDomain.QEMU }: DomainStoreOptions = {}) {
+  constructor(
+    dir: string,
+    { sync = true, errorDomain = ErrorDomain.QEMU, macs = new MacRegistry() }: DomainStoreOptions = {},
+  ) {
     this.#dir = dir;
     this.#errorDomain = errorDomain;
+    this.#macs = macs;
     this.#files = new DurableFolder(dir, { sync });
   }
 
@@ -75,7 +83,7 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
       await new Promise((resolve) => setImmediate(resolve));
       if (signal?.aborted === true) break;
       try {
-        void record.definition;
+        this.noteCards(record, record.definition);
       } catch (error) {
         notes.push(this.#leftOut(`${record.name}.xml`, error));
         record.definition = undefined;
@@ -149,6 +157,17 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
     }
   }
 
+  /** A domain's cards are these now. @returns one line for each MAC address that other domains have too */
+  noteCards(record: DomainRecord<G>, domain: Domain | undefined): string[] {
+    if (domain !== undefined) this.#macs.note(record, macsOf(domain));
+    return this.cardNotes(record);
+  }
+
+  /** One line for each MAC address that other domains have too. */
+  cardNotes({ uuid }: Pick<DomainRecord<G>, 'uuid'>): string[] {
+    return this.#macs.clashesOf(uuid).map(describeClash);
+  }
+
   /** Forgets a domain that is neither defined nor running. */
   releaseIfGone(record: DomainRecord<G>): void {
     const isUsed = record.starting || this.#saving.has(record);
@@ -156,6 +175,7 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
       log.debug('releaseIfGone', () => `vm=${record.name} uuid=${record.uuid} is neither defined nor running any more`);
       this.#records.delete(record.uuid);
       this.#names.delete(record.name);
+      this.#macs.forget(record.uuid);
     }
   }
 
@@ -167,6 +187,7 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
     try {
       await this.#files.commit([{ name: `${record.name}.xml`, text: formatDomain(definition) }]);
       record.definition = definition;
+      for (const clash of this.noteCards(record, definition)) log.warn('save', () => `vm=${record.name}: ${clash}`);
       log.debug('save', () => `vm=${record.name} uuid=${record.uuid} ${this.#path(record.name)}`);
     } finally {
       this.#saving.delete(record);
@@ -208,6 +229,7 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
     this.#names.delete(old);
     record.name = name;
     record.definition = renamed;
+    this.noteCards(record, renamed);
     rmSync(this.#autostartPath(old), { force: true });
   }
 

@@ -4,6 +4,7 @@
  */
 import { join } from 'node:path';
 import type { OpenSiblings, SiblingHooks, Siblings } from '../driver/siblings.ts';
+import { MacRegistry } from '../model/domain/mac-registry.ts';
 import { HookScripts } from '../process/hook-scripts.ts';
 import { DaemonRoot, type DaemonRootOptions } from './daemon-root.ts';
 import { type DriverRoot, siblingRootOf } from './driver-root.ts';
@@ -24,6 +25,8 @@ export class GuestHost implements AsyncDisposable {
   readonly secrets: SecretStore;
   readonly hooks: HookScripts;
   readonly siblings: Siblings | undefined;
+  /** MAC addresses of the domains of all drivers here. */
+  readonly macs = new MacRegistry();
 
   private constructor(root: DriverRoot, { hooks, openSiblings, onNote }: GuestHostOptions) {
     this.root = root;

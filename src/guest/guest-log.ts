@@ -124,6 +124,7 @@ export function formatStamp(date: Date): string {
 }
 
 /** First line of a guest's log, as libvirt words it. */
-export function startLine(versions: { nestling: string; qemu: string }): string {
-  return `starting up nestling version: ${versions.nestling}, qemu version: ${versions.qemu}, kernel: ${release()}, hostname: ${hostname()}`;
+export function startLine({ nestling, qemu }: { nestling: string; qemu?: string }): string {
+  const emulator = qemu === undefined ? '' : `qemu version: ${qemu}, `;
+  return `starting up nestling version: ${nestling}, ${emulator}kernel: ${release()}, hostname: ${hostname()}`;
 }

@@ -1,9 +1,10 @@
 /**
  * The host's processor, memory and NUMA layout as /proc and /sys tell them. Facts only: nothing is derived for a guest.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { machine } from 'node:os';
 import { join } from 'node:path';
+import { listNames } from '../core/list-names.ts';
 
 /** Where to look; tests give folders of their own. */
 export interface SystemRoots {
@@ -99,7 +100,7 @@ export function readMemoryKiB({ proc = '/proc' }: SystemRoots = {}): number {
 /** Page sizes for guest memory: the base page, then huge pages in ascending order. */
 export function readPageSizesKiB({ proc = '/proc', sys = '/sys' }: SystemRoots = {}): number[] {
   const base = kiBOf(readOr(join(proc, 'self/smaps'), ''), 'KernelPageSize') ?? 4;
-  const huge = listOr(join(sys, 'kernel/mm/hugepages')).flatMap((name) => hugePageKiB(name) ?? []);
+  const huge = listNames(join(sys, 'kernel/mm/hugepages')).flatMap((name) => hugePageKiB(name) ?? []);
   return [base, ...huge.sort((a, b) => a - b)];
 }
 
@@ -163,7 +164,7 @@ export function parseCpuList(text: string): number[] {
 }
 
 function readHugePages(dir: string): NumaNode['hugePages'] {
-  return listOr(dir)
+  return listNames(dir)
     .flatMap((name) => {
       const sizeKiB = hugePageKiB(name);
       if (sizeKiB === undefined) return [];
@@ -193,13 +194,5 @@ function readOr(path: string, otherwise: string): string {
     return readFileSync(path, 'utf8');
   } catch {
     return otherwise;
-  }
-}
-
-function listOr(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch {
-    return [];
   }
 }

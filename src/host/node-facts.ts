@@ -1,6 +1,7 @@
 /** What a host is doing right now: CPU time, memory, free pages, kernel samepage merging. Read from /proc and /sys at each call. */
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { listNames } from '../core/list-names.ts';
 import { parseCpuList, readNumaNodes, type SystemRoots } from './cpu.ts';
 
 /** A clock tick of /proc/stat: 100 a second on every Linux that Node runs on. */
@@ -144,7 +145,7 @@ export function writeKsm(values: Readonly<Record<string, unknown>>, { sys = '/sy
 /** SMBIOS strings as `<sysinfo>` has them: by table and entry; the kernel gives them out one by one. */
 export function readSysinfo({ sys = '/sys' }: SystemRoots = {}): Record<string, Record<string, string>> {
   const dir = join(sys, 'class/dmi/id');
-  const names = listOr(dir);
+  const names = listNames(dir);
   const tables: Record<string, Record<string, string>> = {};
   for (const [table, prefix, entries] of DMI) {
     for (const [entry, file] of entries) {
@@ -213,13 +214,5 @@ function readOr(path: string): string {
   } catch {
     // Not every kernel has every file, and some are root's.
     return '';
-  }
-}
-
-function listOr(path: string): string[] {
-  try {
-    return readdirSync(path);
-  } catch {
-    return [];
   }
 }

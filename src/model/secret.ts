@@ -4,7 +4,7 @@ import { formatXml } from '../xml/format.ts';
 import { XmlElement } from '../xml/node.ts';
 import { parseXml } from '../xml/parse.ts';
 import { FaultList } from './schema/faults.ts';
-import { attr, child, type Infer, ReadContext, required, struct } from './schema/schema.ts';
+import { attr, child, emptyAsAbsent, type Infer, ReadContext, required, struct } from './schema/schema.ts';
 import { oneOf, text, uuid, yesNo } from './schema/values.ts';
 
 /** Usage types, and the element that holds the usage id of each. */
@@ -21,7 +21,7 @@ const usage = struct({
 const secretSchema = struct({
   ephemeral: attr(yesNo),
   private: attr(yesNo),
-  uuid: child(uuid),
+  uuid: child(emptyAsAbsent(uuid)),
   description: child(text),
   usage: child(usage),
 });

@@ -81,27 +81,39 @@ export class FrameSplitter {
   /** The messages that are complete with this chunk, without their length word. @throws XdrError: the peer is out of step, for good */
   push(chunk: Buffer): Buffer[] {
     const frames: Buffer[] = [];
-    let at = 0;
-    while (at < chunk.length) {
-      if (this.#partial === undefined) {
-        const length = chunk.length - at < LENGTH_SIZE ? LENGTH_SIZE : this.#lengthOf(chunk, at);
-        if (chunk.length - at >= length) {
-          frames.push(chunk.subarray(at + LENGTH_SIZE, at + length));
-          at += length;
-          continue;
-        }
-        this.#partial = Buffer.allocUnsafe(Math.min(length, FIRST_PIECE));
-      }
-      at += this.#add(this.#partial, chunk, at);
-      const whole = this.#complete();
-      if (whole !== undefined) frames.push(whole);
-    }
+    for (let at = 0; at < chunk.length; ) at = this.take(chunk, at, frames);
     return frames;
+  }
+
+  /** As `push`, of one message: adds it when it is complete, and returns where in the chunk the rest begins. */
+  take(chunk: Buffer, at: number, frames: Buffer[]): number {
+    if (this.#partial === undefined) {
+      const length = chunk.length - at < LENGTH_SIZE ? LENGTH_SIZE : this.lengthOf(chunk, at);
+      if (chunk.length - at >= length) {
+        frames.push(chunk.subarray(at + LENGTH_SIZE, at + length));
+        return at + length;
+      }
+      this.#partial = Buffer.allocUnsafe(Math.min(length, FIRST_PIECE));
+    }
+    const taken = this.#add(this.#partial, chunk, at);
+    const whole = this.#complete();
+    if (whole !== undefined) frames.push(whole);
+    return at + taken;
+  }
+
+  /** The length of the message that begins there, with its length word. @throws XdrError for one that cannot be */
+  lengthOf(bytes: Buffer, at: number): number {
+    const length = bytes.readUInt32BE(at);
+    if (length < LENGTH_SIZE + HEADER_SIZE) throw new XdrError(`a message of ${length} bytes has no header`);
+    if (length > this.#max + LENGTH_SIZE) {
+      throw new XdrError(`a message of ${length} bytes, at most ${this.#max + LENGTH_SIZE} are allowed`);
+    }
+    return length;
   }
 
   /** Copies what belongs to the message that has begun; at first only up to the end of its length word. */
   #add(partial: Buffer, chunk: Buffer, at: number): number {
-    const length = this.#size < LENGTH_SIZE ? LENGTH_SIZE : this.#lengthOf(partial, 0);
+    const length = this.#size < LENGTH_SIZE ? LENGTH_SIZE : this.lengthOf(partial, 0);
     const taken = Math.min(length - this.#size, chunk.length - at);
     const needed = this.#size + taken;
     if (needed > partial.length) {
@@ -118,20 +130,11 @@ export class FrameSplitter {
   #complete(): Buffer | undefined {
     const partial = this.#partial;
     if (partial === undefined || this.#size < LENGTH_SIZE) return undefined;
-    const length = this.#lengthOf(partial, 0);
+    const length = this.lengthOf(partial, 0);
     if (this.#size < length) return undefined;
     this.#partial = undefined;
     this.#size = 0;
     return partial.subarray(LENGTH_SIZE, length);
-  }
-
-  #lengthOf(bytes: Buffer, at: number): number {
-    const length = bytes.readUInt32BE(at);
-    if (length < LENGTH_SIZE + HEADER_SIZE) throw new XdrError(`a message of ${length} bytes has no header`);
-    if (length > this.#max + LENGTH_SIZE) {
-      throw new XdrError(`a message of ${length} bytes, at most ${this.#max + LENGTH_SIZE} are allowed`);
-    }
-    return length;
   }
 }
 

@@ -19,6 +19,7 @@ export {
   readFrame,
   streamHole,
 } from './frame.ts';
+export { FrameReader } from './frame-reader.ts';
 export { Max, MESSAGE_MAX, STREAM_CHUNK } from './limits.ts';
 export { LXC_PROCEDURES } from './lxc.ts';
 export type { ArgsOf, EventMessage, MessageOf, Procedure, ReturnOf, Row } from './procedure.ts';

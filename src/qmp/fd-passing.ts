@@ -4,11 +4,9 @@
  */
 import type { Duplex } from 'node:stream';
 import { encodeRights } from '../core/fd-rights.ts';
+import { EAGAIN, loadSocketMessages, MSG_DONTWAIT, MSG_NOSIGNAL, socketFd } from '../core/socket-messages.ts';
 import type { SendFds } from './outbox.ts';
 
-const MSG_DONTWAIT = 0x40;
-const MSG_NOSIGNAL = 0x4000;
-const EAGAIN = 11;
 /** QEMU's chardev takes 16 in one message (TCP_MAX_FDS) and drops the rest. */
 const MAX_FDS = 16;
 
@@ -31,47 +29,16 @@ export class SendFdsError extends Error {
  * @throws TypeError when the stream has no descriptor (it is no socket, or is closed)
  */
 export async function createFdSender(stream: Duplex): Promise<SendFds> {
-  const socketFd = readSocketFd(stream);
-  const { default: koffi } = await import('koffi');
-  const iovec = koffi.struct({ base: 'void *', length: 'size_t' });
-  const msghdr = koffi.struct({
-    name: 'void *',
-    nameLength: 'uint32_t',
-    iov: koffi.pointer(iovec),
-    iovLength: 'size_t',
-    control: 'void *',
-    controlLength: 'size_t',
-    flags: 'int',
-  });
-  const sendmsg = koffi.load(null).func('sendmsg', 'intptr_t', ['int', koffi.pointer(msghdr), 'int']);
+  const fd = socketFd(stream);
+  if (fd === undefined) throw new TypeError('sending file descriptors over QMP: the stream is not an open socket');
+  const messages = await loadSocketMessages();
   return (bytes, fds) => {
     if (stream.destroyed) throw new TypeError('sending file descriptors over QMP: the socket is closed');
     if (fds.length > MAX_FDS)
       throw new RangeError(`sending ${fds.length} file descriptors over QMP: at most ${MAX_FDS}`);
-    const control = encodeRights(fds);
-    const message = {
-      name: null,
-      nameLength: 0,
-      iov: [{ base: bytes, length: bytes.length }],
-      iovLength: 1,
-      control,
-      controlLength: control.length,
-      flags: 0,
-    };
-    const sent = Number(sendmsg(socketFd, message, MSG_DONTWAIT | MSG_NOSIGNAL));
+    const sent = messages.send(fd, bytes, encodeRights(fds), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent >= 0) return sent;
-    const errno = koffi.errno();
-    if (errno === EAGAIN) return 0;
-    throw new SendFdsError(errno, fds);
+    if (sent === -EAGAIN) return 0;
+    throw new SendFdsError(-sent, fds);
   };
-}
-
-function readSocketFd(stream: Duplex): number {
-  // Node has no public way to ask; `_handle.fd` has been there since 0.10.
-  const handle: unknown = '_handle' in stream ? stream._handle : undefined;
-  const fd: unknown = typeof handle === 'object' && handle !== null && 'fd' in handle ? handle.fd : undefined;
-  if (typeof fd !== 'number' || fd < 0) {
-    throw new TypeError('sending file descriptors over QMP: the stream is not an open socket');
-  }
-  return fd;
 }

@@ -2,6 +2,7 @@
  * Domain events on the wire: for each kind its number (virDomainEventID), its message, and both directions of the translation. One
  * table for client and server.
  */
+import { memberOf, textIn } from '../core/members.ts';
 import type { DomainEvent } from '../driver/domain-events.ts';
 import { LIFECYCLE_DETAILS, type LifecycleDetail, type LifecycleType } from '../driver/domain-events.ts';
 import {
@@ -389,25 +390,25 @@ type GraphicsMessage = MessageOf<typeof P.domainEventCallbackGraphics>['msg'];
 
 /** QEMU's own event data as libvirt's message: who is connected to which address, and as whom. */
 function graphicsToWire(phase: (typeof GRAPHICS_PHASES)[number], data: unknown): Omit<GraphicsMessage, 'dom'> {
-  const server = member(data, 'server');
-  const client = member(data, 'client');
+  const server = memberOf(data, 'server');
+  const client = memberOf(data, 'client');
   const identities = [
-    ['x509dname', text(client, 'x509_dname')],
-    ['saslUsername', text(client, 'sasl_username')],
+    ['x509dname', textIn(client, 'x509_dname')],
+    ['saslUsername', textIn(client, 'sasl_username')],
   ] as const;
   return {
     phase: GRAPHICS_PHASES.indexOf(phase),
     local: addressToWire(server),
     remote: addressToWire(client),
-    authScheme: text(server, 'auth'),
+    authScheme: textIn(server, 'auth'),
     subject: identities.filter(([, name]) => name !== '').map(([type, name]) => ({ type, name })),
   };
 }
 
 function addressToWire(address: unknown): GraphicsMessage['local'] {
-  const family = text(address, 'family');
-  const node = family === 'unix' ? text(address, 'service') : text(address, 'host');
-  return { family: numberOf(ADDRESS_FAMILIES, family), node, service: text(address, 'service') };
+  const family = textIn(address, 'family');
+  const node = family === 'unix' ? textIn(address, 'service') : textIn(address, 'host');
+  return { family: numberOf(ADDRESS_FAMILIES, family), node, service: textIn(address, 'service') };
 }
 
 /** The same shape as QEMU's data. */
@@ -421,13 +422,4 @@ function graphicsFromWire({ local, remote, authScheme, subject }: GraphicsMessag
     subject.map(({ type, name }) => [type === 'x509dname' ? 'x509_dname' : 'sasl_username', name]),
   );
   return { server: { ...address(local), auth: authScheme }, client: { ...address(remote), ...names } };
-}
-
-function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function text(value: unknown, name: string): string {
-  const found = member(value, name);
-  return typeof found === 'string' ? found : '';
 }

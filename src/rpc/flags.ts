@@ -50,7 +50,8 @@ export const InterfaceListFlag = { INACTIVE: 1, ACTIVE: 2 } as const;
 export const InterfaceXmlFlag = { INACTIVE: 1 } as const;
 /** Neither: the domain or network as it is now. */
 export const AffectFlag = { LIVE: 1, CONFIG: 2 } as const;
-export const NetworkListFlag = {
+/** Of networks and of pools, whose kinds follow from `POOL_TYPE_SHIFT` on. */
+export const ObjectListFlag = {
   INACTIVE: 1,
   ACTIVE: 2,
   PERSISTENT: 4,
@@ -62,14 +63,6 @@ export const NetworkListFlag = {
 export const NETWORK_EVENT = { LIFECYCLE: 0, METADATA_CHANGE: 1 } as const;
 export const NETWORK_CHANGES = ['defined', 'undefined', 'started', 'stopped'] as const;
 export const SecretListFlag = { EPHEMERAL: 1, NO_EPHEMERAL: 2, PRIVATE: 4, NO_PRIVATE: 8 } as const;
-export const PoolListFlag = {
-  INACTIVE: 1,
-  ACTIVE: 2,
-  PERSISTENT: 4,
-  TRANSIENT: 8,
-  AUTOSTART: 16,
-  NO_AUTOSTART: 32,
-} as const;
 /** The kinds of pools follow from here, in their order. */
 export const POOL_TYPE_SHIFT = 6;
 export const PoolCreateFlag = {

@@ -1,5 +1,5 @@
 /**
- * Every v1 controller of this host by itself: what is set is what the kernel says, and processes feel it. Guests are in cgroup-host.test.ts,
+ * Every v1 controller of this host by itself: what is set is what the kernel says, and processes feel it. Guests are in cgroup-guests.test.ts,
  * v2 in cgroup-v2-guest.test.ts.
  */
 import { spawnSync } from 'node:child_process';

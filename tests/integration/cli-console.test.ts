@@ -8,6 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { domainXml, escapeXml } from '../support/domain-xml.ts';
 import { bootSectorImage, greetingOf } from '../support/guests/boot-sectors.ts';
 import { linuxGuest } from '../support/guests/linux-guest.ts';
+import { pollUntil } from '../support/poll.ts';
 import { nestling, quote, type Session, shell, startNestling, writeGuest } from './cli-session.ts';
 
 let scratch: string;
@@ -218,10 +219,8 @@ function qemuNamed(name: string): number {
   return Number(pids);
 }
 
-const PATIENCE_MS = 20_000;
-
 async function gone(pid: number): Promise<void> {
-  await poll(() => {
+  await pollUntil(() => {
     try {
       return /^State:\s+[ZX]/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
     } catch {
@@ -231,14 +230,5 @@ async function gone(pid: number): Promise<void> {
 }
 
 async function stamped(path: string, pattern: RegExp): Promise<void> {
-  await poll(() => pattern.test(readFileSync(path, 'utf8')), `${path} does not end as it should`);
-}
-
-/** For what another program's descendant does, nobody tells us when it is done. */
-async function poll(done: () => boolean, failure: string): Promise<void> {
-  const deadline = performance.now() + PATIENCE_MS;
-  while (!done()) {
-    if (performance.now() > deadline) throw new Error(failure);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  await pollUntil(() => pattern.test(readFileSync(path, 'utf8')), `${path} does not end as it should`);
 }

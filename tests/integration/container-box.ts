@@ -1,16 +1,21 @@
 /** A container of a shell line, for tests: definition, plan, runtime. */
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { planContainerNetwork } from '../../src/driver/lxc/plan/container-network.ts';
+import type { Ledger } from '../../src/core/ledger.ts';
+import { ContainerLinks } from '../../src/driver/lxc/host/container-links.ts';
+import { LinkNames } from '../../src/driver/lxc/host/link-names.ts';
+import type { ContainerFacts } from '../../src/driver/lxc/plan/container-context.ts';
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
-import {
-  type ContainerEnd,
-  containerPlaces,
-  EmbeddedContainer,
-} from '../../src/driver/lxc/runtime/embedded-container.ts';
+import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
+import { containerPlaces, EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
-import { readIp, runIpBatch } from '../../src/network/bridge/ip-command.ts';
+
+const NAMES = new LinkNames();
+/** Limits that outlive a container are not what these tests are about. */
+export const NO_LEDGER: Pick<Ledger, 'record'> = {
+  record: (kind, identity) => ({ id: 0, kind, identity, done: () => {} }),
+};
 
 export interface Box extends AsyncDisposable {
   readonly initPid: number | undefined;
@@ -18,23 +23,34 @@ export interface Box extends AsyncDisposable {
   output(): string;
   /** Resolves when that was printed. */
   until(text: string): Promise<void>;
+  /** Resolves when anything more was printed. */
+  untilMore(): Promise<void>;
+  /** To its console. */
+  write(text: string): void;
   destroy(): Promise<ContainerEnd>;
+  /** Of a container with a network of its own. */
+  links(): ContainerLinks;
 }
 
+/** `rootfs`: a folder, or an image of a file system. */
 export async function startBox(init: {
   folder: string;
   rootfs: string;
   line: string;
   devices?: string;
   rest?: string;
+  /** Instead of a shell with that line: a program and its arguments. */
+  init?: string;
+  facts?: Partial<ContainerFacts>;
+  cgroupProcs?: readonly string[];
 }): Promise<Box> {
-  const { folder, rootfs, line, devices = '', rest = '' } = init;
+  const { folder, rootfs, line, devices = '', rest = '', cgroupProcs } = init;
   const { domain } = parseDomain(
     `<domain type='lxc'><name>box</name><uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid>
-     <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg></os>${rest}
-     <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>${devices}</devices></domain>`,
+     <os><type>exe</type>${init.init === undefined ? '<init>/bin/sh</init><initarg>-c</initarg>' : initOf(init.init)}</os>${rest}
+     <devices>${rootOf(rootfs)}${devices}</devices></domain>`,
   );
-  domain.os?.initargs.push(line);
+  if (init.init === undefined) domain.os?.initargs.push(line);
   const dir = mkdtempSync(join(folder, 'c'));
   try {
     const mapped = domain.idmap !== undefined;
@@ -46,32 +62,26 @@ export async function startBox(init: {
         idOf: () => undefined,
         deviceOf: () => undefined,
         initOf: () => undefined,
+        ...init.facts,
       },
       containerPlaces(dir, { mapped }),
     );
     const unified = '/sys/fs/cgroup/unified';
+    let links: ContainerLinks | undefined;
     const box = await EmbeddedContainer.start(plan, {
       runtime: 'crun',
       id: 'box',
       dir,
+      cgroupProcs,
       hiddenCgroup: existsSync(unified) ? unified : undefined,
       setUpNetwork: async (pid) => {
-        // Not /sys/class/net, which shows the namespace that it was mounted in.
-        const links = (await readIp(['link'])) as { ifname: string }[];
-        const names = new Set(links.map(({ ifname }) => ifname));
-        const freeName = (prefix: string): string => {
-          const name = Array.from({ length: 1000 }, (_, index) => `${prefix}${index}`).find((one) => !names.has(one));
-          if (name === undefined) throw new RangeError('no name is free');
-          names.add(name);
-          return name;
-        };
-        const { host, inside } = planContainerNetwork(domain, { pid, attachmentOf: () => undefined, freeName });
-        await runIpBatch(host);
-        await runIpBatch(inside, undefined, { namespaceOf: pid });
+        links = new ContainerLinks({ pid, ledger: NO_LEDGER, names: NAMES });
+        await links.connect(domain);
       },
     });
+    const terminal = box.openConsole();
     let output = '';
-    box.console.on('data', (data) => {
+    terminal.on('data', (data) => {
       output += String(data);
     });
     return {
@@ -79,11 +89,22 @@ export async function startBox(init: {
       ended: box.ended,
       output: () => output,
       until: async (text) => {
-        while (!output.includes(text)) await once(box.console, 'data');
+        while (!output.includes(text)) await once(terminal, 'data');
+      },
+      untilMore: async () => {
+        await once(terminal, 'data');
+      },
+      write: (text) => {
+        terminal.write(text);
       },
       destroy: () => box.destroy(),
+      links: () => {
+        if (links === undefined) throw new Error('the container has no network of its own');
+        return links;
+      },
       [Symbol.asyncDispose]: async () => {
         await box[Symbol.asyncDispose]();
+        await links?.[Symbol.asyncDispose]();
         rmSync(dir, { recursive: true, force: true });
       },
     };
@@ -91,4 +112,15 @@ export async function startBox(init: {
     rmSync(dir, { recursive: true, force: true });
     throw error;
   }
+}
+
+function rootOf(path: string): string {
+  const isFolder = statSync(path).isDirectory();
+  const source = isFolder ? `dir='${path}'` : `file='${path}'`;
+  return `<filesystem type='${isFolder ? 'mount' : 'file'}'><source ${source}/><target dir='/'/></filesystem>`;
+}
+
+function initOf(command: string): string {
+  const [program = '', ...args] = command.split(' ');
+  return `<init>${program}</init>${args.map((arg) => `<initarg>${arg}</initarg>`).join('')}`;
 }

@@ -122,6 +122,11 @@ describe.skipIf(!isAble)('a container', () => {
       caller: expect.stringMatching(/inet 10\.9\.0\.3\/24 .*hello from two/s),
       whileOpen: expect.stringMatching(/vnet0.* master br0 /),
       left: ['lo', 'br0'],
+      names: ['eth1', 'eth2'],
+      limits: expect.stringContaining('rate 8Mbit'),
+      with2: expect.stringMatching(/eth1 +inet 10\.9\.0\.9\/24 .*eth2/s),
+      without: expect.not.stringMatching(/eth[12]/),
+      distinct: 50,
     });
     expect(seen).toMatchObject({ caller: expect.stringMatching(/default via 10\.9\.0\.1 dev lan0/) });
     expect(seen).toMatchObject({ caller: expect.stringMatching(/1 packets received/) });

@@ -10,6 +10,7 @@ import { QmpClient } from '../../src/qmp/client.ts';
 import { guestsOf, startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { domainXml, type TestDomain } from '../support/domain-xml.ts';
 import { type BootSector, bootSectorImage, greetingOf } from '../support/guests/boot-sectors.ts';
+import { pollUntil } from '../support/poll.ts';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 
@@ -54,10 +55,6 @@ function pidOf(name: string): number {
     readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes(`guest=${name},`),
   );
   return found ?? -1;
-}
-
-async function until(isTrue: () => boolean): Promise<void> {
-  while (!isTrue()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 beforeEach(async () => {
@@ -140,7 +137,7 @@ describe('nestling daemon', () => {
     });
     process.kill(pidOf('killed'), 'SIGKILL');
     process.kill(pidOf('terminated'), 'SIGTERM');
-    await until(() => guestsOf(daemon.stateDir).length === 3);
+    await pollUntil(() => guestsOf(daemon.stateDir).length === 3, 'there are not three guests');
     await daemon.start();
     connection = await connect(daemon.uri);
     const stateOf = async (name: string): Promise<unknown> => await (await connection.lookupDomainByName(name)).state();
@@ -271,7 +268,7 @@ describe('nestling daemon', () => {
     ]);
     await connection.close();
     process.kill(daemon.pid, 'SIGHUP');
-    await until(() => lines().some((line) => line.includes('reload')));
+    await pollUntil(() => lines().some((line) => line.includes('reload')), 'the daemon does not tell that it reloads');
     await daemon.stop('SIGTERM');
     expect(lines().filter((line) => line.startsWith('daemon'))).toEqual([
       'daemon - start - start []',

@@ -37,6 +37,13 @@ async function expectAnswer(guest: Domain, word: string): Promise<void> {
   await heard;
 }
 
+/** Of a file in the host's page cache. */
+function cachedBytes(path: string): number {
+  const { stdout, stderr } = spawnSync('fincore', ['--bytes', '--noheadings', '--output', 'RES', path]);
+  expect(stderr.toString()).toBe('');
+  return Number(stdout.toString());
+}
+
 async function failureOf(promise: Promise<unknown>): Promise<{ message: string; code: number }> {
   return await promise.then(
     () => {
@@ -62,6 +69,24 @@ describe('a saved guest', () => {
     expect(statSync(path).size).toBeLessThan(800_000);
     guest = await connection.restore(path);
     await expectAnswer(guest, format);
+  });
+
+  it.each(['raw', ...FORMATS.slice(0, 1)])('stays out of the page cache where that is wanted (%s)', async (format) => {
+    const path = join(scratch, 'direct.save');
+    await guest.save(path, { format, bypassCache: true });
+    // The header, and an end that is no whole block.
+    if (format === 'raw') expect(cachedBytes(path)).toBeLessThan(statSync(path).size - (1 << 20));
+    guest = await connection.restore(path, { bypassCache: true });
+    if (format === 'raw') expect(cachedBytes(path)).toBeLessThan(statSync(path).size - (1 << 20));
+    await expectAnswer(guest, `direct ${format}`);
+    for (const options of [{ live: true }, { memoryOnly: true }]) {
+      await guest.coreDump(path, { ...options, bypassCache: true });
+      const size = statSync(path).size;
+      if (size > 2 << 20) expect(cachedBytes(path)).toBeLessThanOrEqual(1 << 20);
+      await guest.coreDump(`${path}2`, options);
+      expect(readFileSync(path).subarray(0, 4)).toEqual(readFileSync(`${path}2`).subarray(0, 4));
+    }
+    await expectAnswer(guest, 'dumped');
   });
 
   it('is kept, and nothing is left, where its image is broken', async () => {
@@ -169,7 +194,7 @@ describe.skipIf(!hasLibvirtd())('an image', () => {
       (await run('virsh', ['-c', uri, ...args], { timeout: 60_000 })).stdout;
     const [ours, theirs] = [join(scratch, 'ours.save'), join(scratch, 'theirs.save')];
     await virsh(daemon.uri, 'create', file);
-    await virsh(daemon.uri, 'save', 'saved', ours);
+    await virsh(daemon.uri, 'save', 'saved', ours, '--bypass-cache');
     await virsh(libvirtd.uri, 'restore', ours);
     expect(await virsh(libvirtd.uri, 'domstate', '--reason', 'saved')).toContain('running (restored)');
     await virsh(libvirtd.uri, 'save', 'saved', theirs);
@@ -181,7 +206,7 @@ describe.skipIf(!hasLibvirtd())('an image', () => {
     writeFileSync(file, changed);
     await virsh(daemon.uri, 'save-image-define', theirs, file);
     expect(readFileSync(theirs).includes('<cookie>')).toBe(true);
-    await virsh(daemon.uri, 'restore', theirs);
+    await virsh(daemon.uri, 'restore', theirs, '--bypass-cache');
     expect(await virsh(daemon.uri, 'domstate', '--reason', 'saved')).toContain('running (restored)');
     expect(await virsh(daemon.uri, 'dumpxml', 'saved')).toContain("<feature policy='require' name='hypervisor'/>");
     await virsh(daemon.uri, 'destroy', 'saved');

@@ -11,11 +11,13 @@ import { type Connection, connect } from '../../src/index.ts';
 
 const [what = '', dir = ''] = process.argv.slice(2);
 
-const NETWORK = `<network><name>lab</name><domain name='lab.example'/><bridge name='lab0' stp='off'/>
+const HOSTS = join(dir, 'hosts');
+const NETWORK = `<network xmlns:nestling='urn:nestling:network:1.0'><name>lab</name><domain name='lab.example'/><bridge name='lab0' stp='off'/>
   <dns><host ip='192.168.77.5'><hostname>printer</hostname></host><txt name='note' value='hello you'/></dns>
   <ip address='192.168.77.1' netmask='255.255.255.0'><dhcp><range start='192.168.77.100' end='192.168.77.120'/>
     <host mac='52:54:00:00:77:01' name='fixed' ip='192.168.77.50'/></dhcp></ip>
-  <ip family='ipv6' address='fd77::1' prefix='64'/><route address='192.168.78.0' prefix='24' gateway='192.168.77.50'/></network>`;
+  <ip family='ipv6' address='fd77::1' prefix='64'/><route address='192.168.78.0' prefix='24' gateway='192.168.77.50'/>
+  <nestling:dhcpHostsFile path='${HOSTS}'/></network>`;
 
 function ip(...args: string[]): string {
   return execFileSync('ip', args, { encoding: 'utf8' });
@@ -81,8 +83,11 @@ async function resolve(run: (...args: string[]) => Promise<string>, name: string
 }
 
 async function serve(): Promise<unknown> {
-  await using connection = await connect('qemu:///embed');
+  const notes: string[] = [];
+  await using connection = await connect('qemu:///embed', { onNote: (note) => notes.push(note) });
   const { networks } = connection;
+  const missing = await networks.createXml(NETWORK).then(() => '', String);
+  writeFileSync(HOSTS, '# none yet\n');
   const network = await networks.createXml(NETWORK);
   const one = await guestOn('lab0', 'veth1', '52:54:00:00:77:01');
   const two = await guestOn('lab0', 'veth2', '52:54:00:00:77:02');
@@ -109,6 +114,12 @@ async function serve(): Promise<unknown> {
   });
   const late = await resolve(one.run, 'late');
   const afterUpdate = await networks.dhcpLeases(network.uuid);
+  writeFileSync(HOSTS, 'listed,192.168.77.60\n');
+  let listed = '';
+  for (let turn = 0; turn < 5 && !listed.startsWith('192.168.77.60/'); turn++)
+    listed = await askForLease(two.run, 'listed');
+  writeFileSync(HOSTS, 'listed\n');
+  while (!notes.some((note) => note.includes('hosts:1'))) await new Promise((resolve) => setImmediate(resolve));
   // Stopped under its guests and started again, they are back on it.
   await networks.define(NETWORK.replace('<name>', `<uuid>${network.uuid}</uuid><name>`));
   await networks.destroy(network.uuid);
@@ -118,6 +129,9 @@ async function serve(): Promise<unknown> {
   return {
     ...answers,
     late,
+    missing,
+    listed,
+    note: notes.find((note) => note.includes('hosts:1')),
     leasesKept: afterUpdate.length,
     stopped,
     rules: execFileSync('nft', ['list', 'ruleset'], { encoding: 'utf8' }),
@@ -126,6 +140,7 @@ async function serve(): Promise<unknown> {
 
 /** Started by `killed`: an owner that is killed while it has networks. */
 async function own(): Promise<never> {
+  writeFileSync(HOSTS, '');
   const connection = await connect('qemu:///embed');
   await connection.networks.createXml(NETWORK);
   process.stdout.write('ready\n');

@@ -57,6 +57,9 @@ describe.skipIf(!isPossible)('virtual networks', () => {
       names: ['192.168.77.5', expect.stringMatching(/^192\.168\.77\.1/), '192.168.77.50'],
       late: '192.168.77.9',
       leasesKept: 2,
+      missing: expect.stringMatching(/cannot read the DHCP hosts of network 'lab': ENOENT/),
+      listed: expect.stringMatching(/^192\.168\.77\.60\//),
+      note: expect.stringMatching(/network 'lab' keeps the DHCP hosts it had: .*hosts:1: no IP address/),
       stopped: ['veth1', 'veth2'],
       rules: '',
     });

@@ -210,6 +210,25 @@ describe.skipIf(!isPossible)('virsh and networks', () => {
     expect(inHost('nft', 'list', 'ruleset')).toBe('');
   });
 
+  it('tells of a MAC address that two domains have', async () => {
+    for (const name of ['first', 'second']) {
+      const card =
+        "<interface type='network'><mac address='52:54:00:00:00:77'/><source network='default'/></interface>";
+      writeFileSync(
+        join(dir, `${name}.xml`),
+        `<domain type='qemu'><name>${name}</name><memory>32768</memory><os><type arch='x86_64' machine='q35'>hvm</type></os><devices>${card}</devices></domain>`,
+      );
+    }
+    await session(daemon.uri, ['define @first', 'define @second']);
+    const told = "MAC address 52:54:00:00:00:77 is also that of domain 'first'";
+    expect(daemon.words()).toContain(`domain 'second': ${told}`);
+    const [info] = await session(daemon.uri, ['dominfo second']);
+    expect(info).toMatch(/Messages: .*52:54:00:00:00:77 is also that of domain 'first'/);
+    await session(daemon.uri, ['undefine first']);
+    const [after] = await session(daemon.uri, ['dominfo second', 'undefine second']);
+    expect(after).not.toContain('Messages');
+  });
+
   it('calls the scripts of networks as libvirt does, and they may refuse', async () => {
     const dir = join(daemon.stateDir, 'etc', 'hooks');
     const log = join(daemon.stateDir, 'hooks.log');

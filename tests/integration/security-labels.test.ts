@@ -33,6 +33,7 @@ import { startDaemon } from '../support/daemon.ts';
 import { domainXml, type TestDomain } from '../support/domain-xml.ts';
 import { bootSectorImage, greetingOf } from '../support/guests/boot-sectors.ts';
 import { createLuksImage } from '../support/luks.ts';
+import { pollUntil } from '../support/poll.ts';
 import { StreamText } from '../support/until.ts';
 
 const NESTLING = new URL('../../dist/cli.cjs', import.meta.url).pathname;
@@ -366,7 +367,7 @@ describe.skipIf(!isRoot)('a guest of another user', () => {
     const ended = once(program, 'exit');
     program.kill('SIGKILL');
     await ended;
-    while (pidOf('s-crash') !== -1) await new Promise((resolve) => setTimeout(resolve, 5));
+    await pollUntil(() => pidOf('s-crash') === -1, 'the guest of the killed program is still there');
     expect(ownerOf(disk)).toBe(QEMU);
     const gc = spawnSync('nsenter', [...inside.slice(1), NESTLING, 'gc'], { encoding: 'utf8' });
     holder.stdin.end();

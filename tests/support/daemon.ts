@@ -4,6 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { pollUntil } from './poll.ts';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 /** Emulated test guests start it too. */
@@ -96,7 +97,7 @@ export async function startDaemon(
 async function endGuests(dir: string): Promise<void> {
   const pids = guestsOf(dir);
   for (const pid of pids) process.kill(pid, 'SIGKILL');
-  while (guestsOf(dir).length > 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  await pollUntil(() => guestsOf(dir).length === 0, 'guests are still there after SIGKILL');
 }
 
 export function guestsOf(dir: string): number[] {

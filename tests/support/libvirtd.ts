@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { pollUntil } from './poll.ts';
 
 /** Folders that libvirtd keeps its state in; what it has found out about QEMU is kept over a restart, as on a host. */
 const STATE = ['/run/libvirt', '/var/lib/libvirt', '/var/log/libvirt'];
@@ -106,12 +107,12 @@ export async function startLibvirtd(
 }
 
 async function untilAnswers(socket: string, child: ChildProcess, words: () => string): Promise<void> {
-  const deadline = Date.now() + PATIENCE_MS;
-  while (!(await answers(socket))) {
+  const isUp = async (): Promise<boolean> => {
+    if (await answers(socket)) return true;
     if (child.exitCode !== null) throw new Error(`libvirtd ended with status ${child.exitCode}: ${words()}`);
-    if (Date.now() > deadline) throw new Error(`libvirtd does not answer after ${PATIENCE_MS} ms: ${words()}`);
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+    return false;
+  };
+  await pollUntil(isUp, () => `libvirtd does not answer: ${words()}`, { timeoutMs: PATIENCE_MS });
 }
 
 async function answers(path: string): Promise<boolean> {

@@ -8,9 +8,9 @@ import { once } from 'node:events';
 import { chmodSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
+import { pollUntil } from './poll.ts';
 
 const PROGRAMS = ['munged', 'slurmctld', 'slurmd', 'srun'];
-const READY_MS = 20_000;
 
 export class SlurmCluster implements AsyncDisposable {
   readonly configuration: string;
@@ -38,10 +38,10 @@ export class SlurmCluster implements AsyncDisposable {
     const more = [`--log-file=${at('munge.log')}`, `--seed-file=${at('munge.seed')}`];
     try {
       cluster.#start('munged', ['--force', '--foreground', ...munge, ...more]);
-      await until(() => existsSync(at('munge.sock')));
+      await pollUntil(() => existsSync(at('munge.sock')), 'Slurm is not ready');
       cluster.#start('slurmctld', ['-D', '-f', cluster.configuration]);
       cluster.#start('slurmd', ['-D', '-f', cluster.configuration, '-N', node]);
-      await until(() => /idle/.test(cluster.#ask('sinfo', '-h', '-o', '%t')));
+      await pollUntil(() => /idle/.test(cluster.#ask('sinfo', '-h', '-o', '%t')), 'Slurm is not ready');
       return cluster;
     } catch (error) {
       await cluster[Symbol.asyncDispose]();
@@ -94,12 +94,4 @@ SelectTypeParameters=CR_CPU
 NodeName=${node} NodeAddr=127.0.0.1 CPUs=2 State=UNKNOWN
 PartitionName=test Nodes=${node} Default=YES State=UP
 `;
-}
-
-/** Daemons tell nobody when they are ready: asked until they are. */
-async function until(isReady: () => boolean): Promise<void> {
-  for (const deadline = performance.now() + READY_MS; !isReady(); ) {
-    if (performance.now() > deadline) throw new Error(`Slurm is not ready after ${READY_MS / 1000} s`);
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
 }

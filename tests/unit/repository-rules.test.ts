@@ -2,7 +2,7 @@
  * Rules of this repository that no linter knows: which folder may import which, sizes, names, words that have no place here.
  * Each rule is one row of a table with an example that breaks it, so that a rule which has gone blind is noticed too.
  */
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, dirname, join, normalize, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
@@ -13,6 +13,21 @@ const TEXT_FILE = /\.(ts|mjs|js|json|md|sh|xml|html|css|yml|yaml)$|^(dev|run)$/;
 const SELF = relative(ROOT, fileURLToPath(import.meta.url));
 const MAX_LINES = 400;
 
+const DRIVERS_MAY_IMPORT: readonly string[] = [
+  'core',
+  'xml',
+  'model',
+  'image',
+  'log',
+  'process',
+  'cgroup',
+  'security',
+  'qmp',
+  'host',
+  'network',
+  'driver',
+  'guest',
+];
 /** Folders below `src` and the other ones that each may import. Programs, and files directly in `src`, may import all. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   core: [],
@@ -38,38 +53,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   driver: ['core', 'xml', 'model'],
   // What drivers of guests share: records of domains, folders, secrets, limits.
   guest: ['core', 'xml', 'model', 'log', 'process', 'cgroup', 'security', 'host', 'network', 'driver'],
-  'driver/*': [
-    'core',
-    'xml',
-    'model',
-    'image',
-    'log',
-    'process',
-    'cgroup',
-    'security',
-    'qmp',
-    'host',
-    'network',
-    'driver',
-    'guest',
-  ],
+  'driver/*': DRIVERS_MAY_IMPORT,
   // Checks are functions of host facts and of the drivers' own planning.
-  doctor: [
-    'core',
-    'xml',
-    'model',
-    'image',
-    'log',
-    'process',
-    'cgroup',
-    'security',
-    'qmp',
-    'host',
-    'network',
-    'driver',
-    'guest',
-    'driver/*',
-  ],
+  doctor: [...DRIVERS_MAY_IMPORT, 'driver/*'],
   api: ['core', 'xml', 'model', 'log', 'driver'],
   // A client reaches its server through programs too (ssh).
   rpc: ['core', 'xml', 'model', 'log', 'process', 'xdr', 'protocol', 'driver', 'api'],
@@ -159,6 +145,20 @@ const RULES: readonly Rule[] = [
         /\bregistry\.[a-z]+\.(org|com|io)\b|https?:\/\/[^\s'"/]*(registry|artifact|proxy)[^\s'"/]*|(?<![\w.])\/work\/\w+/g,
       ),
     example: { path: 'docs/setup.md', text: 'see /work/place' },
+  },
+  {
+    name: 'files and folders that a document names are there',
+    applies: (path) => path.endsWith('.md'),
+    faults: ({ path, text }) => {
+      const links = Array.from(text.matchAll(/\]\((?!https?:|#)([^)#\s]+)/g), ([, to = '']) => join(dirname(path), to));
+      const named = Array.from(
+        text.matchAll(/`((?:src|docs|tests|tools|bench|demo)\/[\w./-]+)`/g),
+        ([, to = '']) => to,
+      );
+      // NAME stands for one of many.
+      return [...links, ...named].filter((to) => !/NAME|NNN/.test(to) && !existsSync(join(ROOT, to)));
+    },
+    example: { path: 'docs/setup.md', text: 'see [the design](nowhere.md)' },
   },
   {
     name: 'no casts through unknown and no any in what ships',

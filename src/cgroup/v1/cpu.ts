@@ -45,6 +45,12 @@ export function statCpu(directory: string): CpuStats {
   };
 }
 
+/** From `cpuacct`: ns on each CPU that there may be, offline ones too. */
+export function statPerCpu(directory: string): readonly bigint[] | undefined {
+  const text = readIfThere(directory, 'cpuacct.usage_percpu')?.trim();
+  return text === undefined ? undefined : text.split(/\s+/).filter(Boolean).map(BigInt);
+}
+
 /** How often and for how long the quota held the group back. */
 export interface ThrottleStats {
   readonly periods: number;

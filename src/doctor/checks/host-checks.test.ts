@@ -7,7 +7,7 @@ import type { Check, DoctorHost, Finding } from '../finding.ts';
 import { checkFirmware, checkPrograms } from './devices.ts';
 import { checkCgroups, checkContainer, checkLimits, checkNamespaces, checkSecurityModules } from './isolation.ts';
 import { checkAccelerator, checkEntropy, checkHugePages, checkIommu, checkMemory, checkProcessor } from './machine.ts';
-import { checkDnsmasq, checkFirewall, checkForwarding } from './network.ts';
+import { checkDnsmasq, checkFirewall, checkForwarding, checkMacAddresses } from './network.ts';
 import { checkServices, checkSocketPaths } from './services.ts';
 
 let root: string;
@@ -184,6 +184,19 @@ describe('networks', () => {
     programs({});
     expect(await lineOf(checkFirewall, 'firewall')).toMatch(/^warn: neither iptables nor nft/);
     expect(await lineOf(checkDnsmasq, 'dnsmasq')).toMatch(/^warn: not installed/);
+  });
+
+  it('with one MAC address for two domains, of any driver', async () => {
+    const card = (mac: string): string =>
+      `<domain><devices><interface type='user'><mac address='${mac}'/></interface></devices></domain>`;
+    expect(await lineOf(checkMacAddresses, 'mac-addresses')).toMatch(/^pass: those of 0 domains differ/);
+    put('etc/libvirt/qemu/web.xml', card('52:54:00:AA:00:01'));
+    put('etc/libvirt/qemu/other.xml', card('52:54:00:aa:00:02'));
+    expect(await lineOf(checkMacAddresses, 'mac-addresses')).toMatch(/^pass: those of 2 domains differ/);
+    put('etc/libvirt/lxc/box.xml', card('52:54:00:aa:00:01'));
+    expect(await lineOf(checkMacAddresses, 'mac-addresses')).toMatch(
+      /^warn: domains box, web have 52:54:00:aa:00:01 \| .*same IP address.* \| virsh edit web/,
+    );
   });
 
   it('rules of both families, or tools of another than the kernel has', async () => {

@@ -1,4 +1,6 @@
 /** What virtual networks need: a firewall that the kernel has, forwarding, dnsmasq, bridges that are not filtered. */
+import { readdirSync } from 'node:fs';
+import { type MacOwner, MacRegistry } from '../../model/domain/mac-registry.ts';
 import {
   type FirewallFacts,
   type FirewallTrials,
@@ -130,6 +132,39 @@ export function checkDnsmasq(host: DoctorHost): Finding[] {
       'apt-get install dnsmasq-base',
     ),
   ];
+}
+
+/** Cards of defined domains of any driver; each file is merely looked through, whatever else is wrong with it. */
+export function checkMacAddresses({ etc }: DoctorHost): Finding[] {
+  const macs = new MacRegistry();
+  const owners: MacOwner[] = ['qemu', 'lxc'].flatMap((driver) => {
+    const dir = `${etc}/libvirt/${driver}`;
+    const files = isThere(dir) ? readdirSync(dir).filter((file) => file.endsWith('.xml')) : [];
+    return files.map((file) => {
+      const owner = { name: file.slice(0, -'.xml'.length), uuid: `${driver}/${file}` };
+      macs.note(owner, cardsIn(readText(`${dir}/${file}`) ?? ''));
+      return owner;
+    });
+  });
+  const clashes = new Map<string, string[]>();
+  for (const { name, uuid } of owners) {
+    for (const { mac, others } of macs.clashesOf(uuid)) clashes.set(mac, [name, ...others].toSorted());
+  }
+  if (clashes.size === 0) return [pass('mac-addresses', 'MAC addresses', `those of ${owners.length} domains differ`)];
+  return [...clashes].map(([mac, names]) =>
+    warn(
+      'mac-addresses',
+      'MAC addresses',
+      `domains ${names.join(', ')} have ${mac}`,
+      'on one network they get the same IP address, and take each other’s packets',
+      `virsh edit ${names.at(-1) ?? ''}   # without <mac …/> it gets another`,
+    ),
+  );
+}
+
+function cardsIn(xml: string): string[] {
+  const cards = xml.match(/<interface\b[^]*?<\/interface>/g) ?? [];
+  return cards.flatMap((card) => /<mac\s+address=['"]([\da-fA-F:]{17})['"]/.exec(card)?.[1] ?? []);
 }
 
 export function checkDefaultNetwork({ sys }: DoctorHost): Finding[] {

@@ -4,17 +4,20 @@
  */
 import { existsSync, type FSWatcher, mkdirSync, readFileSync, rmSync, watch } from 'node:fs';
 import { basename, dirname } from 'node:path';
+import { isDeepStrictEqual } from 'node:util';
 import { DisposalStack } from '../../core/dispose.ts';
 import { LogSource } from '../../core/log-source.ts';
+import { Mutex } from '../../core/mutex.ts';
 import type { BridgedNetwork } from '../../model/network/network.ts';
 import { adoptBridge, makeBridge } from '../../network/bridge/bridge-device.ts';
 import { planBridge } from '../../network/bridge/bridge-plan.ts';
 import { runBridgeBatch, runIpBatch } from '../../network/bridge/ip-command.ts';
 import type { ProcessIdentity } from '../../process/proc.ts';
 import type { ObjectLedger, SiblingRoot } from '../siblings.ts';
+import { type FileHost, readHostsFile } from './dhcp-hosts-file.ts';
 import { dnsmasqNotes, inlineHosts, needsDnsmasq, planDnsmasq } from './dnsmasq-config.ts';
 import { DnsmasqProcess } from './dnsmasq-process.ts';
-import { readHostRoutes, requireFreeSubnets } from './host-routes.ts';
+import { readHostRoutes, requireFreeSubnets, requireRouterAdvertisements } from './host-routes.ts';
 import { parseLeaseFile } from './lease-file.ts';
 import { dnsmasqFiles, leaseFile, ledgerName } from './network-paths.ts';
 import type { PortRecord } from './network-ports.ts';
@@ -27,6 +30,10 @@ export interface BridgedNetworkOptions {
   readonly onNote: (note: string) => void;
   /** The guests on it, for names in port forwards. */
   readonly ports: () => Iterable<PortRecord>;
+  /** Whether a guest of that MAC address was on it and is gone. */
+  readonly hasLeft: (mac: string) => boolean;
+  /** dnsmasq is another process now: to be written down. */
+  readonly onRestart: () => Promise<void>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -38,6 +45,11 @@ export class BridgedNetworkRun implements AsyncDisposable {
   #dnsmasq: DnsmasqProcess | undefined;
   #rules: NetworkRules | undefined;
   #watcher: FSWatcher | undefined;
+  #fileHosts: readonly FileHost[] = [];
+  #hostsWatcher: FSWatcher | undefined;
+  /** One at a time has dnsmasq started anew. */
+  readonly #serving = new Mutex();
+  #isEnding = false;
 
   private constructor(network: BridgedNetwork, options: BridgedNetworkOptions) {
     this.#network = network;
@@ -52,6 +64,7 @@ export class BridgedNetworkRun implements AsyncDisposable {
     const { signal } = options;
     try {
       requireFreeSubnets(network, readHostRoutes());
+      requireRouterAdvertisements(network);
       const plan = planBridge(network);
       run.#stack.use(await makeBridge(plan, { ledger: run.#own.ledger, signal }));
       await run.#openRules();
@@ -84,6 +97,7 @@ export class BridgedNetworkRun implements AsyncDisposable {
     run.#stack.defer(() => run.#stopDnsmasq());
     // It ended while no daemon was there to see.
     if (run.#dnsmasq === undefined) await run.#spawnDnsmasq(network, undefined);
+    else run.#findHosts();
     run.#follow();
     return run;
   }
@@ -102,12 +116,14 @@ export class BridgedNetworkRun implements AsyncDisposable {
     { dnsmasq, signal }: { dnsmasq: boolean; signal?: AbortSignal | undefined },
   ): Promise<void> {
     const before = this.#network;
+    using _turn = await this.#serving.acquire(signal);
     if (dnsmasq) {
+      const [hosts, kept] = [readHostsFile(network), this.#fileHosts];
       await this.#stopDnsmasq();
       try {
-        await this.#spawnDnsmasq(network, signal);
+        await this.#spawnDnsmasq(network, signal, hosts);
       } catch (error) {
-        await this.#spawnDnsmasq(before, undefined);
+        await this.#spawnDnsmasq(before, undefined, kept);
         throw error;
       }
     }
@@ -147,13 +163,18 @@ export class BridgedNetworkRun implements AsyncDisposable {
 
   /** All goes on without us: a daemon that stops. */
   release(): void {
+    this.#isEnding = true;
     this.#watcher?.close();
+    this.#hostsWatcher?.close();
     this.#dnsmasq?.release();
     this.#own.ledger[Symbol.dispose]();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isEnding = true;
     this.#watcher?.close();
+    this.#hostsWatcher?.close();
+    using _turn = await this.#serving.acquire();
     await this.#stack[Symbol.asyncDispose]();
   }
 
@@ -172,15 +193,19 @@ export class BridgedNetworkRun implements AsyncDisposable {
     await this.#spawnDnsmasq(this.#network, signal);
   }
 
-  async #spawnDnsmasq(network: BridgedNetwork, signal: AbortSignal | undefined): Promise<void> {
+  async #spawnDnsmasq(
+    network: BridgedNetwork,
+    signal: AbortSignal | undefined,
+    hosts: readonly FileHost[] = readHostsFile(network),
+  ): Promise<void> {
+    this.#fileHosts = hosts;
     if (!needsDnsmasq(network)) return;
     const { root } = this.#options;
     const files = dnsmasqFiles(root, network.name);
     for (const path of [files.conf, files.pid]) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
-    const plan = planDnsmasq(network, { hostsFile: '', addnHostsFile: '', pidFile: files.pid });
     this.#dnsmasq = await DnsmasqProcess.start({
       network: network.name,
-      conf: inlineHosts(plan, network),
+      conf: configurationOf(network, files.pid, hosts),
       files,
       ledger: this.#own.ledger,
       dieWithParent: root.placement === 'embedded',
@@ -202,14 +227,58 @@ export class BridgedNetworkRun implements AsyncDisposable {
     );
   }
 
-  /** Where guests of forwards are is known from their leases. */
+  /** Where guests of forwards are is known from their leases; a file of hosts is read again when somebody has changed it. */
   #follow(): void {
+    this.#followHosts();
     if (this.#watcher !== undefined || this.#network.portForwards.length === 0) return;
     const path = leaseFile(this.#options.root, this.#network.name);
     if (!existsSync(dirname(path))) return;
     this.#watcher = watch(dirname(path), { persistent: false }, (_, name) => {
       if (name === basename(path)) void this.#refreshForwards();
     });
+  }
+
+  /** What the dnsmasq that was found knows; or else, what it is to know. */
+  #findHosts(): void {
+    if (this.#network.dhcpHostsFile === undefined) return;
+    try {
+      const { conf, pid } = dnsmasqFiles(this.#options.root, this.#network.name);
+      const hosts = readHostsFile(this.#network);
+      if (readFileSync(conf, 'utf8') === configurationOf(this.#network, pid, hosts)) this.#fileHosts = hosts;
+      else void this.#rereadHosts();
+    } catch (error) {
+      this.#options.onNote(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #followHosts(): void {
+    this.#hostsWatcher?.close();
+    const path = this.#network.dhcpHostsFile?.path;
+    this.#hostsWatcher = undefined;
+    if (path === undefined || !existsSync(dirname(path))) return;
+    this.#hostsWatcher = watch(dirname(path), { persistent: false }, (_, name) => {
+      if (name === basename(path)) void this.#rereadHosts();
+    });
+  }
+
+  /** Bad lines change nothing, and are told. */
+  async #rereadHosts(): Promise<void> {
+    using _turn = await this.#serving.acquire();
+    if (this.#isEnding) return;
+    const { name } = this.#network;
+    try {
+      const hosts = readHostsFile(this.#network);
+      if (isDeepStrictEqual(hosts, this.#fileHosts)) return;
+      await this.#stopDnsmasq();
+      await this.#spawnDnsmasq(this.#network, undefined, hosts);
+      await this.#options.onRestart();
+      await this.#refreshForwards();
+      log.info('rereadHosts', () => `network=${name}: ${hosts.length} hosts`);
+    } catch (error) {
+      this.#options.onNote(
+        `network '${name}' keeps the DHCP hosts it had: ${error instanceof Error ? error.message : String(error)}`,
+      );
+    }
   }
 
   async #refreshForwards(): Promise<void> {
@@ -232,21 +301,36 @@ export class BridgedNetworkRun implements AsyncDisposable {
     const hosts = this.#network.ips.flatMap(({ dhcp }) => dhcp?.hosts ?? []);
     for (const { mac, name } of hosts) if (name === guest && mac !== undefined) macs.add(mac.toLowerCase());
     const leases = this.#readLeases().filter(
-      ({ mac, hostname }) => (mac !== undefined && macs.has(mac)) || hostname === guest,
+      ({ mac, hostname }) => (mac !== undefined && macs.has(mac)) || (hostname === guest && !this.#hasLeft(mac)),
     );
-    const fixed = hosts.filter(({ name, mac }) => name === guest || (mac !== undefined && macs.has(mac.toLowerCase())));
+    const fixed = hosts.filter(
+      ({ name, mac }) => (name === guest || (mac !== undefined && macs.has(mac.toLowerCase()))) && !this.#hasLeft(mac),
+    );
     const names = (this.#network.dns?.hosts ?? []).filter(({ hostnames }) => hostnames.includes(guest));
     const addresses = [
       ...leases.map(({ address }) => address),
       ...fixed.map(({ ip }) => ip),
       ...names.map(({ ip }) => ip),
+      ...this.#fileHosts
+        .filter(({ name, mac }) => (name === guest || (mac !== undefined && macs.has(mac))) && !this.#hasLeft(mac))
+        .flatMap((host) => [...host.addresses]),
     ];
     return [...new Set(addresses.filter((address) => address !== undefined))];
+  }
+
+  #hasLeft(mac: string | undefined): boolean {
+    return mac !== undefined && this.#options.hasLeft(mac.toLowerCase());
   }
 
   #readLeases(): ReturnType<typeof parseLeaseFile> {
     return parseLeaseFile(readLeaseText(this.#options.root, this.#network.name));
   }
+}
+
+function configurationOf(network: BridgedNetwork, pidFile: string, hosts: readonly FileHost[]): string {
+  const plan = planDnsmasq(network, { hostsFile: '', addnHostsFile: '', pidFile });
+  const lines = hosts.map(({ line }) => line);
+  return inlineHosts(plan, network, lines);
 }
 
 /** The lease file's text; nothing where dnsmasq has not written any. */

@@ -87,12 +87,12 @@ export function planDnsmasq(network: BridgedNetwork, paths: DnsmasqPaths): Dnsma
  * The configuration without its files of hosts: dnsmasq reads those after it has given up its rights, and our folders are private. What
  * `expand-hosts` would add to names is added here.
  */
-export function inlineHosts(config: DnsmasqConfig, network: Network): string {
+export function inlineHosts(config: DnsmasqConfig, network: Network, more: readonly string[] = []): string {
   const domain = network.domain?.name;
   const expanded = (name: string): string[] =>
     domain === undefined || name.includes('.') ? [name] : [name, `${name}.${domain}`];
   const kept = config.conf.split('\n').filter((line) => !/^(?:dhcp-hostsfile|addn-hosts)=/.test(line));
-  const hosts = config.hosts.split('\n').filter((line) => line !== '');
+  const hosts = [...config.hosts.split('\n').filter((line) => line !== ''), ...more];
   const records =
     network.dns?.enable === false
       ? []

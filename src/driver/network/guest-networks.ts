@@ -1,4 +1,5 @@
 /** The guests' side of the networks: places for their cards, and what happens when a card is plugged in or taken out. */
+import { LogSource } from '../../core/log-source.ts';
 import { randomUuid } from '../../core/random.ts';
 import type { NetworkInterface } from '../../model/domain/devices/interface.ts';
 import type { Waiting } from '../driver.ts';
@@ -8,6 +9,8 @@ import { readLeaseText } from './bridged-network.ts';
 import { leasesOf } from './lease-file.ts';
 import type { NetworkLifecycle } from './network-lifecycle.ts';
 import { planPort, portOf } from './network-ports.ts';
+
+const log = new LogSource('network.bridge_driver');
 
 export class NetworkPorts implements GuestNetworks {
   readonly #networks: NetworkLifecycle;
@@ -22,7 +25,11 @@ export class NetworkPorts implements GuestNetworks {
     const record = await this.#networks.requireRunning(iface.source?.network ?? '', signal);
     using _job = await record.job.acquire(signal);
     const { network } = record.active;
-    const port = planPort(network, iface, owner, { uuid: randomUuid(), ports: record.ports.values() });
+    const port = planPort(network, iface, owner, {
+      uuid: randomUuid(),
+      ports: record.ports.values(),
+      driver: owner.driver ?? 'qemu',
+    });
     const mac = port.definition.mac.address;
     const namesake = [...record.ports.values()].find(({ definition }) => definition.mac.address === mac);
     if (namesake !== undefined) {
@@ -48,6 +55,20 @@ export class NetworkPorts implements GuestNetworks {
     if (record === undefined) return;
     using _job = await record.job.acquire();
     await this.#networks.dropPort(record, uuid);
+  }
+
+  async keepOnly(driver: string, ports: ReadonlySet<string>): Promise<void> {
+    for (const record of this.#networks.store.all()) {
+      for (const [uuid, port] of record.ports) {
+        if (port.driver !== driver || ports.has(uuid)) continue;
+        log.info(
+          'keepOnly',
+          () => `network=${record.name} port=${uuid}: guest '${port.definition.owner.name}' is gone`,
+        );
+        using _job = await record.job.acquire();
+        await this.#networks.dropPort(record, uuid);
+      }
+    }
   }
 
   async leases(network: string, mac: string): Promise<readonly DhcpLease[]> {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { networkAddress } from '../../core/ip-address.ts';
 import { overlaps, type Subnet, subnetOf } from '../../model/network/ip-subnet.ts';
-import type { Network } from '../../model/network/network.ts';
+import { forwardMode, type Network } from '../../model/network/network.ts';
 
 /** A route of the host, but for default routes. */
 export interface HostRoute {
@@ -36,6 +36,35 @@ export function requireFreeSubnets(network: Network, routes: readonly HostRoute[
       { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.NETWORK },
     );
   }
+}
+
+/**
+ * The kernel forgets what routers have told it once it forwards, but for devices that are told to listen on: the host's own way out.
+ * @throws VirtError INTERNAL_ERROR for a network that would make it forward IPv6
+ */
+export function requireRouterAdvertisements(network: Network, proc = '/proc'): void {
+  const isIpv6 = network.ips.some((ip) => subnetOf(ip)?.address.family === 'ipv6');
+  if (!isIpv6 || forwardMode(network) === 'none') return;
+  const stuck = toldByRouters(readOrNothing(join(proc, 'net/ipv6_route'))).find(
+    (device) => readOrNothing(join(proc, 'sys/net/ipv6/conf', device, 'accept_ra')).trim() !== '2',
+  );
+  if (stuck === undefined) return;
+  throw new VirtError(
+    `Check the host setup: interface ${stuck} has IPv6 routes that routers told the kernel, which forgets them when it forwards for network '${network.name}', and the host loses its IPv6: sysctl -w net.ipv6.conf.${stuck.replaceAll('.', '/')}.accept_ra=2`,
+    { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.NETWORK },
+  );
+}
+
+/** Devices with routes out of router advertisements (RTF_ADDRCONF): default routes (RTF_DEFAULT), and those that expire (RTF_EXPIRES). */
+export function toldByRouters(text: string): string[] {
+  const found = text.split('\n').flatMap((line) => {
+    const fields = line.trim().split(/\s+/);
+    const flags = Number.parseInt(fields[8] ?? '', 16);
+    const isTold = (flags & 0x4_0000) !== 0 && (flags & 0x41_0000) !== 0;
+    const device = fields[9];
+    return isTold && device !== undefined && device !== 'lo' ? [device] : [];
+  });
+  return [...new Set(found)];
 }
 
 /** Whether nothing of the host, nor of the given networks, is in a subnet. */

@@ -67,7 +67,7 @@ export class NetworkLifecycle implements AsyncDisposable {
     const { found, problems } = readNetworkStatuses(root);
     problems.forEach(onNote);
     const devices = listDevices();
-    for (const { network, dnsmasq, ports } of found) {
+    for (const { network, dnsmasq, ports, left } of found) {
       const { name, uuid = '' } = network;
       try {
         // Its bridge is gone: somebody has removed it, or this is another network namespace.
@@ -75,6 +75,7 @@ export class NetworkLifecycle implements AsyncDisposable {
           throw new Error(`bridge ${network.bridge?.name} is gone`);
         const record = this.store.claim(name, uuid);
         for (const port of ports) record.ports.set(port.definition.uuid, port);
+        for (const mac of left) record.left.add(mac);
         record.active = await ActiveNetwork.takeOver(network, dnsmasq, this.#runOptions(record));
         await this.persist(record);
         log.info('takeOver', () => `network=${name}`);
@@ -127,6 +128,7 @@ export class NetworkLifecycle implements AsyncDisposable {
     const network = record.active?.network;
     if (isNew && network !== undefined) await this.hooks.ask('port-created', network, { port });
     record.ports.set(port.definition.uuid, port);
+    record.left.delete(port.definition.mac.address.toLowerCase());
     await this.persist(record);
   }
 
@@ -134,6 +136,7 @@ export class NetworkLifecycle implements AsyncDisposable {
     const port = record.ports.get(uuid);
     if (port === undefined) return;
     record.ports.delete(uuid);
+    record.left.add(port.definition.mac.address.toLowerCase());
     await record.active?.run?.unplug(port);
     await this.persist(record);
     if (record.active !== undefined) await this.hooks.tell('port-deleted', record.active.network, port);
@@ -196,7 +199,8 @@ export class NetworkLifecycle implements AsyncDisposable {
     const { root } = this.#options;
     if (root.placement === 'embedded' || record.active === undefined) return;
     const { network, run } = record.active;
-    await writeNetworkStatus(root, { network, dnsmasq: run?.dnsmasq, ports: [...record.ports.values()] });
+    const { ports, left } = record;
+    await writeNetworkStatus(root, { network, dnsmasq: run?.dnsmasq, ports: [...ports.values()], left: [...left] });
   }
 
   announce(record: NetworkRecord, type: 'defined' | 'undefined' | 'started' | 'stopped'): void {
@@ -223,7 +227,13 @@ export class NetworkLifecycle implements AsyncDisposable {
 
   #runOptions(record: NetworkRecord): BridgedNetworkOptions {
     const { root, onNote } = this.#options;
-    return { root, onNote, ports: () => record.ports.values() };
+    return {
+      root,
+      onNote,
+      ports: () => record.ports.values(),
+      hasLeft: (mac) => record.left.has(mac),
+      onRestart: () => this.persist(record),
+    };
   }
 
   #namesInUse(except: string): NamesInUse {

@@ -39,6 +39,8 @@ export interface PortRecord {
   readonly classId: number | undefined;
   /** Name of the host's end, once it is there. */
   hostEnd: string | undefined;
+  /** The hypervisor driver whose guest has it; undefined: a client's, which closes it. */
+  readonly driver: string | undefined;
 }
 
 /** A port for an interface. @throws VirtError INTERNAL_ERROR where all devices of a pool are in use */
@@ -49,8 +51,14 @@ export function planPort(
   {
     uuid,
     ports,
+    driver,
     functionsOf = readVirtualFunctions,
-  }: { uuid: string; ports: Iterable<PortRecord>; functionsOf?: (device: string) => PciAddress[] },
+  }: {
+    uuid: string;
+    ports: Iterable<PortRecord>;
+    driver?: string;
+    functionsOf?: (device: string) => PciAddress[];
+  },
 ): PortRecord {
   const all = [...ports];
   const group = portgroupOf(network, iface.source?.portgroup);
@@ -75,6 +83,7 @@ export function planPort(
     attachment,
     classId: bandwidth?.inbound?.floor === undefined ? undefined : freeClassId(all),
     hostEnd: undefined,
+    driver,
   };
 }
 

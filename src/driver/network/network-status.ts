@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { join } from 'node:path';
 import { writeFileAtomic } from '../../core/fs.ts';
 import { readScope } from '../../core/ledger-owner.ts';
+import { memberOf } from '../../core/members.ts';
 import { formatNetwork, type Network, parseNetwork } from '../../model/network/network.ts';
 import { parseNetworkPort } from '../../model/network/network-port.ts';
 import type { ProcessIdentity } from '../../process/proc.ts';
@@ -17,16 +18,27 @@ export interface NetworkStatus {
   readonly network: Network;
   readonly dnsmasq: ProcessIdentity | undefined;
   readonly ports: readonly PortRecord[];
+  /** MAC addresses of guests that were on it. */
+  readonly left: readonly string[];
 }
 
-export async function writeNetworkStatus(root: SiblingRoot, { network, dnsmasq, ports }: NetworkStatus): Promise<void> {
+export async function writeNetworkStatus(
+  root: SiblingRoot,
+  { network, dnsmasq, ports, left }: NetworkStatus,
+): Promise<void> {
   mkdirSync(statusDir(root), { recursive: true, mode: 0o700 });
   const text = JSON.stringify({
     version: VERSION,
     boot: readScope().bootId,
     xml: formatNetwork(network),
     dnsmasq,
-    ports: ports.map((port) => ({ xml: describePort(port), classId: port.classId, hostEnd: port.hostEnd })),
+    left,
+    ports: ports.map((port) => ({
+      xml: describePort(port),
+      classId: port.classId,
+      hostEnd: port.hostEnd,
+      driver: port.driver,
+    })),
   });
   await writeFileAtomic(statusFile(root, network.name), text, { mode: 0o600, sync: false });
 }
@@ -57,34 +69,35 @@ export function readNetworkStatuses(root: SiblingRoot): { found: NetworkStatus[]
 /** Undefined for one of an earlier boot. @throws for what is no status */
 function parseStatus(text: string): NetworkStatus | undefined {
   const raw: unknown = JSON.parse(text);
-  const get = (value: unknown, name: string): unknown =>
-    typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-  if (get(raw, 'version') !== VERSION)
-    throw new TypeError(`it has version ${String(get(raw, 'version'))}, not ${VERSION}`);
-  if (get(raw, 'boot') !== readScope().bootId) return undefined;
-  const xml = get(raw, 'xml');
+  if (memberOf(raw, 'version') !== VERSION)
+    throw new TypeError(`it has version ${String(memberOf(raw, 'version'))}, not ${VERSION}`);
+  if (memberOf(raw, 'boot') !== readScope().bootId) return undefined;
+  const xml = memberOf(raw, 'xml');
   if (typeof xml !== 'string') throw new TypeError('members are missing');
-  const [pid, startTime] = [get(get(raw, 'dnsmasq'), 'pid'), get(get(raw, 'dnsmasq'), 'startTime')];
-  const ports = get(raw, 'ports');
+  const [pid, startTime] = [memberOf(raw, 'dnsmasq', 'pid'), memberOf(raw, 'dnsmasq', 'startTime')];
+  const [ports, left] = [memberOf(raw, 'ports'), memberOf(raw, 'left')];
   return {
     network: parseNetwork(xml),
     dnsmasq: typeof pid === 'number' && typeof startTime === 'string' ? { pid, startTime } : undefined,
+    left: (Array.isArray(left) ? left : []).filter((mac: unknown) => typeof mac === 'string'),
     ports: (Array.isArray(ports) ? ports : []).flatMap((port: unknown) =>
-      readPort(get(port, 'xml'), get(port, 'classId'), get(port, 'hostEnd')),
+      readPort(memberOf(port, 'xml'), (name) => memberOf(port, name)),
     ),
   };
 }
 
-function readPort(xml: unknown, classId: unknown, hostEnd: unknown): PortRecord[] {
+function readPort(xml: unknown, get: (name: string) => unknown): PortRecord[] {
   if (typeof xml !== 'string') return [];
   const definition = parseNetworkPort(xml);
   if (definition.uuid === undefined) return [];
+  const [classId, hostEnd, driver] = [get('classId'), get('hostEnd'), get('driver')];
   return [
     {
       definition: { ...definition, uuid: definition.uuid },
       attachment: attachmentOf(definition.plug),
       classId: typeof classId === 'number' ? classId : undefined,
       hostEnd: typeof hostEnd === 'string' ? hostEnd : undefined,
+      driver: typeof driver === 'string' ? driver : undefined,
     },
   ];
 }

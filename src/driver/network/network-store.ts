@@ -25,6 +25,8 @@ export interface NetworkRecord {
   isGenerated: boolean;
   /** Guests on it, also while it is stopped under them. */
   readonly ports: Map<string, PortRecord>;
+  /** MAC addresses of guests that were on it and are not now: their leases go on for a while. */
+  readonly left: Set<string>;
   readonly job: Mutex;
 }
 
@@ -108,6 +110,7 @@ export class NetworkStore implements AsyncDisposable {
       autostart: false,
       isGenerated: false,
       ports: new Map(),
+      left: new Set(),
       job: new Mutex(),
     };
     this.#records.set(uuid, record);

@@ -48,6 +48,7 @@ export function planNetwork(
       : undefined,
     notes: [
       ...dnsmasqNotes(network),
+      ...(network.dhcpHostsFile === undefined ? [] : [`the DHCP hosts of ${network.dhcpHostsFile.path} are added`]),
       ...waiting.map(
         ({ proto, port, guest, to = port }) =>
           `${proto} port ${port} is forwarded to port ${to} of '${guest}' once that guest has an address`,

@@ -1,11 +1,12 @@
 /** PCI devices: identity, SR-IOV functions, IOMMU group, PCI Express link, vital product data. */
 import { join } from 'node:path';
+import { listNames } from '../../core/list-names.ts';
 import type { NodeDeviceDetails, PciAddressXml, PciCapabilityXml } from '../../model/node-device.ts';
 import type { Described, DetailSources } from './details.ts';
 import { mdevTypesOf } from './details-mdev.ts';
 import { readPciConfig } from './pci-config.ts';
 import { readVpd } from './pci-vpd.ts';
-import { listNames, parseNumber, type SysDevice } from './sys-device.ts';
+import { parseNumber, type SysDevice } from './sys-device.ts';
 
 /** Without root the kernel gives out no more of the configuration space. */
 const PUBLIC_CONFIG_BYTES = 64;

@@ -1,7 +1,8 @@
 /** The computer itself: what its firmware says of maker, product and BIOS. */
 import { join } from 'node:path';
+import { listNames } from '../../core/list-names.ts';
 import type { NodeDeviceDetails } from '../../model/node-device.ts';
-import { cleanText, listNames, readText } from './sys-device.ts';
+import { cleanText, readText } from './sys-device.ts';
 
 const NO_UUID = '00000000-0000-0000-0000-000000000000';
 

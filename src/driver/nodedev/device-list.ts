@@ -4,12 +4,13 @@
  */
 import { existsSync, realpathSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { listNames } from '../../core/list-names.ts';
 import type { ReadNetFeatures } from '../../host/ethtool.ts';
 import type { NodeDevice } from '../../model/node-device.ts';
 import { type DetailSources, describeDevice } from './details.ts';
 import { describeSystem } from './details-system.ts';
 import { PciIds } from './pci-ids.ts';
-import { type DeviceRoots, listNames, SysDevice } from './sys-device.ts';
+import { type DeviceRoots, SysDevice } from './sys-device.ts';
 
 /** Root of the tree. */
 export const COMPUTER = 'computer';

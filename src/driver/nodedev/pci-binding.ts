@@ -5,9 +5,9 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import { listNames } from '../../core/list-names.ts';
 import { LogSource } from '../../core/log-source.ts';
 import { runCommand } from '../../process/run-command.ts';
-import { listNames } from './sys-device.ts';
 
 const log = new LogSource('util.pci');
 const STUB = 'vfio-pci';

@@ -2,8 +2,9 @@
  * One device as the kernel and udev tell of it: sysfs attributes, the variables of its `uevent` file, and what udev's rules have added.
  * Facts only; what they mean to libvirt is in `details-*.ts`.
  */
-import { readdirSync, readFileSync, realpathSync } from 'node:fs';
+import { readFileSync, realpathSync } from 'node:fs';
 import { basename, join, relative } from 'node:path';
+import { listNames } from '../../core/list-names.ts';
 
 /** Where to look; tests give folders of their own. */
 export interface DeviceRoots {
@@ -136,14 +137,6 @@ export function cleanText(text: string | undefined): string | undefined {
   // oxlint-disable-next-line no-control-regex -- they are what is looked for
   const found = text?.replace(/[\r\n]+$/, '').replaceAll(/[\u0000-\u001f\u007f]/g, '');
   return found === undefined || found === '' ? undefined : found;
-}
-
-export function listNames(dir: string): string[] {
-  try {
-    return readdirSync(dir).sort();
-  } catch {
-    return [];
-  }
 }
 
 /** Decimal, or hexadecimal after 0x or with base 16. */

@@ -62,6 +62,8 @@ export interface QemuConfig {
   clearEmulatorCapabilities: boolean | undefined;
   /** Between two domains that are started with the host's daemon. */
   autoStartDelayMs: number;
+  /** Domains that were saved are read past the host's cache then. */
+  autoStartBypassCache: boolean;
   /** How saved guests and dumps are compressed: a name of `SAVE_FORMATS`. */
   saveImageFormat: string;
   dumpImageFormat: string;
@@ -141,6 +143,7 @@ export const DEFAULT_CONFIG: QemuConfig = {
   firmwares: undefined,
   clearEmulatorCapabilities: undefined,
   autoStartDelayMs: 0,
+  autoStartBypassCache: false,
   saveImageFormat: 'raw',
   dumpImageFormat: 'raw',
   swtpmUser: undefined,

@@ -16,6 +16,9 @@ import type { HostCpuModel } from './cpu/host-model.ts';
 import type { Layout } from './layout.ts';
 import type { DeferredCommand, FdRequest, FileRequest, HelperProcess, Part } from './plan/parts.ts';
 
+/** Guests with many cards need more descriptors than there are one-digit numbers. */
+const SPARE_FD = 9;
+
 /** Inputs that do not change from guest to guest. */
 export interface DriverContext {
   readonly caps: QemuCapabilities;
@@ -157,6 +160,7 @@ export class PlanContext implements DomainContext {
 
   /** Reserves the next inherited descriptor (3 and up) and returns its number in QEMU. */
   requestFd(request: FdRequest): number {
+    if (this.fds.length === SPARE_FD - 3) this.fds.push({ kind: 'spare' });
     this.fds.push(request);
     return 2 + this.fds.length;
   }

@@ -112,7 +112,7 @@ export const QEMU_SETTINGS: Readonly<Record<string, QemuSetting>> = {
   snapshot_image_format: inert('text', 'there are no snapshots with memory in this version'),
   auto_dump_path: inert('text', 'a guest that crashes is not dumped by itself: use virsh dump'),
   auto_dump_bypass_cache: inert('flag', 'a guest that crashes is not dumped by itself: use virsh dump'),
-  auto_start_bypass_cache: inert('flag', "saved guests are read through the host's cache", [0]),
+  auto_start_bypass_cache: flag('autoStartBypassCache'),
   auto_start_delay: number('autoStartDelayMs'),
   hugetlbfs_mount: {
     kind: 'text or texts',

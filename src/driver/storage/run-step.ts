@@ -15,6 +15,15 @@ const OUTPUT_MAX = 64 * 1024 * 1024;
  */
 const DIES_WITH_US: ReadonlySet<string> = new Set(['qemu-img', 'cp', 'scrub']);
 
+/** What they do to the host is root's alone. */
+const ROOTS_OWN: ReadonlySet<string> = new Set(
+  `mount umount parted wipefs zfs zpool pvcreate pvremove pvs vgcreate vgremove vgchange vgs lvcreate lvremove lvextend lvreduce lvs`.split(
+    ' ',
+  ),
+);
+
+const NEEDS_ROOT = " (only root may: run as root, use root's daemon at qemu:///system, or a pool of type 'dir')";
+
 /** Runs commands; tests have their own. */
 export type RunStep = (command: Command, options?: Waiting) => Promise<string>;
 
@@ -33,7 +42,8 @@ export const runStep: RunStep = async ({ program, args, accepts = [] }, { signal
     maxBuffer: OUTPUT_MAX,
   });
   if (status === 0 || (status !== undefined && accepts.includes(status))) return stdout;
-  const words = stderr.trim() === '' ? stdout.trim() : stderr.trim();
+  const words = (stderr.trim() === '' ? stdout : stderr).trim().replaceAll(/\s*\n\s*/g, '; ');
   const end = status === undefined ? (error?.message ?? 'it did not end by itself') : `status ${status}`;
-  throw storageError(`${[path, ...args].join(' ')} failed (${end}): ${words}`, ErrorCode.INTERNAL_ERROR, error);
+  const fix = ROOTS_OWN.has(program) && process.geteuid?.() !== 0 ? NEEDS_ROOT : '';
+  throw storageError(`${[path, ...args].join(' ')} failed (${end}): ${words}${fix}`, ErrorCode.INTERNAL_ERROR, error);
 };

@@ -20,9 +20,11 @@ import type {
   PoolIdentity,
   PoolInfo,
   StorageOperations,
+  VolumeCreateOptions,
   VolumeIdentity,
   VolumeInfo,
   VolumeRange,
+  VolumeResizeOptions,
   WipeAlgorithm,
 } from '../storage-operations.ts';
 import { isSupported, openBackend } from './backends/index.ts';
@@ -30,7 +32,7 @@ import type { BackendHost, NamedPool, PoolBackend } from './pool-backend.ts';
 import { currentOf, identityOf, type PoolRecord } from './pool-record.ts';
 import { PoolStore, type PoolStoreDirs } from './pool-store.ts';
 import { invalidOperation, noPool, noSupport, storageError } from './storage-errors.ts';
-import { type CreateOptions, type ResizeOptions, VolumeOperations } from './volume-operations.ts';
+import { VolumeOperations } from './volume-operations.ts';
 
 const log = new LogSource('storage.storage_driver');
 
@@ -280,7 +282,7 @@ export class StorageDriver implements StorageOperations, GuestVolumes, AsyncDisp
     return this.#volumes.lookupByPath(path);
   }
 
-  async createVolume(uuid: string, xml: string, options: CreateOptions = {}): Promise<VolumeIdentity> {
+  async createVolume(uuid: string, xml: string, options: VolumeCreateOptions & Waiting = {}): Promise<VolumeIdentity> {
     return await this.#volumes.create(uuid, xml, options);
   }
 
@@ -291,7 +293,11 @@ export class StorageDriver implements StorageOperations, GuestVolumes, AsyncDisp
     await this.#volumes.delete(volume, options);
   }
 
-  async resizeVolume(volume: VolumeIdentity, capacity: bigint, options: ResizeOptions = {}): Promise<void> {
+  async resizeVolume(
+    volume: VolumeIdentity,
+    capacity: bigint,
+    options: VolumeResizeOptions & Waiting = {},
+  ): Promise<void> {
     await this.#volumes.resize(volume, capacity, options);
   }
 

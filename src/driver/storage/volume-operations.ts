@@ -6,7 +6,14 @@ import { sanitizePath } from '../../model/storage/pool.ts';
 import { formatVolume, parseVolumeRequest, type VolumeRequest } from '../../model/storage/volume.ts';
 import type { Waiting } from '../driver.ts';
 import type { GuestVolume } from '../guest-sources.ts';
-import type { VolumeIdentity, VolumeInfo, VolumeRange, WipeAlgorithm } from '../storage-operations.ts';
+import type {
+  VolumeCreateOptions,
+  VolumeIdentity,
+  VolumeInfo,
+  VolumeRange,
+  VolumeResizeOptions,
+  WipeAlgorithm,
+} from '../storage-operations.ts';
 import { statBacking } from './file-volume.ts';
 import type { BackendHost, NamedPool, PoolBackend, StoredVolume } from './pool-backend.ts';
 import type { PoolRecord, VolumeEntry } from './pool-record.ts';
@@ -16,18 +23,6 @@ import { readVolume, writeVolume } from './volume-streams.ts';
 import { wipeVolume } from './wipe-volume.ts';
 
 const log = new LogSource('storage.storage_driver');
-
-export interface CreateOptions extends Waiting {
-  readonly from?: VolumeIdentity | undefined;
-  readonly preallocMetadata?: boolean | undefined;
-  readonly reflink?: boolean | undefined;
-}
-
-export interface ResizeOptions extends Waiting {
-  readonly allocate?: boolean | undefined;
-  readonly delta?: boolean | undefined;
-  readonly shrink?: boolean | undefined;
-}
 
 export interface VolumeOperationsInit {
   readonly store: PoolStore;
@@ -118,7 +113,7 @@ export class VolumeOperations {
     });
   }
 
-  async create(uuid: string, xml: string, options: CreateOptions): Promise<VolumeIdentity> {
+  async create(uuid: string, xml: string, options: VolumeCreateOptions & Waiting): Promise<VolumeIdentity> {
     const record = this.#init.store.byUuid(uuid);
     const from = options.from === undefined ? undefined : this.#find(options.from);
     const { pool, backend, request, entry } = await this.#claim(record, xml, from, options);
@@ -159,7 +154,7 @@ export class VolumeOperations {
     await this.#countAnew(record, pool, -entry.volume.allocation);
   }
 
-  async resize(identity: VolumeIdentity, size: bigint, options: ResizeOptions): Promise<void> {
+  async resize(identity: VolumeIdentity, size: bigint, options: VolumeResizeOptions & Waiting): Promise<void> {
     const found = this.#find(identity);
     const { record, pool, backend, entry } = found;
     requireUsable(entry);
@@ -234,7 +229,7 @@ export class VolumeOperations {
     record: PoolRecord,
     xml: string,
     from: Found | undefined,
-    options: CreateOptions,
+    options: VolumeCreateOptions & Waiting,
   ): Promise<{ pool: NamedPool; backend: PoolBackend; request: VolumeRequest; entry: VolumeEntry }> {
     using _lock = await record.lock.acquire(options.signal);
     const pool = requireActive(record);

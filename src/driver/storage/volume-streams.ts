@@ -3,7 +3,7 @@ import { promises as fs } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { Readable, Writable } from 'node:stream';
 import { callbackify } from 'node:util';
-import type { VolumeHole, VolumeRange } from '../storage-operations.ts';
+import type { Forgetting, Recycling, VolumeHole, VolumeRange } from '../storage-operations.ts';
 import { type FileSpace, loadFileSpace } from './file-space.ts';
 import { systemError } from './storage-errors.ts';
 
@@ -11,6 +11,8 @@ import { systemError } from './storage-errors.ts';
 const READ_BYTES = 2 * 262_120;
 /** Read ahead of, or written behind, the other side. */
 const WINDOW_BYTES = 4 * READ_BYTES;
+/** Buffers that are kept for the next reads. */
+const FREE_MAX = 2 * (WINDOW_BYTES / READ_BYTES);
 /** Messages of a sparse transfer that wait. */
 const WINDOW_PIECES = 8;
 const ZEROS = Buffer.alloc(256 * 1024);
@@ -68,12 +70,14 @@ interface ReaderInit {
   readonly space: FileSpace | undefined;
 }
 
-class VolumeReader extends Readable {
+class VolumeReader extends Readable implements Recycling {
   readonly #file: FileHandle;
   readonly #init: ReaderInit;
   #at: bigint;
   /** Up to here there is data, as far as is known. */
   #dataEnd: bigint | undefined;
+  /** New memory for each read would keep the garbage collector busier than the transfer keeps us. */
+  readonly #free: ArrayBufferLike[] = [];
 
   constructor(file: FileHandle, init: ReaderInit) {
     const isSparse = init.space !== undefined;
@@ -81,6 +85,10 @@ class VolumeReader extends Readable {
     this.#file = file;
     this.#init = init;
     this.#at = init.offset;
+  }
+
+  giveBack({ buffer }: Uint8Array): void {
+    if (buffer.byteLength === READ_BYTES && this.#free.length < FREE_MAX) this.#free.push(buffer);
   }
 
   override _read(): void {
@@ -107,7 +115,8 @@ class VolumeReader extends Readable {
     const left = limit === undefined ? BigInt(READ_BYTES) : limit - this.#at;
     const wanted = left < BigInt(READ_BYTES) ? Number(left) : READ_BYTES;
     if (wanted <= 0) return void this.push(null);
-    const buffer = Buffer.allocUnsafeSlow(wanted);
+    const memory = this.#free.pop();
+    const buffer = memory === undefined ? Buffer.allocUnsafeSlow(READ_BYTES) : Buffer.from(memory);
     const { bytesRead } = await this.#file.read(buffer, 0, wanted, Number(this.#at));
     this.#at += BigInt(bytesRead);
     this.push(bytesRead === 0 ? null : buffer.subarray(0, bytesRead));
@@ -128,7 +137,8 @@ class VolumeReader extends Readable {
   }
 }
 
-class VolumeWriter extends Writable {
+class VolumeWriter extends Writable implements Forgetting {
+  readonly keepsNothing = true;
   readonly #file: FileHandle;
   readonly #path: string;
   readonly #space: FileSpace | undefined;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { type Connection, connect, type DomainEvent, DomainState, ErrorCode, StateReason } from '../../index.ts';
+import { type Connection, connect, DomainState, ErrorCode, StateReason } from '../../index.ts';
 
 const WELL_KNOWN = '6695eb01-f6a4-8304-79aa-97f2502e193f';
 const xmlOf = (name: string, more = ''): string =>
@@ -41,8 +41,10 @@ describe('test:///default', () => {
     await domain.create({ paused: true });
     expect(await domain.state()).toEqual({ state: DomainState.PAUSED, reason: StateReason.paused.STARTING_UP });
     await domain.resume();
-    await domain.resume();
+    await expect(domain.resume()).rejects.toMatchObject({ code: ErrorCode.OPERATION_INVALID });
     await domain.suspend();
+    await expect(domain.shutdown()).rejects.toMatchObject({ code: ErrorCode.OPERATION_INVALID });
+    await domain.resume();
     const stopped = domain.waitForStop();
     await domain.shutdown();
     expect(await stopped).toMatchObject({ detail: 'shutdown' });
@@ -57,6 +59,7 @@ describe('test:///default', () => {
       'suspended paused',
       'resumed unpaused',
       'suspended paused',
+      'resumed unpaused',
       'stopped shutdown',
       'undefined removed',
     ]);

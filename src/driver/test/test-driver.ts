@@ -25,29 +25,7 @@ import type {
   Waiting,
   XmlOptions,
 } from '../driver.ts';
-
-/** libvirt's, as its documentation names it. */
-const DEFAULT = `<domain type='test'><name>test</name><uuid>6695eb01-f6a4-8304-79aa-97f2502e193f</uuid>
-  <memory unit='KiB'>8388608</memory><currentMemory unit='KiB'>2097152</currentMemory><vcpu>2</vcpu>
-  <os><type>hvm</type></os></domain>`;
-/** virConnectGetVersion of libvirt's test driver. */
-const VERSION = 2;
-const CAPABILITIES = `<capabilities>
-  <host>
-    <uuid>00000000-0000-0000-0000-000000000000</uuid>
-    <cpu>
-      <arch>i686</arch>
-    </cpu>
-  </host>
-  <guest>
-    <os_type>hvm</os_type>
-    <arch name='i686'>
-      <wordsize>32</wordsize>
-      <domain type='test'/>
-    </arch>
-  </guest>
-</capabilities>
-`;
+import { CAPABILITIES, DEFAULT_DOMAIN, VERSION } from './well-known.ts';
 
 interface TestDomain {
   readonly uuid: string;
@@ -72,7 +50,7 @@ export class TestDriver implements Driver {
   readonly #turn = new Mutex();
   #nextId = 1;
 
-  private constructor(uri: string) {
+  protected constructor(uri: string) {
     this.uri = uri;
   }
 
@@ -80,7 +58,7 @@ export class TestDriver implements Driver {
    * `definitions`: XML of the domains to begin with, running: one `<domain>`, or a `<node>` of several; default libvirt's own.
    * @throws XmlSyntaxError, DefinitionError
    */
-  static async open({ uri = 'test:///default', definitions = DEFAULT } = {}): Promise<TestDriver> {
+  static async open({ uri = 'test:///default', definitions = DEFAULT_DOMAIN } = {}): Promise<TestDriver> {
     const driver = new TestDriver(uri);
     const { root } = parseXml(definitions);
     const elements = root.name === 'node' ? root.elements().filter(({ name }) => name === 'domain') : [root];
@@ -112,7 +90,7 @@ export class TestDriver implements Driver {
   }
 
   async lookupByUuid(uuid: string): Promise<DomainIdentity> {
-    return identityOf(this.#of(uuid));
+    return this.identify(uuid);
   }
 
   async lookupById(id: number): Promise<DomainIdentity> {
@@ -152,7 +130,7 @@ export class TestDriver implements Driver {
 
   async reboot(uuid: string): Promise<void> {
     const { name, id } = this.#in('reboot', uuid);
-    this.#events.send({ event: 'reboot', domain: { name, uuid, id }, timestampMs: Date.now() });
+    this.send({ event: 'reboot', domain: { name, uuid, id }, timestampMs: Date.now() });
   }
 
   async reset(uuid: string): Promise<void> {
@@ -168,7 +146,6 @@ export class TestDriver implements Driver {
 
   async resume(uuid: string): Promise<void> {
     const domain = this.#in('resume', uuid);
-    if (domain.status.state === DomainState.RUNNING) return;
     domain.status = { state: DomainState.RUNNING, reason: StateReason.running.UNPAUSED };
     this.#tell(domain, 'resumed', 'unpaused');
   }
@@ -241,7 +218,8 @@ export class TestDriver implements Driver {
     return { detail: 'destroyed', reason: 'the connection was closed' };
   }
 
-  console(): ConsoleStream {
+  console(uuid: string): ConsoleStream {
+    this.#of(uuid);
     throw unsupported('consoles');
   }
 
@@ -263,6 +241,15 @@ export class TestDriver implements Driver {
 
   events(options: Waiting = {}): AsyncIterable<DomainEvent> {
     return this.#events.subscribe(options);
+  }
+
+  /** @throws VirtError for one that is not there */
+  protected identify(uuid: string): DomainIdentity {
+    return identityOf(this.#of(uuid));
+  }
+
+  protected send(event: DomainEvent): void {
+    this.#events.send(event);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -336,20 +323,20 @@ export class TestDriver implements Driver {
   }
 
   #of(uuid: string): TestDomain {
-    return this.#find((domain) => domain.uuid === uuid.toLowerCase(), `UUID '${uuid}'`);
+    return this.#find((domain) => domain.uuid === uuid.toLowerCase(), `uuid '${uuid}'`);
   }
 
   #find(isWanted: (domain: TestDomain) => boolean, what: string): TestDomain {
     const found = [...this.#domains.values()].find(isWanted);
     if (found !== undefined) return found;
-    throw new VirtError(`Domain not found: no domain with ${what}`, {
+    throw new VirtError(`Domain not found: no domain with matching ${what}`, {
       code: ErrorCode.NO_DOMAIN,
       domain: ErrorDomain.TEST,
     });
   }
 
   #tell({ name, uuid, id }: TestDomain, type: LifecycleType, detail: LifecycleDetail): void {
-    this.#events.send({ event: 'lifecycle', type, detail, domain: { name, uuid, id }, timestampMs: Date.now() });
+    this.send({ event: 'lifecycle', type, detail, domain: { name, uuid, id }, timestampMs: Date.now() });
   }
 }
 
@@ -376,7 +363,8 @@ function readDefinition(xml: string, uuid: string | undefined): Domain {
       domain: ErrorDomain.TEST,
     });
   }
-  if (domain.name === undefined) throw invalid('the definition has no <name>');
+  if (domain.name === undefined)
+    throw new VirtError('the definition has no <name>', { code: ErrorCode.XML_ERROR, domain: ErrorDomain.TEST });
   return uuid === undefined ? domain : { ...domain, uuid };
 }
 

@@ -2,7 +2,8 @@
  * Whether a guest has cgroups of its own, and the way to them. A guest without limits has none until somebody sets one; what makes and
  * changes them is in `made-cgroups.ts`, and for systemd in `scope-cgroups.ts`, which most guests never load.
  */
-import { CgroupError } from '../../cgroup/action.ts';
+import { CgroupError, type DeviceRule } from '../../cgroup/action.ts';
+import type { CgroupPlace } from '../../cgroup/host.ts';
 import type { GroupStats } from '../../cgroup/stats.ts';
 import { isSystemdHere } from '../../cgroup/systemd/is-here.ts';
 import { abandon } from '../../core/dispose.ts';
@@ -10,7 +11,7 @@ import type { TypedParameters } from '../../driver/driver.ts';
 import type { Domain } from '../../model/domain/domain.ts';
 import type { GuestThreads } from './guest-threads.ts';
 import type { GuestCgroupsInit } from './made-cgroups.ts';
-import type { MadeGroups, RetunedPart } from './thread-groups.ts';
+import type { HostCpuTimes, MadeGroups, RetunedPart } from './thread-groups.ts';
 
 export type { GuestCgroupsInit } from './made-cgroups.ts';
 
@@ -75,9 +76,19 @@ export class GuestCgroups implements AsyncDisposable {
     };
   }
 
+  /** The files into which a process writes its pid that joins the guest; a systemd scope has none. */
+  get joins(): readonly string[] {
+    return this.#made?.joins ?? [];
+  }
+
   /** Whether threads have groups of their own, so that somebody must say which is which. */
   get hasThreadGroups(): boolean {
     return this.#made === undefined ? this.#scoped : this.#made.hasThreadGroups;
+  }
+
+  /** The group of all of the guest, for what is done to every process in it. */
+  get place(): CgroupPlace | undefined {
+    return this.#made?.place;
   }
 
   get made(): boolean {
@@ -91,6 +102,11 @@ export class GuestCgroups implements AsyncDisposable {
   /** Groups for threads that the guest has got since its start, where threads have any. @throws CgroupError */
   growThreads(domain: Domain, threads: GuestThreads): void {
     this.#made?.growThreads(domain, threads);
+  }
+
+  /** Lets the guest use more device nodes; `rules`: all that it may use from now on. @throws CgroupError */
+  allowRules(rules: readonly DeviceRule[]): void {
+    this.#made?.allowRules(rules);
   }
 
   /** Before a device joins: its nodes are the guest's to use. @throws CgroupError */
@@ -107,17 +123,40 @@ export class GuestCgroups implements AsyncDisposable {
     if (this.#made !== undefined) {
       await this.#made.retune(domain, what, threads);
     } else if (what !== 'cpuset') {
-      if (wantsScope(domain, this.#init) && this.#init.controllers?.length !== 0) throw noScope(domain);
-      const { MadeCgroups } = await import('./made-cgroups.ts');
-      const made = await MadeCgroups.make(this.#init, domain, { force: true });
-      try {
-        made?.adopt(threads);
-      } catch (error) {
-        await abandon(made, this.#init.onNote);
-        throw error;
-      }
-      this.#made = made;
+      this.#made = await this.#makeLate(domain, threads);
     }
+  }
+
+  /** Groups of a guest that runs already. */
+  async #makeLate(
+    domain: Domain,
+    threads: GuestThreads,
+    demands: readonly string[] = [],
+  ): Promise<MadeGroups | undefined> {
+    if (wantsScope(domain, this.#init) && this.#init.controllers?.length !== 0) throw noScope(domain);
+    const { MadeCgroups } = await import('./made-cgroups.ts');
+    const made = await MadeCgroups.make(this.#init, domain, { force: true, demands });
+    try {
+      made?.adopt(threads);
+      return made;
+    } catch (error) {
+      await abandon(made, this.#init.onNote);
+      throw error;
+    }
+  }
+
+  /**
+   * Lets the guest have memory of these host nodes only; one that has no groups gets them.
+   * @throws CgroupError when the kernel refuses, or there is no cpuset controller
+   */
+  async bindMemory(domain: Domain, nodes: readonly number[], threads: GuestThreads): Promise<void> {
+    this.#made ??= await this.#makeLate(domain, threads, ['cpuset']);
+    await this.#made?.bindMemory(domain, nodes, threads);
+  }
+
+  /** What it has used of each host CPU. */
+  cpuTimes(): HostCpuTimes {
+    return this.#made?.cpuTimes() ?? { kind: 'none' };
   }
 
   /** Limits as the kernel has them; undefined without groups. */
@@ -163,10 +202,11 @@ function noScope({ name = '' }: Domain): CgroupError {
 }
 
 /** Cheap and on the safe side: the plan decides. */
-function needsGroups(domain: Domain, { layout }: GuestCgroupsInit): boolean {
+function needsGroups(domain: Domain, { layout, always }: GuestCgroupsInit): boolean {
   const { memtune, cputune, blkiotune, resource } = domain;
   return (
     layout !== 'inherit' ||
+    always === true ||
     memtune !== undefined ||
     cputune !== undefined ||
     blkiotune !== undefined ||

@@ -62,6 +62,35 @@ const lines = (actions: readonly CgroupAction[]): string[] =>
   actions.flatMap((action) => (action.kind === 'write' ? [`${action.directory}/${action.file}=${action.value}`] : []));
 const short = (text: string): string => text.replaceAll(/qemu-embed-[0-9a-f]{8}-7-web\.libvirt-qemu/g, 'G');
 
+describe('memory of some host nodes', () => {
+  const numa = (mode: string): string => `<numatune><memory mode='${mode}' nodeset='1'/></numatune>`;
+  const mems = (host: CgroupHost, mode: string): string[] =>
+    lines(plan(numa(mode), { host, layout: 'machine' })?.actions ?? [])
+      .filter((line) => line.includes('cpuset.mems'))
+      .map((line) => line.slice(line.lastIndexOf('libvirt-qemu') + 'libvirt-qemu'.length));
+
+  it.each([V1, V2])('binds the threads where it can be changed later, the whole guest where not: $mode', (host) => {
+    expect(mems(host, 'restrictive')).toEqual([
+      '/emulator/cpuset.mems=1',
+      '/vcpu0/cpuset.mems=1',
+      '/vcpu1/cpuset.mems=1',
+    ]);
+    expect(mems(host, 'strict')).toEqual(['/cpuset.mems=1']);
+    expect(mems(host, 'preferred')).toEqual([]);
+  });
+
+  it('demands the controller only where a live change does', () => {
+    expect(plan(numa('restrictive'))).toBeUndefined();
+    const late = plan(numa('restrictive'), { force: true, demands: ['cpuset'] });
+    expect(Object.keys(late?.place.v1 ?? {})).toEqual(['cpuset']);
+    const none: CgroupHost = {
+      ...V1,
+      hierarchies: V1.hierarchies.filter(({ controllers }) => !controllers.includes('cpuset')),
+    };
+    expect(() => plan('', { host: none, force: true, demands: ['cpuset'] })).toThrow(/cpuset/);
+  });
+});
+
 describe('a guest that stays with its caller', () => {
   it('needs no group without limits, nor for pins', () => {
     expect(plan('')).toBeUndefined();

@@ -33,10 +33,16 @@ export interface GuestGroupsInput {
   readonly layout: CgroupLayout;
   /** `cgroup_controllers`: only these are used; undefined: all there are, an empty list: no group at all. */
   readonly controllers?: readonly string[] | undefined;
+  /** Limits of the whole guest, where its driver knows more than the definition says. */
+  readonly tuning?: GuestTuning | undefined;
   /** What the guest may do with device nodes; undefined: no rules of its own. */
   readonly devices?: readonly DeviceRule[] | undefined;
+  /** The guest has a group whatever its definition says: containers are stopped, ended and counted by theirs. */
+  readonly always?: boolean | undefined;
   /** A live change needs a group where the definition alone did not. */
   readonly force?: boolean | undefined;
+  /** Controllers that a live change cannot do without. */
+  readonly demands?: readonly string[] | undefined;
 }
 
 export interface GuestGroups {
@@ -75,13 +81,14 @@ export function planGuestGroups(input: GuestGroupsInput): GuestGroups | undefine
   const limited = neededControllers(tuning);
   const threads = limitsThreads(domain);
   const partition = domain.resource?.partition;
-  const isWanted = layout !== 'inherit' || partition !== undefined || threads || limited.length > 0 || input.force;
+  const isWanted =
+    layout !== 'inherit' || partition !== undefined || threads || limited.length > 0 || input.force || input.always;
   if (isWanted !== true) return undefined;
   if (input.controllers?.length === 0) {
     if (limited.length === 0 && !threads) return undefined;
     throw switchedOff(domain, limited);
   }
-  const demanded = [...new Set([...limited, ...(threads ? ['cpu'] : [])])];
+  const demanded = [...new Set([...limited, ...(threads ? ['cpu'] : []), ...(input.demands ?? [])])];
   const staysHere = layout === 'inherit' && partition === undefined;
   const above = staysHere
     ? []
@@ -97,7 +104,7 @@ export function planGuestGroups(input: GuestGroupsInput): GuestGroups | undefine
     ],
     // The default partition is made on demand; others are the administrator's to make.
     makeAbove: () => partition === undefined || partition === DEFAULT_PARTITION,
-    wanted: staysHere ? demanded : MACHINE_CONTROLLERS,
+    wanted: staysHere && input.always !== true ? demanded : MACHINE_CONTROLLERS,
     demanded,
     allows: (controller) => isAllowed(input, controller),
   });
@@ -121,7 +128,9 @@ export function guestTuning({
   domain,
   layout,
   devices,
-}: Pick<GuestGroupsInput, 'domain' | 'layout' | 'devices'>): GuestTuning {
+  tuning,
+}: Pick<GuestGroupsInput, 'domain' | 'layout' | 'devices' | 'tuning'>): GuestTuning {
+  if (tuning !== undefined) return tuning;
   const mems = layout === 'inherit' ? undefined : strictNodes(domain);
   return {
     ...guestTuningOf(domain),

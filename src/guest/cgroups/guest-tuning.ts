@@ -53,7 +53,11 @@ export function threadTuningOf(domain: Domain, kind: ThreadTuning['kind'], id: n
     periodUs: number | undefined,
     quotaUs: number | undefined,
     cpus: readonly number[] | undefined,
-  ): GuestTuning => prune({ cpu: prune({ periodUs, quotaUs }), cpuset: prune({ cpus: cpus?.slice() }) });
+  ): GuestTuning =>
+    prune({
+      cpu: prune({ periodUs, quotaUs }),
+      cpuset: prune({ cpus: cpus?.slice(), mems: restrictiveNodes(domain)?.slice() }),
+    });
   switch (kind) {
     case 'emulator':
       return { kind, id, tuning: tuning(cputune?.emulatorPeriod, cputune?.emulatorQuota, emulatorCpus(domain)) };
@@ -101,6 +105,12 @@ export function iothreadCpus({ cputune, vcpu }: Domain, id: number): readonly nu
 export function strictNodes({ numatune }: Domain): readonly number[] | undefined {
   const memory = numatune?.memory;
   return memory?.mode === 'strict' && memory.placement !== 'auto' ? memory.nodeset : undefined;
+}
+
+/** Host nodes that memory comes from as long as the guest's threads may use no others: they can be changed while it runs. */
+function restrictiveNodes({ numatune }: Domain): readonly number[] | undefined {
+  const memory = numatune?.memory;
+  return memory?.mode === 'restrictive' && memory.placement !== 'auto' ? memory.nodeset : undefined;
 }
 
 function blkioTuningOf(blkiotune: Domain['blkiotune']): GuestTuning['blkio'] {

@@ -3,6 +3,7 @@
  * guest. Loaded only for guests that have any; see `guest-cgroups.ts`.
  */
 import { existsSync, readFileSync } from 'node:fs';
+import type { DeviceRule } from '../../cgroup/action.ts';
 import { applyActions, removeGroups } from '../../cgroup/apply.ts';
 import { hasController, planTuning, readTuning } from '../../cgroup/controllers.ts';
 import { detectCgroups } from '../../cgroup/detect.ts';
@@ -20,12 +21,15 @@ import { type GuestGroups, type GuestGroupsInput, planGuestGroups } from './gues
 import type { GuestThreads } from './guest-threads.ts';
 import { guestDriverOf, limitsThreads } from './guest-tuning.ts';
 import {
+  bindMemory,
   changedTuning,
   enterGroups,
+  type HostCpuTimes,
   type MadeGroups,
   placeInGroups,
   planGrowth,
   type RetunedPart,
+  readHostCpuTimes,
   readSchedulerParameters,
   retuneThreads,
 } from './thread-groups.ts';
@@ -33,7 +37,7 @@ import {
 const log = new LogSource('qemu.qemu_cgroup');
 
 /** What a guest's groups depend on besides its definition. */
-export type GuestCgroupsInit = Omit<GuestGroupsInput, 'host' | 'domain' | 'force' | 'devices'> & {
+export type GuestCgroupsInit = Omit<GuestGroupsInput, 'host' | 'domain' | 'force' | 'demands' | 'devices'> & {
   /** Device nodes that a guest with that definition may use; undefined: those that its caller may. */
   readonly deviceNodes?: ((domain: Domain) => readonly string[]) | undefined;
   /** Of the bus on which systemd is; undefined: the usual one. */
@@ -45,6 +49,8 @@ export type GuestCgroupsInit = Omit<GuestGroupsInput, 'host' | 'domain' | 'force
   readonly ledger: Ledger;
   readonly onNote?: ((note: string) => void) | undefined;
 };
+
+type PlanOptions = Pick<GuestGroupsInput, 'force' | 'demands'>;
 
 export class MadeCgroups implements MadeGroups {
   readonly #init: GuestCgroupsInit;
@@ -65,7 +71,7 @@ export class MadeCgroups implements MadeGroups {
   static async make(
     init: GuestCgroupsInit,
     domain: Domain,
-    options: { force?: boolean } = {},
+    options: PlanOptions = {},
   ): Promise<MadeCgroups | undefined> {
     const groups = plan(init, domain, options);
     if (groups === undefined) return undefined;
@@ -89,6 +95,10 @@ export class MadeCgroups implements MadeGroups {
 
   get joins(): readonly string[] {
     return this.#groups.joins;
+  }
+
+  get place(): CgroupPlace {
+    return this.#groups.place;
   }
 
   get hasThreadGroups(): boolean {
@@ -128,9 +138,14 @@ export class MadeCgroups implements MadeGroups {
     retuneThreads(groups, domain, what);
   }
 
+  async bindMemory(domain: Domain, nodes: readonly number[], threads: GuestThreads): Promise<void> {
+    if (!hasController(this.#groups.place, 'cpuset')) await this.#extend(domain, threads, ['cpuset']);
+    bindMemory(this.#groups, nodes);
+  }
+
   /** A limit that the definition did not have needs groups where there were none: the guest moves in there too. */
-  async #extend(domain: Domain, threads: GuestThreads): Promise<void> {
-    const groups = plan(this.#init, domain, { force: true });
+  async #extend(domain: Domain, threads: GuestThreads, demands: readonly string[] = []): Promise<void> {
+    const groups = plan(this.#init, domain, { force: true, demands });
     if (groups === undefined) return;
     const fresh = groups.directories.filter((directory) => !this.#groups.directories.includes(directory));
     this.#entries.push(...fresh.map((directory) => this.#init.ledger.record('cgroup', { directory })));
@@ -138,6 +153,10 @@ export class MadeCgroups implements MadeGroups {
     this.#groups = { ...groups, directories: [...former.directories, ...fresh] };
     await carryOut(groups, this.#init);
     this.adopt(threads);
+  }
+
+  allowRules(rules: readonly DeviceRule[]): void {
+    allowDeviceRules(this.#groups.place, rules);
   }
 
   allowDevices(domain: Domain): void {
@@ -150,6 +169,10 @@ export class MadeCgroups implements MadeGroups {
 
   stats(): GroupStats {
     return readStats(this.#groups.place);
+  }
+
+  cpuTimes(): HostCpuTimes {
+    return readHostCpuTimes(this.#groups);
   }
 
   /** Removes the groups once their processes are gone. Idempotent. */
@@ -166,11 +189,14 @@ export class MadeCgroups implements MadeGroups {
 
 /** More than before: what is allowed stays so. */
 export function allowDeviceNodes(place: CgroupPlace, { deviceNodes }: GuestCgroupsInit, domain: Domain): void {
-  if (deviceNodes === undefined) return;
-  applyActions(planTuning(place, { devices: deviceRules(deviceNodes(domain)) }, { devices: [] }));
+  if (deviceNodes !== undefined) allowDeviceRules(place, deviceRules(deviceNodes(domain)));
 }
 
-function plan(init: GuestCgroupsInit, domain: Domain, options: { force?: boolean }): GuestGroups | undefined {
+export function allowDeviceRules(place: CgroupPlace, rules: readonly DeviceRule[]): void {
+  applyActions(planTuning(place, { devices: [...rules] }, { devices: [] }));
+}
+
+function plan(init: GuestCgroupsInit, domain: Domain, options: PlanOptions): GuestGroups | undefined {
   const { ledger: _ledger, onNote: _onNote, busAddress: _bus, pid: _pid, detect: _detect, deviceNodes, ...rest } = init;
   const devices = deviceNodes === undefined ? undefined : deviceRules(deviceNodes(domain));
   return planGuestGroups({ ...rest, ...options, devices, domain, host: hostOf(init, domain) });

@@ -5,6 +5,7 @@
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import type { TypedParameters } from '../../driver/driver.ts';
 import type { Domain } from '../../model/domain/domain.ts';
+import { emptyCputune } from '../../model/domain/vcpu.ts';
 
 /** More than the kernel can count: no limit (`VIR_DOMAIN_MEMORY_PARAM_UNLIMITED`), in KiB. */
 export const MEMORY_UNLIMITED_KIB = 9_007_199_254_740_991;
@@ -116,18 +117,6 @@ export function setBlkioParameters(domain: Domain, parameters: TypedParameters):
   }
   blkiotune.devices = blkiotune.devices.filter((device) => Object.keys(device).length > 1);
   domain.blkiotune = blkiotune;
-}
-
-/** A `<cputune>` that says nothing. */
-export function emptyCputune(): NonNullable<Domain['cputune']> {
-  return {
-    vcpupins: [],
-    iothreadpins: [],
-    vcpuscheds: [],
-    iothreadscheds: [],
-    cachetunes: [],
-    memorytunes: [],
-  };
 }
 
 function schedulerValue(parameters: TypedParameters, name: string): number | undefined {

@@ -2,6 +2,7 @@
  * The systemd scope of one guest while it lives: made around QEMU's process before it is executed, recorded in the ledger before, changed
  * through systemd, and stopped with the guest. Loaded only with `cgroup_layout = "systemd"`.
  */
+import type { DeviceRule } from '../../cgroup/action.ts';
 import { applyActions, removeGroups } from '../../cgroup/apply.ts';
 import { type GuestTuning, planTuning, readTuning } from '../../cgroup/controllers.ts';
 import { detectCgroups } from '../../cgroup/detect.ts';
@@ -30,14 +31,17 @@ import type { Domain } from '../../model/domain/domain.ts';
 import type { GuestGroups } from './guest-groups.ts';
 import type { GuestThreads } from './guest-threads.ts';
 import { guestDriverOf } from './guest-tuning.ts';
-import { allowDeviceNodes, type GuestCgroupsInit } from './made-cgroups.ts';
+import { allowDeviceNodes, allowDeviceRules, type GuestCgroupsInit } from './made-cgroups.ts';
 import { planScope, planScopeGroups, type ScopePlan, unitLimits } from './scope-groups.ts';
 import {
+  bindMemory,
   changedTuning,
+  type HostCpuTimes,
   type MadeGroups,
   placeInGroups,
   planGrowth,
   type RetunedPart,
+  readHostCpuTimes,
   readSchedulerParameters,
   retuneThreads,
 } from './thread-groups.ts';
@@ -124,6 +128,10 @@ export class ScopeCgroups implements MadeGroups {
     return [];
   }
 
+  get place(): CgroupPlace | undefined {
+    return this.#groups?.place;
+  }
+
   get hasThreadGroups(): boolean {
     return (this.#groups?.threads.length ?? 0) > 0;
   }
@@ -146,6 +154,10 @@ export class ScopeCgroups implements MadeGroups {
     applyActions(actions);
   }
 
+  allowRules(rules: readonly DeviceRule[]): void {
+    if (this.#groups !== undefined) allowDeviceRules(this.#groups.place, rules);
+  }
+
   allowDevices(domain: Domain): void {
     if (this.#groups !== undefined) allowDeviceNodes(this.#groups.place, this.#init.guest, domain);
   }
@@ -159,6 +171,14 @@ export class ScopeCgroups implements MadeGroups {
 
   schedulerParameters(): TypedParameters {
     return this.#groups === undefined ? {} : readSchedulerParameters(this.#groups);
+  }
+
+  async bindMemory(_domain: Domain, nodes: readonly number[]): Promise<void> {
+    if (this.#groups !== undefined) bindMemory(this.#groups, nodes);
+  }
+
+  cpuTimes(): HostCpuTimes {
+    return this.#groups === undefined ? { kind: 'none' } : readHostCpuTimes(this.#groups);
   }
 
   stats(): GroupStats {

@@ -3,17 +3,18 @@
  * writes and reads; making and removing is `made-cgroups.ts`'s and `scope-cgroups.ts`'s.
  */
 import { dirname } from 'node:path';
-import type { CgroupAction } from '../../cgroup/action.ts';
+import type { CgroupAction, DeviceRule } from '../../cgroup/action.ts';
 import { applyActions } from '../../cgroup/apply.ts';
 import {
   type BlkioDeviceTuning,
   type GuestTuning,
+  hasController,
   MEMORY_UNLIMITED_KIB,
   planTuning,
   readTuning,
 } from '../../cgroup/controllers.ts';
 import type { CgroupPlace } from '../../cgroup/host.ts';
-import type { GroupStats } from '../../cgroup/stats.ts';
+import { type GroupStats, statPerCpu } from '../../cgroup/stats.ts';
 import type { TypedParameters } from '../../driver/driver.ts';
 import type { Domain } from '../../model/domain/domain.ts';
 import { type GuestGroups, planThreadGroup, type ThreadGroup, threadTuningAt } from './guest-groups.ts';
@@ -28,6 +29,8 @@ export interface MadeGroups extends AsyncDisposable {
   /** The files into which QEMU writes its pid before it is executed. */
   readonly joins: readonly string[];
   readonly hasThreadGroups: boolean;
+  /** The group of all of the guest. */
+  readonly place: CgroupPlace | undefined;
   /** Moves virtual CPUs and I/O threads to their groups; all others stay where QEMU began, among the emulator's. */
   placeThreads(threads: GuestThreads): void;
   /** Where threads have groups: makes those of threads that the guest has got since, as the definition limits them. @throws CgroupError */
@@ -37,11 +40,20 @@ export interface MadeGroups extends AsyncDisposable {
    * @throws CgroupError when the kernel or systemd refuses, or the controller is not to be had
    */
   retune(domain: Domain, what: RetunedPart, threads: GuestThreads): Promise<void>;
+  /**
+   * Lets the guest have memory of these host nodes only; what it has elsewhere is moved.
+   * @throws CgroupError when the kernel refuses, or the controller is not to be had
+   */
+  bindMemory(domain: Domain, nodes: readonly number[], threads: GuestThreads): Promise<void>;
+  /** All that the guest may use from now on. @throws CgroupError */
+  allowRules(rules: readonly DeviceRule[]): void;
   /** Lets the guest use the device nodes of a definition that has got more of them. @throws CgroupError */
   allowDevices(domain: Domain): void;
   /** CPU limits as the kernel has them. */
   schedulerParameters(): TypedParameters;
   stats(): GroupStats;
+  /** What it and its virtual CPUs have used of each host CPU. */
+  cpuTimes(): HostCpuTimes;
 }
 
 export function placeInGroups(groups: readonly ThreadGroup[], { vcpus, iothreads }: GuestThreads): void {
@@ -124,6 +136,34 @@ export function retuneThreads(groups: readonly ThreadGroup[], domain: Domain, wh
     const changed = threadTuningAt(group.place, tuning)[what];
     applyActions(planTuning(group.place, changed === undefined ? {} : { [what]: changed }));
   }
+}
+
+/** Where threads have groups those are bound: the guest's own may have no fewer nodes than any of them. */
+export function bindMemory({ place, threads }: Pick<GuestGroups, 'place' | 'threads'>, nodes: readonly number[]): void {
+  const places = threads.map((thread) => thread.place).filter((one) => hasController(one, 'cpuset'));
+  for (const one of places.length === 0 ? [place] : places) {
+    applyActions(planTuning(one, { cpuset: { mems: [...nodes] } }));
+  }
+}
+
+/** Nanoseconds by number of the host CPU; only cgroup v1 counts them. */
+export type HostCpuTimes =
+  | { readonly kind: 'counted'; readonly totalNs: readonly bigint[]; readonly vcpuNs: readonly bigint[] | undefined }
+  | { readonly kind: 'v2' }
+  | { readonly kind: 'none' };
+
+export function readHostCpuTimes({ place, threads }: Pick<GuestGroups, 'place' | 'threads'>): HostCpuTimes {
+  const totalNs = statPerCpu(place);
+  if (totalNs === undefined) return { kind: place.v2 === undefined ? 'none' : 'v2' };
+  const vcpus = threads.flatMap((thread) => (thread.kind === 'vcpu' ? [statPerCpu(thread.place) ?? []] : []));
+  return {
+    kind: 'counted',
+    totalNs,
+    vcpuNs:
+      vcpus.length === 0
+        ? undefined
+        : totalNs.map((_, cpu) => vcpus.reduce((sum, times) => sum + (times[cpu] ?? 0n), 0n)),
+  };
 }
 
 export function readSchedulerParameters({ place, threads }: Pick<GuestGroups, 'place' | 'threads'>): TypedParameters {

@@ -6,7 +6,18 @@ import { formatXml } from '../../xml/format.ts';
 import { XmlElement } from '../../xml/node.ts';
 import { parseXml } from '../../xml/parse.ts';
 import { FaultList } from '../schema/faults.ts';
-import { attr, child, children, content, type Infer, NAMESPACES, ReadContext, raw, struct } from '../schema/schema.ts';
+import {
+  attr,
+  child,
+  children,
+  content,
+  emptyAsAbsent,
+  type Infer,
+  NAMESPACES,
+  ReadContext,
+  raw,
+  struct,
+} from '../schema/schema.ts';
 import { sizeKiB } from '../schema/sizes.ts';
 import { int, integer, oneOf, text, uuid, type ValueCodec, ValueError } from '../schema/values.ts';
 import { blkiotune } from './blkiotune.ts';
@@ -69,7 +80,7 @@ export const domainSchema = struct({
   type: attr(oneOf(...DOMAIN_TYPES)),
   id: attr(int),
   name: child(domainName),
-  uuid: child(uuid),
+  uuid: child(emptyAsAbsent(uuid)),
   genid: child(genid),
   title: child(text),
   description: child(text),

@@ -98,6 +98,18 @@ export const cputune = struct({
 });
 export interface Cputune extends Infer<typeof cputune> {}
 
+/** A `<cputune>` that says nothing. */
+export function emptyCputune(): Cputune {
+  return {
+    vcpupins: [],
+    iothreadpins: [],
+    vcpuscheds: [],
+    iothreadscheds: [],
+    cachetunes: [],
+    memorytunes: [],
+  };
+}
+
 function bandwidth(codec: ValueCodec<number>): ValueCodec<number> {
   return {
     ...codec,

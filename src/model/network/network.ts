@@ -12,6 +12,7 @@ import {
   attr,
   child,
   children,
+  emptyAsAbsent,
   type Infer,
   NAMESPACES,
   ReadContext,
@@ -178,7 +179,7 @@ const networkSchema = struct({
   ipv6: attr(yesNo),
   trustGuestRxFilters: attr(yesNo),
   name: required(child(text)),
-  uuid: child(uuid),
+  uuid: child(emptyAsAbsent(uuid)),
   title: child(text),
   description: child(text),
   metadata: raw(),
@@ -200,6 +201,8 @@ const networkSchema = struct({
     'dnsmasq:options',
   ),
   portForwards: children(hostPortForward, 'nestling:portForward'),
+  /** DHCP hosts in dnsmasq's form, as lxc-net has them. Ours. */
+  dhcpHostsFile: child(struct({ path: required(attr(text)) }), 'nestling:dhcpHostsFile'),
 });
 
 /** Codecs of the parts that `update` changes one at a time, by their element. */
@@ -265,7 +268,7 @@ export function formatNetwork(network: Network): string {
   const element = networkSchema.writeElement('network', asWritten(network));
   const prefixes = [
     ...(network.dnsmasqOptions === undefined ? [] : ['dnsmasq']),
-    ...(network.portForwards.length === 0 ? [] : ['nestling']),
+    ...(network.portForwards.length === 0 && network.dhcpHostsFile === undefined ? [] : ['nestling']),
   ];
   const bindings = prefixes.map((prefix) => ({
     name: `xmlns:${prefix}`,

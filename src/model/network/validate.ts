@@ -101,6 +101,7 @@ function validateBridge(network: Network, faults: FaultList): void {
     ip: network.ips.length > 0,
     mtu: network.mtu !== undefined,
     'nestling:portForward': network.portForwards.length > 0,
+    'nestling:dhcpHostsFile': network.dhcpHostsFile !== undefined,
     bandwidth: network.bandwidth !== undefined && mode === 'hostdev',
   };
   for (const [element, isSaid] of Object.entries(unsupported)) {
@@ -154,7 +155,13 @@ function validateProfiles(network: Network, faults: FaultList): void {
   }
 }
 
-function validatePortForwards({ portForwards, name }: Network, faults: FaultList): void {
+function validatePortForwards({ portForwards, dhcpHostsFile, ips, name }: Network, faults: FaultList): void {
+  if (dhcpHostsFile !== undefined && !dhcpHostsFile.path.startsWith('/')) {
+    faults.add(dhcpHostsFile, `the path '${dhcpHostsFile.path}' is not absolute (network '${name}')`, '@path');
+  }
+  if (dhcpHostsFile !== undefined && !ips.some(({ dhcp }) => dhcp !== undefined)) {
+    faults.add(dhcpHostsFile, `network '${name}' has no <dhcp> for the hosts of that file`);
+  }
   const taken = new Set<string>();
   for (const forward of portForwards) {
     const key = `${forward.proto} ${forward.address ?? '*'} ${forward.port}`;

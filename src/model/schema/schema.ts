@@ -357,6 +357,15 @@ function toElementCodec<T>(codec: ElementCodec<T> | ValueCodec<T>): ElementCodec
   return 'readElement' in codec ? codec : textElement(codec);
 }
 
+/** An element that means nothing where it has no text: `<uuid></uuid>` is how some clients ask for a new one. */
+export function emptyAsAbsent<T>(value: ValueCodec<T>): ElementCodec<T> {
+  const codec = textElement(value);
+  return {
+    readElement: (element, context) => (element.text === '' ? undefined : codec.readElement(element, context)),
+    writeElement: (name, item) => codec.writeElement(name, item),
+  };
+}
+
 /** An element that is nothing but its text; other content in it is ignored, as libvirt does. */
 export function textElement<T>(value: ValueCodec<T>): ElementCodec<T> {
   const field: Field<unknown> = {

@@ -1,4 +1,5 @@
 /** Kinds of storage pools: what their source consists of, which formats pool and volumes have. One table of facts, no behaviour. */
+import { IMAGE_FORMATS } from '../domain/devices/storage-source.ts';
 
 /** Parts of a pool's `<source>` that mean something for its kind. `network`: reached without a path on this host. */
 export type PoolSourcePart = 'host' | 'device' | 'dir' | 'adapter' | 'name' | 'initiator' | 'network';
@@ -12,25 +13,7 @@ export interface PoolTypeRules {
 }
 
 /** Formats of volumes that are files. */
-export const FILE_VOLUME_FORMATS = [
-  'none',
-  'raw',
-  'dir',
-  'bochs',
-  'cloop',
-  'dmg',
-  'iso',
-  'vpc',
-  'vdi',
-  'fat',
-  'vhd',
-  'ploop',
-  'cow',
-  'qcow',
-  'qcow2',
-  'qed',
-  'vmdk',
-] as const;
+export const FILE_VOLUME_FORMATS = ['none', ...IMAGE_FORMATS] as const;
 
 const FILES = { names: FILE_VOLUME_FORMATS, fallback: 'raw' } as const;
 const FILE_SYSTEMS = {

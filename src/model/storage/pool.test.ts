@@ -24,6 +24,13 @@ ${rest}</pool>
 }
 
 describe('pools', () => {
+  it('have no UUID yet where theirs is empty: that is how some clients ask for one', () => {
+    const xml = "<pool type='dir'><name>p</name><uuid></uuid><target><path>/t</path></target></pool>";
+    expect(parsePool(xml).uuid).toBeUndefined();
+    expect(parsePool(xml.replace('<uuid></uuid>', '<uuid/>')).uuid).toBeUndefined();
+    expect(() => parsePool(xml.replace('<uuid></uuid>', '<uuid>x</uuid>'))).toThrow(/is not a UUID/);
+  });
+
   it.each([
     ['dir', '<source><device path="/dev/x"/></source><target><path>/a//b/</path></target>', '', '/a/b'],
     [

@@ -9,6 +9,7 @@ import {
   attr,
   child,
   children,
+  emptyAsAbsent,
   type Infer,
   NAMESPACES,
   ReadContext,
@@ -68,7 +69,7 @@ export interface PoolSource extends Infer<typeof poolSource> {}
 const poolSchema = struct({
   type: required(attr(oneOf(...POOL_TYPE_NAMES))),
   name: child(text),
-  uuid: child(uuid),
+  uuid: child(emptyAsAbsent(uuid)),
   capacity: child(sizeBigBytes()),
   allocation: child(sizeBigBytes()),
   available: child(sizeBigBytes()),

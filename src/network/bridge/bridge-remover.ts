@@ -1,6 +1,7 @@
 /** Takes a bridge away: of a network that ends, or of one that died with its owner. Only one that is ours, by its MAC address. */
 import type { ObjectIdentity } from '../../core/ledger-format.ts';
 import type { RemoverContext, Removers } from '../../core/ledger-removers.ts';
+import { memberOf } from '../../core/members.ts';
 import { networkNamespace } from '../network-namespace.ts';
 import { readIp, runIpBatch } from './ip-command.ts';
 import { listDevices } from './list-devices.ts';
@@ -23,7 +24,6 @@ export async function deleteBridge(name: string, mac: string, signal: AbortSigna
   if (!listDevices().includes(name)) return;
   const found = await readIp(['link', 'show', 'dev', name], signal);
   const [link]: unknown[] = Array.isArray(found) ? found : [];
-  const address = typeof link === 'object' && link !== null ? Reflect.get(link, 'address') : undefined;
-  if (address !== mac) return;
+  if (memberOf(link, 'address') !== mac) return;
   await runIpBatch([`link delete dev ${name}`], signal);
 }

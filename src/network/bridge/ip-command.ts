@@ -3,10 +3,21 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { findProgram } from '../../process/find-program.ts';
 import { runCommand } from '../../process/run-command.ts';
 
+/** One of several commands failed; those before it were carried out. */
+export class IpBatchError extends VirtError {
+  /** Its position among them. */
+  readonly line: number;
+
+  constructor(message: string, line: number) {
+    super(message, { code: ErrorCode.SYSTEM_ERROR, domain: ErrorDomain.NETWORK });
+    this.line = line;
+  }
+}
+
 /**
  * Carries out several commands in one process, up to the first that fails. `namespaceOf`: a process in the network namespace where that is done;
  * default: this one's.
- * @throws VirtError with its words
+ * @throws IpBatchError with its words
  */
 export async function runIpBatch(
   lines: readonly string[],
@@ -43,11 +54,8 @@ async function run(
     .split('\n')
     .filter((line) => !line.startsWith('Command failed'));
   const failed = /Command failed -:(\d+)/.exec(output.stderr)?.[1];
-  const line = what[failed === undefined ? 0 : Number(failed) - 1] ?? '';
+  const index = failed === undefined ? 0 : Number(failed) - 1;
   const why = words[0] ?? output.error?.message ?? `status ${output.status}`;
   const fix = /not permitted/.test(why) ? "; run as root (CAP_NET_ADMIN), or use <interface type='user'/>" : '';
-  throw new VirtError(`${program === 'nsenter' ? 'ip' : program} ${line}: ${why}${fix}`, {
-    code: ErrorCode.SYSTEM_ERROR,
-    domain: ErrorDomain.NETWORK,
-  });
+  throw new IpBatchError(`${program === 'nsenter' ? 'ip' : program} ${what[index] ?? ''}: ${why}${fix}`, index);
 }

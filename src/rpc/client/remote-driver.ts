@@ -6,12 +6,12 @@ import type { Duplex } from 'node:stream';
 import { filterToFlags } from '../../api/flags.ts';
 import type { RemoteUri } from '../../api/uri.ts';
 import { raceSignal } from '../../core/abort.ts';
-import { Broadcast } from '../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
 import { lazyGroup } from '../../core/lazy-group.ts';
+import { memberOf } from '../../core/members.ts';
 import type { DeviceOperations } from '../../driver/device-operations.ts';
 import type { DomainEvent } from '../../driver/domain-events.ts';
-import { DomainState, StateReason } from '../../driver/domain-state.ts';
+import { DomainState } from '../../driver/domain-state.ts';
 import type {
   ConsoleStream,
   CreateOptions,
@@ -23,6 +23,7 @@ import type {
   DomainStateAndReason,
   DomainStop,
   Driver,
+  NativeDefinition,
   PowerOptions,
   UndefineOptions,
   Waiting,
@@ -40,7 +41,6 @@ import type { StorageOperations } from '../../driver/storage-operations.ts';
 import type { TuningOperations } from '../../driver/tuning-operations.ts';
 import { REMOTE_PROCEDURES as P, type Procedure, Program, QEMU_PROCEDURES as Q } from '../../protocol/index.ts';
 import { identityFromWire, uuidToWire, type WireDomain } from '../convert.ts';
-import { WIRE_EVENTS } from '../domain-events.ts';
 import {
   bitsOf,
   CreateFlag,
@@ -54,6 +54,7 @@ import {
 import { authenticate, type CredentialSource } from './authenticate.ts';
 import type { RemoteCalls } from './remote-call.ts';
 import { RemoteConsole } from './remote-console.ts';
+import { RemoteDomainEvents } from './remote-domain-events.ts';
 import { RemoteNetworks } from './remote-networks.ts';
 import { RemoteNodeDevices } from './remote-node-devices.ts';
 import { RemoteSecrets } from './remote-secrets.ts';
@@ -73,9 +74,6 @@ const READ_ONLY = 1;
 /** virDrvFeature. */
 const Feature = { PROGRAM_KEEPALIVE: 10, REMOTE_EVENT_CALLBACK: 14 } as const;
 const KEEP_ALIVE = { intervalS: 5, count: 5 };
-/** Ends of guests that are remembered for whoever asks late. */
-const STOPS_KEPT = 1024;
-
 export class RemoteDriver implements Driver, RemoteCalls {
   readonly type: string;
   readonly uri: string;
@@ -117,25 +115,18 @@ export class RemoteDriver implements Driver, RemoteCalls {
     return new RemoteStorage(this, (registration) => this.#registering(registration));
   });
   readonly #names = new Map<string, string>();
-  readonly #events = new Broadcast<DomainEvent>();
-  readonly #monitorEvents = new Broadcast<MonitorEvent>();
+  readonly #events: RemoteDomainEvents;
   readonly #consoles = new Map<string, RemoteConsole>();
-  readonly #stops = new Map<string, DomainStop>();
   #barrier: Promise<unknown> | undefined;
-  #hasEvents = false;
-  #hasMonitorEvents = false;
 
   private constructor(client: RpcClient, type: string, uri: string) {
     this.client = client;
     this.type = type;
     this.uri = uri;
+    this.#events = new RemoteDomainEvents(client, (registration) => this.#registering(registration));
     this.secrets = new RemoteSecrets(this, (registration) => this.#registering(registration));
     this.networks = new RemoteNetworks(this, (registration) => this.#registering(registration));
     this.nodeDevices = new RemoteNodeDevices(this, (registration) => this.#registering(registration));
-    void client.closed.then(() => {
-      this.#events.end();
-      this.#monitorEvents.end();
-    });
   }
 
   /**
@@ -236,7 +227,7 @@ export class RemoteDriver implements Driver, RemoteCalls {
 
   async shutdown(uuid: string, options: PowerOptions = {}): Promise<void> {
     // Whoever waits for the end afterwards must not miss it.
-    this.#registerEvents();
+    this.#events.register();
     const args = { dom: await this.domain(uuid), flags: bitsOf(POWER_MODES, options.modes) };
     await this.call(P.domainShutdownFlags, args, options);
   }
@@ -316,22 +307,7 @@ export class RemoteDriver implements Driver, RemoteCalls {
   }
 
   async waitForStop(uuid: string, options: Waiting = {}): Promise<DomainStop> {
-    this.#registerEvents();
-    const events = this.#events.subscribe({ signal: options.signal });
-    try {
-      const { state, reason } = await this.state(uuid, options);
-      if (state === DomainState.SHUTOFF) return this.#stops.get(uuid) ?? stopOfReason(reason);
-    } catch (error) {
-      const stop = this.#stops.get(uuid);
-      // A transient domain goes with its guest.
-      if (stop !== undefined && error instanceof VirtError && error.code === ErrorCode.NO_DOMAIN) return stop;
-      throw error;
-    }
-    for await (const event of events) {
-      const isStop = event.domain.uuid === uuid && event.event === 'lifecycle' && event.type === 'stopped';
-      if (isStop) return this.#stops.get(uuid) ?? stopOfDetail(event.detail);
-    }
-    throw new VirtError('the connection was closed before the guest stopped', { code: ErrorCode.INVALID_CONN });
+    return await this.#events.waitForStop(uuid, async () => await this.state(uuid, options), options);
   }
 
   console(uuid: string, device?: string): ConsoleStream {
@@ -376,6 +352,12 @@ export class RemoteDriver implements Driver, RemoteCalls {
     return (await this.call(P.connectDomainXmlToNative, args, options)).nativeConfig;
   }
 
+  /** The protocol has no place for notes; servers like ours put them before the definition, as comments. */
+  async domainXmlFromNative(format: string, config: string, options: Waiting = {}): Promise<NativeDefinition> {
+    const args = { nativeFormat: format, nativeConfig: config, flags: 0 };
+    return { xml: (await this.call(P.connectDomainXmlFromNative, args, options)).domainXml, notes: [] };
+  }
+
   async planDomain(): Promise<DomainPlan> {
     throw new VirtError('the protocol carries no plans: use domainXMLToNative, or an embedded connection', {
       code: ErrorCode.NO_SUPPORT,
@@ -384,14 +366,11 @@ export class RemoteDriver implements Driver, RemoteCalls {
   }
 
   events(options: Waiting = {}): AsyncIterable<DomainEvent> {
-    this.#registerEvents();
-    return this.#events.subscribe({ signal: options.signal });
+    return this.#events.subscribe(options);
   }
 
   monitorEvents(options: { readonly uuid?: string | undefined } & Waiting = {}): AsyncIterable<MonitorEvent> {
-    this.#registerMonitorEvents();
-    const all = this.#monitorEvents.subscribe({ signal: options.signal });
-    return options.uuid === undefined ? all : ofDomain(all, options.uuid);
+    return this.#events.subscribeMonitor(options);
   }
 
   /** Closes the connection; guests stay as they are. */
@@ -410,56 +389,8 @@ export class RemoteDriver implements Driver, RemoteCalls {
     barrier.catch(() => {});
     this.#barrier = barrier;
   }
-
-  #registerEvents(): void {
-    if (this.#hasEvents) return;
-    this.#hasEvents = true;
-    const registrations: Promise<unknown>[] = [];
-    for (const kind of WIRE_EVENTS) {
-      // The newer kind tells the same and more.
-      if (SUPERSEDED.has(kind.id)) continue;
-      this.client.on(kind.message, (message) => this.#take(kind.fromWire(message, Date.now())));
-      const registered = this.client.call(P.connectDomainEventCallbackRegisterAny, {
-        eventID: kind.id,
-        dom: undefined,
-      });
-      // Kinds that an older server does not know cannot come from it.
-      registrations.push(kind.id === 0 ? registered : registered.catch(() => undefined));
-    }
-    this.#registering(Promise.all(registrations));
-  }
-
-  #take(event: DomainEvent): void {
-    if (event.event === 'lifecycle') {
-      const { uuid } = event.domain;
-      if (event.type === 'stopped') {
-        this.#stops.delete(uuid);
-        this.#stops.set(uuid, stopOfDetail(event.detail));
-        const [oldest] = this.#stops.keys();
-        if (this.#stops.size > STOPS_KEPT && oldest !== undefined) this.#stops.delete(oldest);
-      } else if (event.type === 'started') {
-        this.#stops.delete(uuid);
-      }
-    }
-    this.#events.send(event);
-  }
-
-  #registerMonitorEvents(): void {
-    if (this.#hasMonitorEvents) return;
-    this.#hasMonitorEvents = true;
-    this.client.on(
-      Q.domainMonitorEvent,
-      ({ dom, event, seconds, micros, details }) =>
-        this.#monitorEvents.send({ domain: identityFromWire(dom), event, seconds, micros, details }),
-      Program.QEMU,
-    );
-    const args = { dom: undefined, event: undefined, flags: 0 };
-    this.#registering(this.client.call(Q.connectDomainMonitorEventRegister, args, { program: Program.QEMU }));
-  }
 }
 
-/** Older kinds of I/O errors and block jobs. */
-const SUPERSEDED: ReadonlySet<number> = new Set([4, 8]);
 /** VIR_DOMAIN_QEMU_AGENT_COMMAND_BLOCK. */
 const AGENT_BLOCK = -2;
 
@@ -498,40 +429,8 @@ function replyOf(text: string, command: string): unknown {
   const reply: unknown = JSON.parse(text);
   if (typeof reply !== 'object' || reply === null) return reply;
   if ('error' in reply) {
-    const why =
-      typeof reply.error === 'object' && reply.error !== null ? Reflect.get(reply.error, 'desc') : reply.error;
+    const why = memberOf(reply.error, 'desc') ?? reply.error;
     throw new VirtError(`${command}: ${String(why)}`, { code: ErrorCode.OPERATION_FAILED });
   }
   return 'return' in reply ? reply.return : reply;
-}
-
-function stopOfDetail(detail: string): DomainStop {
-  switch (detail) {
-    case 'shutdown':
-      return { detail, reason: 'the guest powered off' };
-    case 'crashed':
-      return { detail, reason: 'the guest crashed' };
-    case 'failed':
-      return { detail, reason: 'the guest failed' };
-    case 'saved':
-      return { detail, reason: 'the guest was saved' };
-    case 'destroyed':
-      return { detail, reason: 'the guest was destroyed' };
-    default:
-      return { detail: 'destroyed', reason: `the guest was ended: ${detail}` };
-  }
-}
-
-function stopOfReason(reason: number): DomainStop {
-  const { SHUTDOWN, CRASHED, FAILED } = StateReason.shutoff;
-  const details: Readonly<Record<number, string>> = {
-    [SHUTDOWN]: 'shutdown',
-    [CRASHED]: 'crashed',
-    [FAILED]: 'failed',
-  };
-  return stopOfDetail(details[reason] ?? 'destroyed');
-}
-
-async function* ofDomain(events: AsyncIterable<MonitorEvent>, uuid: string): AsyncGenerator<MonitorEvent> {
-  for await (const event of events) if (event.domain.uuid === uuid) yield event;
 }

@@ -23,7 +23,7 @@ import {
   METADATA_KINDS,
   NETWORK_CHANGES,
   NETWORK_EVENT,
-  NetworkListFlag,
+  ObjectListFlag,
 } from '../flags.ts';
 import type { RemoteCalls } from './remote-call.ts';
 
@@ -48,7 +48,7 @@ export class RemoteNetworks implements NetworkOperations {
   }
 
   async list(filter: NetworkFilter & Waiting = {}): Promise<readonly NetworkIdentity[]> {
-    const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART } = NetworkListFlag;
+    const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART } = ObjectListFlag;
     const flags = flagsOf(
       [ACTIVE, filter.active === true],
       [INACTIVE, filter.active === false],

@@ -13,9 +13,11 @@ import {
   type PoolInfo,
   type StorageOperations,
   VOLUME_TYPES,
+  type VolumeCreateOptions,
   type VolumeIdentity,
   type VolumeInfo,
   type VolumeRange,
+  type VolumeResizeOptions,
   WIPE_ALGORITHMS,
   type WipeAlgorithm,
 } from '../../driver/storage-operations.ts';
@@ -23,12 +25,12 @@ import { REMOTE_PROCEDURES as P } from '../../protocol/index.ts';
 import { uuidToWire } from '../convert.ts';
 import {
   flagsOf,
+  ObjectListFlag,
   POOL_TYPE_SHIFT,
   PoolBuildFlag,
   PoolCreateFlag,
   PoolDefineFlag,
   PoolDeleteFlag,
-  PoolListFlag,
   PoolXmlFlag,
   VolumeCreateFlag,
   VolumeDeleteFlag,
@@ -57,12 +59,12 @@ export class RemoteStorage implements StorageOperations {
   async list(filter: PoolFilter & Waiting = {}): Promise<readonly PoolIdentity[]> {
     const { active, persistent, autostart, types = [] } = filter;
     const flags = flagsOf(
-      [PoolListFlag.ACTIVE, active === true],
-      [PoolListFlag.INACTIVE, active === false],
-      [PoolListFlag.PERSISTENT, persistent === true],
-      [PoolListFlag.TRANSIENT, persistent === false],
-      [PoolListFlag.AUTOSTART, autostart === true],
-      [PoolListFlag.NO_AUTOSTART, autostart === false],
+      [ObjectListFlag.ACTIVE, active === true],
+      [ObjectListFlag.INACTIVE, active === false],
+      [ObjectListFlag.PERSISTENT, persistent === true],
+      [ObjectListFlag.TRANSIENT, persistent === false],
+      [ObjectListFlag.AUTOSTART, autostart === true],
+      [ObjectListFlag.NO_AUTOSTART, autostart === false],
       ...types.map((type) => [1 << (POOL_TYPE_SHIFT + POOL_TYPES.indexOf(type)), true] as const),
     );
     const { pools } = await this.#calls.call(P.connectListAllStoragePools, { needResults: 1, flags }, filter);
@@ -183,11 +185,7 @@ export class RemoteStorage implements StorageOperations {
   async createVolume(
     uuid: string,
     xml: string,
-    options: {
-      readonly from?: VolumeIdentity | undefined;
-      readonly preallocMetadata?: boolean | undefined;
-      readonly reflink?: boolean | undefined;
-    } & Validating = {},
+    options: VolumeCreateOptions & Validating = {},
   ): Promise<VolumeIdentity> {
     const pool = poolOf(uuid);
     const flags = flagsOf(
@@ -214,11 +212,7 @@ export class RemoteStorage implements StorageOperations {
   async resizeVolume(
     vol: VolumeIdentity,
     capacity: bigint,
-    options: {
-      readonly allocate?: boolean | undefined;
-      readonly delta?: boolean | undefined;
-      readonly shrink?: boolean | undefined;
-    } & Waiting = {},
+    options: VolumeResizeOptions & Waiting = {},
   ): Promise<void> {
     const flags = flagsOf(
       [VolumeResizeFlag.ALLOCATE, options.allocate],

@@ -1,7 +1,7 @@
 /** Limits and pins of a domain behind the protocol. */
 import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver/driver.ts';
 import type { TuningOperations } from '../../driver/tuning-operations.ts';
-import { Max, REMOTE_PROCEDURES as P } from '../../protocol/index.ts';
+import { fromTypedParams, Max, REMOTE_PROCEDURES as P } from '../../protocol/index.ts';
 import { affectToFlags, cpusFromWire, cpusToWire } from '../convert.ts';
 import { type RemoteCalls, readParams, writeParams } from './remote-call.ts';
 
@@ -49,6 +49,22 @@ export class RemoteTuning implements TuningOperations {
 
   async setNumaParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
     await writeParams(this.#calls, P.domainSetNumaParameters, uuid, {}, parameters, options);
+  }
+
+  async perfEvents(uuid: string, options: AffectOptions = {}): Promise<Readonly<Record<string, boolean>>> {
+    const dom = await this.#calls.domain(uuid, options);
+    const { params } = await this.#calls.call(P.domainGetPerfEvents, { dom, flags: affectToFlags(options) }, options);
+    return Object.fromEntries(
+      Object.entries(fromTypedParams(params)).map(([name, value]) => [name, Boolean(Number(value))]),
+    );
+  }
+
+  async setPerfEvents(
+    uuid: string,
+    events: Readonly<Record<string, boolean>>,
+    options: AffectOptions = {},
+  ): Promise<void> {
+    await writeParams(this.#calls, P.domainSetPerfEvents, uuid, {}, events, options);
   }
 
   async blockIoTune(uuid: string, disk: string, options: AffectOptions = {}): Promise<TypedParameters> {

@@ -11,7 +11,7 @@ import {
   encodeRawFrame,
   errorFromWire,
   type Frame,
-  FrameSplitter,
+  FrameReader,
   type Header,
   MessageStatus,
   MessageType,
@@ -19,7 +19,6 @@ import {
   PROGRAM_VERSION,
   type Procedure,
   Program,
-  readFrame,
   streamHole,
 } from '../../protocol/index.ts';
 import { XdrError } from '../../xdr/error.ts';
@@ -53,7 +52,7 @@ export class RpcClient implements AsyncDisposable {
   readonly closed: Promise<Error | undefined>;
   readonly #stream: Duplex;
   readonly #options: RpcClientOptions;
-  readonly #splitter = new FrameSplitter();
+  readonly #reader = new FrameReader();
   readonly #pending = new Map<number, Pending>();
   readonly #streams = new Map<number, ClientStream>();
   readonly #listeners = new Map<string, (payload: XdrReader) => void>();
@@ -201,7 +200,7 @@ export class RpcClient implements AsyncDisposable {
   #receive(chunk: Buffer): void {
     this.#keepalive.heard();
     try {
-      for (const bytes of this.#splitter.push(chunk)) this.#dispatch(readFrame(bytes));
+      for (const frame of this.#reader.push(chunk)) this.#dispatch(frame);
     } catch (error) {
       this.close(this.#broken(error));
     }

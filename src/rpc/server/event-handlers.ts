@@ -42,40 +42,49 @@ export const domainEventHandlers: Handlers<typeof DOMAIN_EVENT_PROCEDURES, Event
 
 export const secretEventHandlers: Handlers<typeof SECRET_PROCEDURES, EventSession> = {
   connectSecretEventRegisterAny: ({ driver, events }, { eventID, secret }) => ({
-    callbackID: events.addSecret(driver, eventID, secret === undefined ? undefined : uuidFromWire(secret.uuid)),
+    callbackID: events.addObject('secret', driver, {
+      eventID,
+      object: secret === undefined ? undefined : uuidFromWire(secret.uuid),
+    }),
   }),
   connectSecretEventDeregisterAny: ({ events }, { callbackID }) => {
-    events.removeSecret(callbackID);
+    events.removeObject('secret', callbackID);
     return DONE;
   },
 };
 
 export const networkEventHandlers: Handlers<typeof NETWORK_PROCEDURES, EventSession> = {
   connectNetworkEventRegisterAny: ({ driver, events }, { eventID, net }) => ({
-    callbackID: events.addNetwork(driver, eventID, net === undefined ? undefined : uuidFromWire(net.uuid)),
+    callbackID: events.addObject('network', driver, {
+      eventID,
+      object: net === undefined ? undefined : uuidFromWire(net.uuid),
+    }),
   }),
   connectNetworkEventDeregisterAny: ({ events }, { callbackID }) => {
-    events.removeNetwork(callbackID);
+    events.removeObject('network', callbackID);
     return DONE;
   },
 };
 
 export const nodeDeviceEventHandlers: Handlers<typeof NODE_DEVICE_PROCEDURES, EventSession> = {
   connectNodeDeviceEventRegisterAny: ({ driver, events }, { eventID, dev }) => ({
-    callbackID: events.addNodeDevice(driver, eventID, dev?.name),
+    callbackID: events.addObject('nodeDevice', driver, { eventID, object: dev?.name }),
   }),
   connectNodeDeviceEventDeregisterAny: ({ events }, { callbackID }) => {
-    events.removeNodeDevice(callbackID);
+    events.removeObject('nodeDevice', callbackID);
     return DONE;
   },
 };
 
 export const poolEventHandlers: Handlers<typeof STORAGE_PROCEDURES, EventSession> = {
   connectStoragePoolEventRegisterAny: ({ driver, events }, { eventID, pool }) => ({
-    callbackID: events.addPool(driver, eventID, pool === undefined ? undefined : uuidFromWire(pool.uuid)),
+    callbackID: events.addObject('pool', driver, {
+      eventID,
+      object: pool === undefined ? undefined : uuidFromWire(pool.uuid),
+    }),
   }),
   connectStoragePoolEventDeregisterAny: ({ events }, { callbackID }) => {
-    events.removePool(callbackID);
+    events.removeObject('pool', callbackID);
     return DONE;
   },
 };

@@ -57,26 +57,159 @@ interface Callback {
   readonly uuid: string | undefined;
 }
 
+/** What a client asks for: an ID among the kind's, of one object or of all. */
+interface Wanted {
+  readonly eventID: number;
+  /** UUID, or name of a node device. */
+  readonly object: string | undefined;
+}
+
+interface Told {
+  readonly eventID: number;
+  readonly object: string;
+  readonly message: EventMessage;
+  readonly fields: object;
+}
+
+/** One kind of objects beside domains: where its events come from, and what each is on the wire. */
+interface ObjectKind<E> {
+  /** virConnect…EventRegisterAny. */
+  readonly api: string;
+  readonly eventIDs: readonly number[];
+  readonly events: (driver: Driver, signal: AbortSignal) => AsyncIterable<E> | undefined;
+  readonly tell: (event: E) => Told;
+}
+
+const SECRETS: ObjectKind<SecretEvent> = {
+  api: 'virConnectSecretEventRegisterAny',
+  eventIDs: [SECRET_LIFECYCLE, SECRET_VALUE_CHANGED],
+  events: ({ secrets }, signal) => secrets?.events({ signal }),
+  tell: ({ secret, type }) => {
+    const [object, wire] = [secret.uuid, secretToWire(secret)];
+    if (type === 'value-changed') {
+      return {
+        eventID: SECRET_VALUE_CHANGED,
+        object,
+        message: P.secretEventValueChanged,
+        fields: { secret: wire },
+      };
+    }
+    const fields = { secret: wire, event: type === 'defined' ? 0 : 1, detail: 0 };
+    return { eventID: SECRET_LIFECYCLE, object, message: P.secretEventLifecycle, fields };
+  },
+};
+
+const NETWORKS: ObjectKind<NetworkEvent> = {
+  api: 'virConnectNetworkEventRegisterAny',
+  eventIDs: [NETWORK_EVENT.LIFECYCLE, NETWORK_EVENT.METADATA_CHANGE],
+  events: ({ networks }, signal) => networks?.events({ signal }),
+  tell: (event) => {
+    const [object, net] = [event.network.uuid, networkToWire(event.network)];
+    if (event.kind === 'metadata') {
+      const fields = { net, type: METADATA_KINDS.indexOf(event.metadata), nsuri: event.uri };
+      return {
+        eventID: NETWORK_EVENT.METADATA_CHANGE,
+        object,
+        message: P.networkEventCallbackMetadataChange,
+        fields,
+      };
+    }
+    const fields = { net, event: NETWORK_CHANGES.indexOf(event.type), detail: 0 };
+    return { eventID: NETWORK_EVENT.LIFECYCLE, object, message: P.networkEventLifecycle, fields };
+  },
+};
+
+const NODE_DEVICES: ObjectKind<NodeDeviceEvent> = {
+  api: 'virConnectNodeDeviceEventRegisterAny',
+  eventIDs: [NODE_DEVICE_EVENT.LIFECYCLE, NODE_DEVICE_EVENT.UPDATE],
+  events: ({ nodeDevices }, signal) => nodeDevices?.events({ signal }),
+  tell: (event) => {
+    const [object, dev] = [event.device, { name: event.device }];
+    if (event.kind === 'update') {
+      return { eventID: NODE_DEVICE_EVENT.UPDATE, object, message: P.nodeDeviceEventUpdate, fields: { dev } };
+    }
+    const fields = { dev, event: NODE_DEVICE_CHANGES.indexOf(event.type), detail: 0 };
+    return { eventID: NODE_DEVICE_EVENT.LIFECYCLE, object, message: P.nodeDeviceEventLifecycle, fields };
+  },
+};
+
+const POOLS: ObjectKind<PoolEvent> = {
+  api: 'virConnectStoragePoolEventRegisterAny',
+  eventIDs: [POOL_EVENT.LIFECYCLE, POOL_EVENT.REFRESH],
+  events: ({ storage }, signal) => storage?.events({ signal }),
+  tell: (event) => {
+    const [object, pool] = [event.pool.uuid, poolToWire(event.pool)];
+    if (event.kind === 'refresh') {
+      return { eventID: POOL_EVENT.REFRESH, object, message: P.storagePoolEventRefresh, fields: { pool } };
+    }
+    const fields = { pool, event: POOL_LIFECYCLE.indexOf(event.type), detail: 0 };
+    return { eventID: POOL_EVENT.LIFECYCLE, object, message: P.storagePoolEventLifecycle, fields };
+  },
+};
+
+/** The words that handlers use. */
+export type ObjectKindName = 'secret' | 'network' | 'nodeDevice' | 'pool';
+type ObjectRegistry = Pick<ObjectCallbacks<never>, 'callbacks' | 'add'>;
+
+/** The callbacks of one kind of objects, and whether its events are followed already. */
+class ObjectCallbacks<E> {
+  readonly callbacks = new Map<number, Wanted>();
+  readonly #kind: ObjectKind<E>;
+  readonly #send: Send;
+  #isFollowing = false;
+
+  constructor(kind: ObjectKind<E>, send: Send) {
+    this.#kind = kind;
+    this.#send = send;
+  }
+
+  /** `number` gives the callback its number, once it is clear that it can be had. */
+  add(driver: Driver, wanted: Wanted, signal: AbortSignal, number: () => number): number {
+    const { eventIDs, events, api } = this.#kind;
+    if (!eventIDs.includes(wanted.eventID)) throw badEvent(wanted.eventID);
+    if (!this.#isFollowing) {
+      const found = events(driver, signal);
+      if (found === undefined) throw noSupport(api);
+      this.#isFollowing = true;
+      follow(found, (event) => this.#tell(event), signal);
+    }
+    const id = number();
+    this.callbacks.set(id, wanted);
+    return id;
+  }
+
+  #tell(event: E): void {
+    const { eventID, object, message, fields } = this.#kind.tell(event);
+    for (const [callbackID, wanted] of this.callbacks) {
+      if (wanted.eventID !== eventID || (wanted.object !== undefined && wanted.object !== object)) continue;
+      this.#send(Program.REMOTE, message, { callbackID, ...fields });
+    }
+  }
+}
+
 export class SessionEvents {
   readonly #send: Send;
   readonly #signal: AbortSignal;
   readonly #callbacks = new Map<number, Callback>();
   readonly #legacy = new Set<number>();
-  readonly #secretCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
-  readonly #poolCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
   readonly #monitorCallbacks = new Map<
     number,
     { readonly uuid: string | undefined; readonly matches: (name: string) => boolean }
   >();
-  readonly #networkCallbacks = new Map<number, { readonly eventID: number; readonly uuid: string | undefined }>();
-  readonly #nodeDeviceCallbacks = new Map<number, { readonly eventID: number; readonly device: string | undefined }>();
+  readonly #objects: Readonly<Record<ObjectKindName, ObjectRegistry>>;
   #next = 0;
-  #isFollowing = { domains: false, secrets: false, pools: false, monitors: false, nodeDevices: false, networks: false };
+  #isFollowing = { domains: false, monitors: false };
 
   /** `signal`: the end of the connection. */
   constructor(send: Send, signal: AbortSignal) {
     this.#send = send;
     this.#signal = signal;
+    this.#objects = {
+      secret: new ObjectCallbacks(SECRETS, send),
+      network: new ObjectCallbacks(NETWORKS, send),
+      nodeDevice: new ObjectCallbacks(NODE_DEVICES, send),
+      pool: new ObjectCallbacks(POOLS, send),
+    };
   }
 
   /** @returns the number of the callback */
@@ -107,72 +240,13 @@ export class SessionEvents {
     if (!this.#legacy.delete(eventID)) throw noCallback(eventID);
   }
 
-  addSecret(driver: Driver, eventID: number, uuid: string | undefined): number {
-    if (eventID !== SECRET_LIFECYCLE && eventID !== SECRET_VALUE_CHANGED) throw badEvent(eventID);
-    const { secrets } = driver;
-    if (secrets === undefined) throw noSupport('virConnectSecretEventRegisterAny');
-    if (!this.#isFollowing.secrets) {
-      this.#isFollowing.secrets = true;
-      this.#follow(secrets.events({ signal: this.#signal }), (event) => this.#tellSecret(event));
-    }
-    const id = this.#number();
-    this.#secretCallbacks.set(id, { eventID, uuid });
-    return id;
+  /** Events of what is no domain. @returns the number of the callback @throws VirtError INVALID_ARG, NO_SUPPORT */
+  addObject(kind: ObjectKindName, driver: Driver, wanted: Wanted): number {
+    return this.#objects[kind].add(driver, wanted, this.#signal, () => this.#number());
   }
 
-  removeSecret(callbackID: number): void {
-    if (!this.#secretCallbacks.delete(callbackID)) throw noCallback(callbackID);
-  }
-
-  addNetwork(driver: Driver, eventID: number, uuid: string | undefined): number {
-    if (eventID !== NETWORK_EVENT.LIFECYCLE && eventID !== NETWORK_EVENT.METADATA_CHANGE) throw badEvent(eventID);
-    const { networks } = driver;
-    if (networks === undefined) throw noSupport('virConnectNetworkEventRegisterAny');
-    if (!this.#isFollowing.networks) {
-      this.#isFollowing.networks = true;
-      this.#follow(networks.events({ signal: this.#signal }), (event) => this.#tellNetwork(event));
-    }
-    const id = this.#number();
-    this.#networkCallbacks.set(id, { eventID, uuid });
-    return id;
-  }
-
-  removeNetwork(callbackID: number): void {
-    if (!this.#networkCallbacks.delete(callbackID)) throw noCallback(callbackID);
-  }
-
-  addNodeDevice(driver: Driver, eventID: number, device: string | undefined): number {
-    if (eventID !== NODE_DEVICE_EVENT.LIFECYCLE && eventID !== NODE_DEVICE_EVENT.UPDATE) throw badEvent(eventID);
-    const { nodeDevices } = driver;
-    if (nodeDevices === undefined) throw noSupport('virConnectNodeDeviceEventRegisterAny');
-    if (!this.#isFollowing.nodeDevices) {
-      this.#isFollowing.nodeDevices = true;
-      this.#follow(nodeDevices.events({ signal: this.#signal }), (event) => this.#tellNodeDevice(event));
-    }
-    const id = this.#number();
-    this.#nodeDeviceCallbacks.set(id, { eventID, device });
-    return id;
-  }
-
-  removeNodeDevice(callbackID: number): void {
-    if (!this.#nodeDeviceCallbacks.delete(callbackID)) throw noCallback(callbackID);
-  }
-
-  addPool(driver: Driver, eventID: number, uuid: string | undefined): number {
-    if (eventID !== POOL_EVENT.LIFECYCLE && eventID !== POOL_EVENT.REFRESH) throw badEvent(eventID);
-    const { storage } = driver;
-    if (storage === undefined) throw noSupport('virConnectStoragePoolEventRegisterAny');
-    if (!this.#isFollowing.pools) {
-      this.#isFollowing.pools = true;
-      this.#follow(storage.events({ signal: this.#signal }), (event) => this.#tellPool(event));
-    }
-    const id = this.#number();
-    this.#poolCallbacks.set(id, { eventID, uuid });
-    return id;
-  }
-
-  removePool(callbackID: number): void {
-    if (!this.#poolCallbacks.delete(callbackID)) throw noCallback(callbackID);
+  removeObject(kind: ObjectKindName, callbackID: number): void {
+    if (!this.#objects[kind].callbacks.delete(callbackID)) throw noCallback(callbackID);
   }
 
   addMonitor(driver: Driver, uuid: string | undefined, event: string | undefined, flags: number): number {
@@ -182,7 +256,7 @@ export class SessionEvents {
     const id = this.#number();
     if (!this.#isFollowing.monitors) {
       this.#isFollowing.monitors = true;
-      this.#follow(driver.monitorEvents({ signal: this.#signal }), (found) => this.#tellMonitor(found));
+      follow(driver.monitorEvents({ signal: this.#signal }), (found) => this.#tellMonitor(found), this.#signal);
     }
     this.#monitorCallbacks.set(id, { uuid, matches });
     return id;
@@ -203,37 +277,15 @@ export class SessionEvents {
   }
 
   #count(): number {
-    const kinds = [
-      this.#callbacks,
-      this.#secretCallbacks,
-      this.#poolCallbacks,
-      this.#monitorCallbacks,
-      this.#nodeDeviceCallbacks,
-      this.#networkCallbacks,
-    ];
+    const others = Object.values(this.#objects).map(({ callbacks }) => callbacks);
+    const kinds = [this.#callbacks, this.#monitorCallbacks, ...others];
     return kinds.reduce((sum, { size }) => sum + size, 0);
   }
 
   #followDomains(driver: Driver): void {
     if (this.#isFollowing.domains) return;
     this.#isFollowing.domains = true;
-    this.#follow(driver.events({ signal: this.#signal }), (event) => this.#tellDomain(event));
-  }
-
-  /** Until the connection or the driver ends. One event that cannot be told does not end those after it. */
-  #follow<T>(events: AsyncIterable<T>, tell: (event: T) => void): void {
-    const body = async (): Promise<void> => {
-      for await (const event of events) {
-        try {
-          tell(event);
-        } catch (error) {
-          log.error('event', () => `an event cannot be told: ${String(error)}`);
-        }
-      }
-    };
-    body().catch((error: unknown) => {
-      if (!this.#signal.aborted) log.warn('event', () => `the client gets no more events: ${String(error)}`);
-    });
+    follow(driver.events({ signal: this.#signal }), (event) => this.#tellDomain(event), this.#signal);
   }
 
   #tellDomain(event: DomainEvent): void {
@@ -249,60 +301,6 @@ export class SessionEvents {
     }
   }
 
-  #tellSecret({ secret, type }: SecretEvent): void {
-    const wire = secretToWire(secret);
-    const isChange = type === 'value-changed';
-    for (const [callbackID, { eventID, uuid }] of this.#secretCallbacks) {
-      if ((uuid !== undefined && uuid !== secret.uuid) || (eventID === SECRET_VALUE_CHANGED) !== isChange) continue;
-      if (isChange) this.#send(Program.REMOTE, P.secretEventValueChanged, { callbackID, secret: wire });
-      else {
-        const event = type === 'defined' ? 0 : 1;
-        this.#send(Program.REMOTE, P.secretEventLifecycle, { callbackID, secret: wire, event, detail: 0 });
-      }
-    }
-  }
-
-  #tellNetwork(event: NetworkEvent): void {
-    const net = networkToWire(event.network);
-    for (const [callbackID, { eventID, uuid }] of this.#networkCallbacks) {
-      const isChange = eventID === NETWORK_EVENT.METADATA_CHANGE;
-      if ((uuid !== undefined && uuid !== event.network.uuid) || isChange !== (event.kind === 'metadata')) continue;
-      if (event.kind === 'metadata') {
-        const message = { callbackID, net, type: METADATA_KINDS.indexOf(event.metadata), nsuri: event.uri };
-        this.#send(Program.REMOTE, P.networkEventCallbackMetadataChange, message);
-      } else {
-        const message = { callbackID, net, event: NETWORK_CHANGES.indexOf(event.type), detail: 0 };
-        this.#send(Program.REMOTE, P.networkEventLifecycle, message);
-      }
-    }
-  }
-
-  #tellNodeDevice(event: NodeDeviceEvent): void {
-    const dev = { name: event.device };
-    for (const [callbackID, { eventID, device }] of this.#nodeDeviceCallbacks) {
-      const isUpdate = eventID === NODE_DEVICE_EVENT.UPDATE;
-      if ((device !== undefined && device !== event.device) || isUpdate !== (event.kind === 'update')) continue;
-      if (event.kind === 'update') this.#send(Program.REMOTE, P.nodeDeviceEventUpdate, { callbackID, dev });
-      else {
-        const change = NODE_DEVICE_CHANGES.indexOf(event.type);
-        this.#send(Program.REMOTE, P.nodeDeviceEventLifecycle, { callbackID, dev, event: change, detail: 0 });
-      }
-    }
-  }
-
-  #tellPool(event: PoolEvent): void {
-    const pool = poolToWire(event.pool);
-    const wanted = event.kind === 'refresh' ? POOL_EVENT.REFRESH : POOL_EVENT.LIFECYCLE;
-    for (const [callbackID, { eventID, uuid }] of this.#poolCallbacks) {
-      if ((uuid !== undefined && uuid !== event.pool.uuid) || eventID !== wanted) continue;
-      if (event.kind === 'refresh') this.#send(Program.REMOTE, P.storagePoolEventRefresh, { callbackID, pool });
-      else {
-        const message = { callbackID, pool, event: POOL_LIFECYCLE.indexOf(event.type), detail: 0 };
-        this.#send(Program.REMOTE, P.storagePoolEventLifecycle, message);
-      }
-    }
-  }
-
   #tellMonitor({ domain, event, seconds, micros, details }: MonitorEvent): void {
     for (const [callbackID, { uuid, matches }] of this.#monitorCallbacks) {
       if ((uuid !== undefined && uuid !== domain.uuid) || !matches(event)) continue;
@@ -310,6 +308,22 @@ export class SessionEvents {
       this.#send(Program.QEMU, Q.domainMonitorEvent, message);
     }
   }
+}
+
+/** Until the connection or the driver ends. One event that cannot be told does not end those after it. */
+function follow<T>(events: AsyncIterable<T>, tell: (event: T) => void, signal: AbortSignal): void {
+  const body = async (): Promise<void> => {
+    for await (const event of events) {
+      try {
+        tell(event);
+      } catch (error) {
+        log.error('event', () => `an event cannot be told: ${String(error)}`);
+      }
+    }
+  };
+  body().catch((error: unknown) => {
+    if (!signal.aborted) log.warn('event', () => `the client gets no more events: ${String(error)}`);
+  });
 }
 
 function kindOf(eventID: number): WireEvent | undefined {

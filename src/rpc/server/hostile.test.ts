@@ -12,6 +12,7 @@ import {
   streamHole,
 } from '../../protocol/index.ts';
 import { uuidToWire, type WireDomain } from '../convert.ts';
+import { fakeXml } from '../testing/fake-driver.ts';
 import { messageOf, type Peer } from '../testing/peer.ts';
 import { type ServedDriver, serveFake } from '../testing/served-driver.ts';
 import { CORPUS } from './testing/hostile-corpus.ts';
@@ -23,7 +24,7 @@ beforeEach(async () => {
 afterEach(async () => {
   // Whatever a peer has done: somebody else is served.
   const client = await served.open();
-  expect(await client.call(P.connectGetType, {})).toEqual({ type: 'QEMU' });
+  expect(await client.call(P.connectGetType, {})).toEqual({ type: 'TEST' });
   await served[Symbol.asyncDispose]();
 });
 
@@ -36,7 +37,7 @@ async function opened(): Promise<Peer> {
 
 /** A domain, and a client whose call 7 has opened its console. */
 async function withConsole(): Promise<{ client: Peer; dom: WireDomain }> {
-  const { name, uuid } = await served.driver.defineDomain('<domain><name>one</name></domain>');
+  const { name, uuid } = await served.driver.defineDomain(fakeXml('one'));
   const dom = { name, uuid: uuidToWire(uuid), id: -1 };
   const client = await opened();
   client.call(P.domainOpenConsole, { dom, devName: undefined, flags: 0 }, { serial: 7 });

@@ -1,12 +1,14 @@
 /** The server's end of one stream: joins a byte stream of ours (a console, a picture) with messages of a connection. */
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import { isRecycling, keepsNothing } from '../../driver/storage-operations.ts';
 import { type Header, MessageStatus, MessageType, STREAM_CHUNK, streamHole } from '../../protocol/index.ts';
 import type { XdrReader } from '../../xdr/reader.ts';
+import type { Hold } from './read-buffers.ts';
 
 export interface ServerStreamInit {
-  /** Sends data or a status; false while the connection has enough to send. */
-  readonly send: (status: MessageStatus, data: Uint8Array) => boolean;
+  /** Sends data or a status; `done` when it has left. False while the connection has enough to send. */
+  readonly send: (status: MessageStatus, data: Uint8Array, done?: () => void) => boolean;
   /** Says that so many bytes are zero, and not sent. */
   readonly sendHole: (length: bigint) => boolean;
   readonly sendError: (error: VirtError) => void;
@@ -18,6 +20,9 @@ export interface ServerStreamInit {
 const NOTHING = new Uint8Array();
 /** Bytes of the client that may wait for our side before nothing more is read from its connection. */
 const BUFFER_MAX = 256 * 1024;
+
+/** Smaller pieces are copied: what they were read into may be much larger, and be wanted. */
+const HELD_BYTES = 64 * 1024;
 
 /** Part of a sparse volume, as streams in object mode have it. */
 interface Hole {
@@ -46,8 +51,8 @@ export class ServerStream {
     if (this.#source !== undefined) stream.once('close', () => this.#sendEnd());
   }
 
-  /** A message of the client for this stream. */
-  receive(header: Header, payload: XdrReader): void {
+  /** A message of the client for this stream. Its bytes are ours until we return, or until what `hold` returns is called. */
+  receive(header: Header, payload: XdrReader, hold: Hold): void {
     if (this.#isClosed) return;
     if (header.status === MessageStatus.ERROR) return this.#abort();
     if (header.status === MessageStatus.OK) return this.#finish();
@@ -56,7 +61,9 @@ export class ServerStream {
       if (this.#sink?.writableObjectMode === true && length >= 0n) return this.#write({ holeBytes: length });
       return this.#fail(new Error('unexpected stream hole: this stream is not sparse'));
     }
-    this.#write(payload.rest());
+    const data = payload.rest();
+    if (data.length < HELD_BYTES || !keepsNothing(this.#stream)) return this.#write(Buffer.from(data));
+    this.#write(data, hold());
   }
 
   /** The connection can take more. */
@@ -80,11 +87,16 @@ export class ServerStream {
     if (!Buffer.isBuffer(chunk)) hasRoom = this.#init.sendHole(chunk.holeBytes);
     else
       for (let at = 0; at < chunk.length; at += STREAM_CHUNK) {
-        hasRoom = this.#init.send(MessageStatus.CONTINUE, chunk.subarray(at, at + STREAM_CHUNK));
+        const done = at + STREAM_CHUNK < chunk.length ? undefined : () => this.#giveBack(chunk);
+        hasRoom = this.#init.send(MessageStatus.CONTINUE, chunk.subarray(at, at + STREAM_CHUNK), done);
       }
     if (hasRoom || this.#isPaused) return;
     this.#isPaused = true;
     this.#source?.pause();
+  }
+
+  #giveBack(chunk: Buffer): void {
+    if (isRecycling(this.#stream)) this.#stream.giveBack(chunk);
   }
 
   /** Data without a byte says that there is no more; the client then finishes. */
@@ -128,13 +140,14 @@ export class ServerStream {
     this.close();
   }
 
-  #write(data: Uint8Array | Hole): void {
+  #write(data: Uint8Array | Hole, release: () => void = () => {}): void {
     const sink = this.#sink;
-    if (sink === undefined || !sink.writable || (data instanceof Uint8Array && data.length === 0)) return;
+    if (sink === undefined || !sink.writable || (data instanceof Uint8Array && data.length === 0)) return release();
     const high = sink.writableObjectMode
       ? sink.writableHighWaterMark
       : Math.max(BUFFER_MAX, sink.writableHighWaterMark);
     sink.write(data, () => {
+      release();
       // Read on before all is written, so that the next piece is there when it is wanted.
       if (!this.#isFull || sink.writableLength > high / 2) return;
       this.#isFull = false;

@@ -13,6 +13,7 @@ import {
 } from '../../protocol/index.ts';
 import type { XdrReader } from '../../xdr/reader.ts';
 import { toMessageError } from './error-text.ts';
+import type { Hold } from './read-buffers.ts';
 import { replyTo } from './reply-header.ts';
 import { ServerStream } from './server-stream.ts';
 
@@ -20,8 +21,8 @@ import { ServerStream } from './server-stream.ts';
 const OWN_WRITE_BYTES = 16 * 1024;
 
 export interface SessionStreamsInit {
-  /** False: enough is waiting to be sent already. */
-  readonly write: (frame: Uint8Array) => boolean;
+  /** `done` when it has left. False: enough is waiting to be sent already. */
+  readonly write: (frame: Uint8Array, done?: () => void) => boolean;
   /** Something cannot take more of what the client sends, or all can again. */
   readonly onFull: (isFull: boolean) => void;
 }
@@ -55,11 +56,11 @@ export class SessionStreams {
     const { write } = this.#init;
     const hole = replyTo(header, MessageType.STREAM_HOLE, MessageStatus.CONTINUE);
     const stream = new ServerStream(source, {
-      send: (status, data) => {
+      send: (status, data, done) => {
         const head = replyTo(header, MessageType.STREAM, status);
-        if (data.length < OWN_WRITE_BYTES) return write(encodeRawFrame(head, data));
+        if (data.length < OWN_WRITE_BYTES) return write(encodeRawFrame(head, data), done);
         write(encodeFrameHead(head, data.length));
-        return write(data);
+        return write(data, done);
       },
       sendHole: (length) => write(encodeFrame(hole, streamHole, { length, flags: 0 })),
       sendError: (error) => {
@@ -80,9 +81,9 @@ export class SessionStreams {
     this.#streams.set(serial, stream);
   }
 
-  /** A message for one of them; there may be none any more. */
-  receive(header: Header, payload: XdrReader): void {
-    this.#streams.get(header.serial)?.receive(header, payload);
+  /** A message for one of them; there may be none any more. `hold`: as the connection's input has it. */
+  receive(header: Header, payload: XdrReader, hold: Hold): void {
+    this.#streams.get(header.serial)?.receive(header, payload, hold);
   }
 
   /** The connection can take more. */

@@ -10,7 +10,7 @@ import {
   type EventMessage,
   encodeFrame,
   type Frame,
-  FrameSplitter,
+  FrameReader,
   Max,
   MESSAGE_MAX,
   MessageStatus,
@@ -19,9 +19,9 @@ import {
   PROGRAM_VERSION,
   Program,
   REMOTE_PROCEDURES,
-  readFrame,
 } from '../../protocol/index.ts';
 import { XdrError } from '../../xdr/error.ts';
+import { XdrReader } from '../../xdr/reader.ts';
 import { Keepalive } from '../keepalive.ts';
 import { admitCall, findProcedure } from './admit-call.ts';
 import { Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
@@ -32,7 +32,9 @@ import { isUnexpected, stackOf, toMessageError } from './error-text.ts';
 import type { EventSession } from './event-handlers.ts';
 import { SessionEvents } from './events.ts';
 import type { Served } from './procedures.ts';
+import { type ConnectionInput, type Hold, readConnection } from './read-buffers.ts';
 import { replyTo } from './reply-header.ts';
+import { type StreamCall, seenByCall } from './seen-by-call.ts';
 import type { OpeningSession } from './session-handlers.ts';
 import { SessionStreams } from './session-streams.ts';
 
@@ -53,9 +55,6 @@ export interface SessionInit {
   readonly onClosed: () => void;
 }
 
-/** What a call that opens a stream has attached. */
-type StreamCall = { stream?: Readable | Duplex | Writable };
-
 /** Milliseconds for the last message to a client of a server that stops. */
 const FAREWELL_MS = 1000;
 /** Milliseconds in which a client that was answered while the server stops may take leave by itself. */
@@ -75,7 +74,8 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   readonly closed: Promise<void>;
   readonly #init: SessionInit;
   readonly #stream: Duplex;
-  readonly #splitter: FrameSplitter;
+  readonly #input: ConnectionInput;
+  readonly #reader: FrameReader;
   readonly #abort = new AbortController();
   readonly #streams: SessionStreams;
   readonly #waiting: Frame[] = [];
@@ -99,13 +99,14 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     this.#init = init;
     this.id = init.id;
     this.info = init.info;
-    this.#stream = init.stream;
+    this.#input = readConnection(init.stream, (chunk, hold) => this.#receive(chunk, hold));
+    this.#stream = this.#input.stream;
     this.#isReadOnly = init.info.readOnly;
     this.authentication = new Authentication({ sasl: init.sasl, isEncrypted: init.info.isEncrypted });
-    this.#splitter = new FrameSplitter(this.authentication.isDone ? MESSAGE_MAX : ANONYMOUS_MESSAGE_MAX);
+    this.#reader = new FrameReader(this.authentication.isDone ? MESSAGE_MAX : ANONYMOUS_MESSAGE_MAX);
     this.#streams = new SessionStreams(init.limits.streams, {
-      write: (frame) => this.#write(frame),
-      onFull: (isFull) => (isFull ? this.#stream.pause() : this.#readOn()),
+      write: (frame, done) => this.#write(frame, done),
+      onFull: (isFull) => (isFull ? this.#input.pause() : this.#readOn()),
     });
     this.events = new SessionEvents(
       (program, event, message) => this.#sendEvent(program, event, message),
@@ -116,7 +117,6 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     });
     if (this.authentication.isDone) init.onAuthenticated();
     else this.#patience = setTimeout(() => this.close(), init.limits.authenticationMs);
-    this.#stream.on('data', (chunk: Buffer) => this.#receive(chunk));
     this.#stream.on('drain', () => this.#drained());
     // A reset is an end like any other.
     this.#stream.on('error', (error: Error) => log.debug('error', () => `client=${this.id} ${error.message}`));
@@ -156,7 +156,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
         this.close();
       };
       // While we do not read, its silence says nothing.
-      this.#keepalive.start(keepaliveMs, keepaliveCount + 1, onDead, () => !this.#stream.isPaused());
+      this.#keepalive.start(keepaliveMs, keepaliveCount + 1, onDead, () => !this.#input.isPaused);
     }
     return keepaliveMs > 0;
   }
@@ -217,7 +217,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   /** Whoever has just been answered may want to take leave, and has no use for being told that we have gone. */
   #linger(): void {
     this.#lingering ??= setTimeout(() => this.#leave(), LINGER_MS);
-    if (!this.#isClosing) this.#stream.resume();
+    if (!this.#isClosing) this.#input.resume();
   }
 
   #leave(): void {
@@ -233,34 +233,36 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     this.#stream.end(() => this.#stream.destroy());
   }
 
-  #receive(chunk: Buffer): void {
+  #receive(chunk: Buffer, hold: Hold): void {
     this.#keepalive.heard();
     try {
-      for (const bytes of this.#splitter.push(chunk)) this.#take(readFrame(bytes));
+      for (const frame of this.#reader.push(chunk)) this.#take(frame, hold);
     } catch (error) {
       log.warn('receive', () => `client=${this.id} ${this.info.description} is sent away: ${String(error)}`);
       this.close();
     }
   }
 
-  #take(frame: Frame): void {
+  #take(frame: Frame, hold: Hold): void {
     const { header } = frame;
     if (header.program === Program.KEEPALIVE) return this.#keepalive.answer(header);
     switch (header.type) {
       case MessageType.STREAM:
       case MessageType.STREAM_HOLE:
-        return this.#streams.receive(header, frame.payload);
+        return this.#streams.receive(header, frame.payload, hold);
       case MessageType.CALL:
         break;
       default:
         throw new XdrError(`a client sends no message of type ${header.type}`);
     }
+    // Handlers may keep what is in it; the memory that it was read into is used again.
+    const call = { header, payload: new XdrReader(Buffer.from(frame.payload.rest())) };
     if (!this.#hasRoom()) {
-      this.#waiting.push(frame);
-      this.#stream.pause();
+      this.#waiting.push(call);
+      this.#input.pause();
       return;
     }
-    this.#begin(frame);
+    this.#begin(call);
   }
 
   #hasRoom(): boolean {
@@ -314,7 +316,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     if (this.authentication.isDone && this.#patience !== undefined) {
       clearTimeout(this.#patience);
       this.#patience = undefined;
-      this.#splitter.allow(MESSAGE_MAX);
+      this.#reader.allow(MESSAGE_MAX);
       this.#init.onAuthenticated();
     }
     // Calls that are answered at once come back here.
@@ -331,7 +333,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
 
   /** Reads again, if nothing that the client has sent waits for room. */
   #readOn(): void {
-    if (!this.#isLeaving && !this.#streams.isFull && this.#waiting.length === 0) this.#stream.resume();
+    if (!this.#isLeaving && !this.#streams.isFull && this.#waiting.length === 0) this.#input.resume();
   }
 
   #sendEvent(program: number, event: EventMessage, message: unknown): void {
@@ -347,7 +349,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   }
 
   /** All that is sent in one turn of the event loop goes out in one write. False: enough is waiting already. */
-  #write(frame: Uint8Array): boolean {
+  #write(frame: Uint8Array, done?: () => void): boolean {
     if (this.#isClosing || this.#stream.destroyed) return false;
     if (this.#stream.writableLength > OUTPUT_MAX) {
       log.warn('write', () => `client=${this.id} ${this.info.description} does not read: it is sent away`);
@@ -362,7 +364,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
         this.#stream.uncork();
       });
     }
-    return this.#stream.write(frame);
+    return this.#stream.write(frame, done);
   }
 
   #drained(): void {
@@ -382,18 +384,4 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     if (driver === undefined) return;
     await Promise.all([...this.autodestroy].map(([uuid, id]) => destroyWithClient(driver, uuid, id)));
   }
-}
-
-/** The session as the handler of one call sees it: what it attaches belongs to that call. */
-function seenByCall(session: Session, call: StreamCall): Session {
-  const attach = (stream: Readable | Duplex): void => {
-    call.stream = stream;
-  };
-  return new Proxy(session, {
-    get: (target, name) => {
-      if (name === 'attach') return attach;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }

@@ -40,7 +40,7 @@ export async function serveFake({ limits = {}, opening, ...admission }: ServedOp
     open: async (flags = 0) => {
       const client = new RpcClient(await connected(path), { name: 'the fake server' });
       clients.push(client);
-      await client.call(REMOTE_PROCEDURES.connectOpen, { name: 'qemu:///fake', flags });
+      await client.call(REMOTE_PROCEDURES.connectOpen, { name: 'test:///fake', flags });
       return client;
     },
     bare: async () => {

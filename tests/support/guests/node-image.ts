@@ -50,11 +50,11 @@ export function whyNoProgramGuests({ tools = {}, root = false }: GuestNeeds = {}
 }
 
 /**
- * Path of an ext4 image with `usr/bin/node`, tools, QEMU (where installed) and `node_modules`. As in merged distributions, `bin`, `lib` and
+ * Path of an ext4 image with `usr/bin/node`, tools (and more of them), QEMU (where installed) and `node_modules`. As in merged distributions, `bin`, `lib` and
  * `lib64` are links into `usr`.
  */
-export async function nodeImage(): Promise<string> {
-  const files = await collectFiles();
+export async function nodeImage(tools: readonly string[] = []): Promise<string> {
+  const files = await collectFiles([...TOOLS, ...tools]);
   const hash = createHash('sha256').update(IMAGE_VERSION);
   for (const [target, source] of files) {
     const { size, mtimeMs } = statSync(source);
@@ -85,9 +85,9 @@ export async function makeExt4(tree: string, image: string): Promise<void> {
 }
 
 /** Where each file goes in the image (without leading slash) and where it is here. */
-async function collectFiles(): Promise<Map<string, string>> {
+async function collectFiles(tools: readonly string[]): Promise<Map<string, string>> {
   const programs = new Map([['usr/bin/node', realpathSync(process.execPath)], ...qemuPrograms()]);
-  for (const tool of TOOLS) programs.set(`usr/bin/${tool}`, findProgram(tool));
+  for (const tool of tools) programs.set(`usr/bin/${tool}`, findProgram(tool));
   const libraries = await librariesOf(programs.values());
   return new Map([
     ...programs,

@@ -1,4 +1,5 @@
 /** Limits of an LXC configuration: `lxc.cgroup.FILE` in the words of cgroup v1, `lxc.cgroup2.FILE` in those of v2. */
+import { emptyCputune } from '../../../model/domain/vcpu.ts';
 import { cpuset, ValueError } from '../../../model/schema/values.ts';
 import { type Conversion, readNumber, readSize } from './conversion.ts';
 import { type LxcEntry, unsupported } from './lxc-config.ts';
@@ -160,15 +161,4 @@ function setDevice(number: string, field: DeviceField, value: number, { domain }
   const changed = { ...known, [field]: value };
   const next = position === -1 ? [...others, changed] : devices.with(position, changed);
   domain.blkiotune = { ...domain.blkiotune, devices: next };
-}
-
-function emptyCputune() {
-  return {
-    vcpupins: [],
-    iothreadpins: [],
-    vcpuscheds: [],
-    iothreadscheds: [],
-    cachetunes: [],
-    memorytunes: [],
-  };
 }

@@ -6,10 +6,13 @@ import { readNumber } from './conversion.ts';
 import { type LxcEntry, unsupported } from './lxc-config.ts';
 
 interface LxcNetwork {
+  /** All lines of it. */
+  readonly lines: LxcEntry[];
   /** Values by what follows the network's number; the last one counts. */
   readonly values: Map<string, LxcEntry>;
   readonly ips: InterfaceIp[];
   readonly others: LxcEntry[];
+  readonly overruled: LxcEntry[];
 }
 
 /** Keys that have a place in definitions. */
@@ -57,7 +60,7 @@ function gather(entries: readonly LxcEntry[]): LxcNetwork[] {
       throw unsupported(`${entry.place}: ${entry.key} comes before the lxc.network.type that it belongs to`);
     }
     const name = match[1] ?? `legacy ${legacy}`;
-    const network = networks.get(name) ?? { values: new Map(), ips: [], others: [] };
+    const network = networks.get(name) ?? { lines: [], values: new Map(), ips: [], others: [], overruled: [] };
     networks.set(name, network);
     keep(network, match[2], entry);
   }
@@ -65,9 +68,13 @@ function gather(entries: readonly LxcEntry[]): LxcNetwork[] {
 }
 
 function keep(network: LxcNetwork, setting: string, entry: LxcEntry): void {
+  network.lines.push(entry);
   if (ADDRESS.test(setting)) network.ips.push(readAddress(entry, setting.startsWith('ipv6') ? 'ipv6' : 'ipv4'));
-  else if (KNOWN.has(setting)) network.values.set(setting, entry);
-  else network.others.push(entry);
+  else if (KNOWN.has(setting)) {
+    const before = network.values.get(setting);
+    if (before !== undefined && before.value !== entry.value) network.overruled.push(before);
+    network.values.set(setting, entry);
+  } else network.others.push(entry);
 }
 
 /** `ADDRESS/PREFIX [BROADCAST]`; without a prefix the address's class decides, as LXC has it. */
@@ -90,20 +97,29 @@ function defaultPrefix(address: string, family: 'ipv4' | 'ipv6'): number {
   return first < 192 ? 16 : 24;
 }
 
-function addNetwork({ values, ips, others }: LxcNetwork, conversion: Conversion): void {
+function addNetwork({ lines, values, ips, others, overruled }: LxcNetwork, conversion: Conversion): void {
   const get = (setting: string): string | undefined => {
     const value = values.get(setting)?.value;
     return value === '' ? undefined : value;
   };
   const type = values.get('type');
-  if (type === undefined) return;
+  const leaveOut = (why: string): void => {
+    for (const entry of lines) if (entry !== type) conversion.note(entry, why);
+  };
+  if (type === undefined) return leaveOut('its network has no type');
+  if (isWithout(type.value)) return leaveOut(`a network of type '${type.value}' has no interface`);
+  if (!KINDS.has(type.value)) {
+    conversion.note(type, 'libvirt has no such kind of interface for containers; this network is left out');
+    return leaveOut('its network is left out');
+  }
+  for (const [setting, kind] of Object.entries(OF_ONE_KIND)) {
+    const entry = values.get(setting);
+    if (entry !== undefined && kind !== type.value) conversion.note(entry, `it is for networks of type ${kind}`);
+  }
+  for (const entry of overruled) conversion.note(entry, 'a later line says otherwise');
   for (const entry of others) conversion.note(entry, 'definitions have no such setting of an interface');
   const routes = gateways(values, conversion);
   switch (type.value) {
-    case '':
-    case 'empty':
-    case 'none':
-      return;
     case 'phys':
     case 'vlan': {
       const link = get('link');
@@ -118,15 +134,23 @@ function addNetwork({ values, ips, others }: LxcNetwork, conversion: Conversion)
         routes,
       });
       noteAll(['name', 'hwaddr', 'mtu'], values, conversion, "an interface that is given away keeps the host's");
+      const flags = values.get('flags');
+      if (flags !== undefined && flags.value !== 'up') conversion.note(flags, 'an interface that is given away is up');
       return;
     }
-    case 'veth':
-    case 'macvlan':
-      conversion.devices.interfaces.push({ ...ownInterface(type, values, get, conversion), ips, routes });
-      return;
     default:
-      conversion.note(type, 'libvirt has no such kind of interface for containers; this network is left out');
+      conversion.devices.interfaces.push({ ...ownInterface(type, values, get, conversion), ips, routes });
   }
+}
+
+/** Settings that the others do not read. */
+const OF_ONE_KIND = { 'veth.pair': 'veth', 'macvlan.mode': 'macvlan', 'vlan.id': 'vlan' };
+
+/** Kinds that definitions know. */
+const KINDS = new Set(['phys', 'vlan', 'veth', 'macvlan']);
+
+function isWithout(type: string): boolean {
+  return type === '' || type === 'empty' || type === 'none';
 }
 
 function noteAll(

@@ -69,6 +69,13 @@ const ARCHES: Readonly<Record<string, string>> = {
 type Single = (entry: LxcEntry, conversion: Conversion) => void;
 
 const SINGLE: Readonly<Record<string, Single>> = {
+  'lxc.rootfs.options': (entry, conversion) => {
+    const root = conversion.devices.filesystems[0];
+    for (const word of entry.value.split(',')) {
+      if (word === 'ro' && root !== undefined) root.readonly = true;
+      else if (!/^(rw|defaults|)$/.test(word)) conversion.note(entry, `the option ${word} cannot be expressed`);
+    }
+  },
   'lxc.arch': ({ value }, { domain }) => {
     domain.os = { ...os(domain), type: { value: 'exe', arch: ARCHES[value] ?? value } };
   },
@@ -109,8 +116,20 @@ const SINGLE: Readonly<Record<string, Single>> = {
   },
 };
 
-/** Keys that say what a container of libvirt is without asking. */
-const IMPLIED = /^lxc\.(autodev|pty\.max|pts|console\.path|console|rootfs\.(mount|options|backend)|mount\.auto)$/;
+/** What a container of libvirt is without asking, by key and value; other values of these keys are told. */
+const IMPLIED: Readonly<Record<string, readonly [value: RegExp, why: string]>> = {
+  'lxc.autodev': [/^1?$/, 'containers always have a /dev of their own'],
+  'lxc.console.path': [/^(none)?$/, 'the console is: virsh console NAME'],
+  'lxc.console': [/^(none)?$/, 'the console is: virsh console NAME'],
+  'lxc.mount.auto': [
+    /^((proc|sys|cgroup)(:mixed|:ro)?\s*)*$/,
+    'containers have /proc, /sys and /sys/fs/cgroup as libvirt sets them up',
+  ],
+  'lxc.rootfs.mount': [/^$/, 'the root is mounted where the driver sees fit'],
+  'lxc.rootfs.backend': [/^dir$/, "the kind of the root is the <filesystem>'s type"],
+  'lxc.pty.max': [/^$/, 'containers may have as many terminals as the kernel gives'],
+  'lxc.pts': [/^$/, 'containers may have as many terminals as the kernel gives'],
+};
 
 /** @throws VirtError naming the line */
 export function lxcToDomain(text: string, options: FromLxcOptions): FromLxcResult {
@@ -137,8 +156,9 @@ export function lxcToDomain(text: string, options: FromLxcOptions): FromLxcResul
   }
   convertIdmap(sinceReset(entries, 'lxc.idmap'), conversion);
   convertEnvironment(sinceReset(entries, 'lxc.environment'), conversion);
-  for (const entry of entries) if (/^lxc\.cgroup2?\./.test(entry.key)) convertCgroup(entry, conversion);
+  for (const entry of entries) if (isLimit(entry.key)) convertCgroup(entry, conversion);
   convertCapabilities(entries, conversion);
+  noteOverruled(entries, single, conversion);
   noteOthers(entries, conversion);
   return { domain, notes };
 }
@@ -217,6 +237,7 @@ function convertCapabilities(entries: readonly LxcEntry[], conversion: Conversio
   const kept = sinceReset(entries, 'lxc.cap.keep');
   const dropped = sinceReset(entries, 'lxc.cap.drop');
   const chosen = kept.length > 0 ? kept : dropped;
+  if (kept.length > 0) for (const entry of dropped) conversion.note(entry, 'lxc.cap.keep names all that are left');
   const state = { state: kept.length > 0 };
   const names = new Map(CAPABILITY_NAMES.map((name) => [kernelCapability(name), name]));
   const states: Record<string, { state: boolean }> = {};
@@ -243,12 +264,33 @@ const HANDLED = new Set([
   'lxc.cap.keep',
 ]);
 
+/** Of keys that come once, earlier lines have no effect with LXC either. */
+function noteOverruled(
+  entries: readonly LxcEntry[],
+  single: ReadonlyMap<string, LxcEntry>,
+  conversion: Conversion,
+): void {
+  const once = new Set([...Object.keys(SINGLE), 'lxc.rootfs.path', 'lxc.uts.name', 'lxc.mount.fstab']);
+  for (const entry of entries) {
+    const last = single.get(entry.key);
+    if (last === undefined || last === entry || !once.has(entry.key) || last.value === entry.value) continue;
+    conversion.note(entry, `${last.place} says otherwise`);
+  }
+}
+
 function noteOthers(entries: readonly LxcEntry[], conversion: Conversion): void {
   for (const entry of entries) {
     const { key } = entry;
-    if (HANDLED.has(key) || isNetworkKey(key) || /^lxc\.cgroup2?\./.test(key) || IMPLIED.test(key)) continue;
-    conversion.note(entry, reasonFor(key));
+    if (HANDLED.has(key) || isNetworkKey(key) || isLimit(key)) continue;
+    const [implied, why] = IMPLIED[key] ?? [];
+    if (implied?.test(entry.value) === true) continue;
+    conversion.note(entry, why ?? reasonFor(key));
   }
+}
+
+/** `lxc.cgroup.dir` and `lxc.cgroup.relative` say where groups are. */
+function isLimit(key: string): boolean {
+  return /^lxc\.cgroup2?\./.test(key);
 }
 
 /** Why, by the first word of the key. */

@@ -10,6 +10,19 @@ export interface ContainerFacts {
   readonly deviceOf: (path: string) => DeviceNumbers | undefined;
   /** First process of a running container, for namespaces that are shared with it. */
   readonly initOf: (name: string) => number | undefined;
+  /** Absent: the container sees its groups and can change none of them. */
+  readonly initGroup?: InitGroup | undefined;
+}
+
+/**
+ * The group that a container's init may make groups in, as systemd has to. No limit may be set on it itself: whoever may write there could lift
+ * it. On v1 it is the one of the named hierarchy, which has no limits; on v2 a child of the group that has them.
+ */
+export interface InitGroup {
+  /** Where init looks for it: `/sys/fs/cgroup/systemd`, on v2 `/sys/fs/cgroup`. */
+  readonly at: string;
+  /** On the host. */
+  readonly directory: string;
 }
 
 export interface DeviceNumbers {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseDomain } from '../../../model/domain/domain.ts';
 import type { NetworkAttachment } from '../../guest-sources.ts';
-import { planContainerNetwork } from './container-network.ts';
+import { planContainerNetwork, planLinkRemoval } from './container-network.ts';
 
 function plan(devices: string, attachment?: NetworkAttachment) {
   let next = 0;
@@ -63,10 +63,7 @@ describe('planContainerNetwork', () => {
   });
 
   it('makes macvlans of direct ones, by the definition or by the network', () => {
-    const lines = [
-      'link add link eno1 name macvlan0 type macvlan mode bridge',
-      'link set dev macvlan0 netns 77 name eth0',
-    ];
+    const lines = ['link add link eno1 name eth0 netns 77 type macvlan mode bridge'];
     expect(plan("<interface type='direct'><source dev='eno1' mode='bridge'/></interface>").host).toEqual(lines);
     const network = "<interface type='network'><source network='lan'/></interface>";
     expect(plan(network, { type: 'direct', dev: 'eno1', mode: 'bridge' }).host).toEqual(lines);
@@ -81,10 +78,27 @@ describe('planContainerNetwork', () => {
     expect(inside).toEqual(['link set dev lo up', 'addr add 10.0.0.3/8 dev eno2 broadcast +', 'link set dev eno2 up']);
   });
 
+  it('takes single ones away again', () => {
+    const options = { isHosts: false, home: 5 };
+    expect(planLinkRemoval({ name: 'eth0', hostEnd: 'vnet3' }, options)).toEqual({
+      host: ['link delete dev vnet3'],
+      inside: [],
+    });
+    expect(planLinkRemoval({ name: 'eth1' }, options)).toEqual({ host: [], inside: ['link delete dev eth1'] });
+    expect(planLinkRemoval({ name: 'eno2' }, { isHosts: true, home: 5 }).inside).toEqual([
+      'link set dev eno2 down',
+      'link set dev eno2 netns 5',
+    ]);
+  });
+
   it.each([
     ["<interface type='network'><source network='lan'/></interface>", /no virtual network 'lan'/],
     ["<interface type='user'/>", /no interfaces of type 'user'/],
     ["<interface type='bridge'/>", /names no bridge/],
+    [
+      "<interface type='direct'><source dev='eno1'/><bandwidth><inbound average='9'/></bandwidth></interface>",
+      /macvlan cannot be limited/,
+    ],
     ["<interface type='ethernet'><guest dev='a b'/></interface>", /'a b' is no name of an interface/],
     ["<interface type='ethernet'><target dev='much-too-long-name'/></interface>", /is no name of an interface/],
   ])('%s is refused', (devices, message) => {

@@ -2,6 +2,8 @@
  * Interfaces of a container as commands of `ip -batch`: what the host does, and what is done inside of the container's network namespace. Pure.
  * Nothing of it outlives the namespace: a veth pair goes with its end in there, and a device that was given away comes back.
  */
+
+import type { Hostdev } from '../../../model/domain/devices/hostdev.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { InterfaceIp, InterfaceRoute } from '../../../model/domain/devices/ip-config.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -26,25 +28,57 @@ export interface NetworkPlanInput {
 
 /** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot be connected to */
 export function planContainerNetwork({ devices }: Domain, input: NetworkPlanInput): NetworkPlan {
+  const links = (devices?.interfaces ?? []).map((device, index) => planInterface(device, index, input));
+  const given = (devices?.hostdevs ?? []).filter(isHostLink).map((device) => planHostLink(device, input));
+  const all = [...links, ...given];
+  return {
+    host: all.flatMap(({ host }) => host),
+    inside: ['link set dev lo up', ...all.flatMap(({ inside }) => inside)],
+    hostEnds: links.map(({ hostEnd }) => hostEnd),
+  };
+}
+
+/** Commands for one interface. */
+export interface LinkPlan {
+  readonly host: readonly string[];
+  readonly inside: readonly string[];
+  /** What it is called in the container. */
+  readonly name: string;
+  readonly hostEnd?: string | undefined;
+}
+
+/** `index`: names it where the definition does not. */
+export function planInterface(device: NetworkInterface, index: number, input: NetworkPlanInput): LinkPlan {
+  const name = device.guest?.dev ?? `eth${index}`;
+  requireName(name);
   const host: string[] = [];
-  const inside: string[] = ['link set dev lo up'];
-  const hostEnds: (string | undefined)[] = [];
-  const interfaces = devices?.interfaces ?? [];
-  for (const [index, device] of interfaces.entries()) {
-    const name = device.guest?.dev ?? `eth${index}`;
-    requireName(name);
-    hostEnds.push(connect(device, name, host, input));
-    inside.push(...settings(name, device), ...addresses(name, device.ips));
-    if (device.link?.state !== 'down') inside.push(`link set dev ${name} up`, ...routes(name, device.routes));
-  }
-  for (const { mode, type, source, ips, routes: given } of devices?.hostdevs ?? []) {
-    if (mode !== 'capabilities' || type !== 'net') continue;
-    const name = source.interface ?? refuse("<hostdev type='net'> names no <interface>");
-    requireName(name);
-    host.push(`link set dev ${name} netns ${input.pid}`);
-    inside.push(...addresses(name, ips), `link set dev ${name} up`, ...routes(name, given));
-  }
-  return { host, inside, hostEnds };
+  const hostEnd = connect(device, name, host, input);
+  const inside = [...settings(name, device), ...addresses(name, device.ips)];
+  if (device.link?.state !== 'down') inside.push(`link set dev ${name} up`, ...routes(name, device.routes));
+  return { host, inside, name, hostEnd };
+}
+
+export function isHostLink({ mode, type }: Hostdev): boolean {
+  return mode === 'capabilities' && type === 'net';
+}
+
+/** A device of the host's that the container gets whole. */
+export function planHostLink({ source, ips, routes: given }: Hostdev, { pid }: NetworkPlanInput): LinkPlan {
+  const name = source.interface ?? refuse("<hostdev type='net'> names no <interface>");
+  requireName(name);
+  const inside = [...addresses(name, ips), `link set dev ${name} up`, ...routes(name, given)];
+  return { host: [`link set dev ${name} netns ${pid}`], inside, name };
+}
+
+/** Takes one away from a running container. `home`: a process of the host, where devices of its own come back. */
+export function planLinkRemoval(
+  { name, hostEnd }: Pick<LinkPlan, 'name' | 'hostEnd'>,
+  { isHosts, home }: { readonly isHosts: boolean; readonly home: number },
+): Pick<LinkPlan, 'host' | 'inside'> {
+  // A pair goes with either of its ends.
+  if (hostEnd !== undefined) return { host: [`link delete dev ${hostEnd}`], inside: [] };
+  if (!isHosts) return { host: [], inside: [`link delete dev ${name}`] };
+  return { host: [], inside: [`link set dev ${name} down`, `link set dev ${name} netns ${home}`] };
 }
 
 /** Commands of the host that bring the interface into the container. @returns the name of its other end */
@@ -60,13 +94,13 @@ function connect(device: NetworkInterface, name: string, host: string[], input: 
     }
     case 'direct': {
       const { dev, mode } = attachment?.type === 'direct' ? attachment : { dev: source?.dev, mode: source?.mode };
+      if (device.bandwidth !== undefined) {
+        refuse("<bandwidth> of <interface type='direct'>: a container's macvlan cannot be limited; use type='bridge'");
+      }
       const lower = dev ?? refuse("<interface type='direct'> names no <source dev=…>");
-      const made = input.freeName('macvlan');
       const kind = mode === 'passthrough' ? 'passthru' : (mode ?? 'vepa');
-      host.push(
-        `link add link ${lower} name ${made} type macvlan mode ${kind}`,
-        `link set dev ${made} netns ${input.pid} name ${name}`,
-      );
+      // Made where it belongs, so that the host never has one that nobody would remove.
+      host.push(`link add link ${lower} name ${name} netns ${input.pid} type macvlan mode ${kind}`);
       return undefined;
     }
     case 'network':

@@ -108,6 +108,7 @@ describe('file systems', () => {
 
   it.each([
     [fs('template', "name='x'", '/x'), /OpenVZ/],
+    [fs('file', "file='/a.qcow2'", '/x', "<driver type='nbd' format='qcow2'/>"), /qemu-img convert -O raw/],
     [fs('mount', "dir='/a'", 'x'), /no absolute path/],
     [fs('mount', "dir='/a'", '/x/../../y'), /leads upwards/],
     [fs('ram', "usage='8' units='XB'", '/x'), /no unit 'XB'/],
@@ -115,6 +116,27 @@ describe('file systems', () => {
     ["<filesystem type='mount' accessmode='mapped'><source dir='/a'/><target dir='/x'/></filesystem>", /passthrough/],
   ])('%s is refused', (devices, message) => {
     expect(() => plan({ devices })).toThrow(message);
+  });
+
+  it('huge pages are where programs look for them', () => {
+    const pages = "<memoryBacking><hugepages><page size='2' unit='M'/></hugepages></memoryBacking>";
+    expect(mountOn(plan({ rest: pages }), '/dev/hugepages')).toMatchObject({
+      type: 'hugetlbfs',
+      options: expect.arrayContaining(['pagesize=2048K']),
+    });
+    const map = "<idmap><uid start='0' target='1' count='1'/><gid start='0' target='1' count='1'/></idmap>";
+    expect(() => plan({ rest: map + pages })).toThrow(/leave <idmap> out/);
+  });
+
+  it('groups of processes cannot be changed, but those that init may make in its own', () => {
+    expect(mountOn(plan(), '/sys/fs/cgroup')?.options).toContain('ro');
+    const { domain } = parseDomain("<domain type='lxc'><name>x</name></domain>");
+    const initGroup = { at: '/sys/fs/cgroup/systemd', directory: '/sys/fs/cgroup/systemd/machine/x' };
+    const { mounts } = planContainer(domain, { ...FACTS, initGroup }, PLACES).spec;
+    const at = mounts.findIndex(({ destination }) => destination === initGroup.at);
+    expect(mounts[at]).toMatchObject({ type: 'bind', source: initGroup.directory });
+    expect(mounts[at]?.options).toContain('rw');
+    expect(mounts[at - 1]?.destination).toBe('/sys/fs/cgroup');
   });
 
   it("the kernel's own are guarded; network settings are writable only where they are the container's", () => {

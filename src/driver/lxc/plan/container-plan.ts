@@ -42,7 +42,7 @@ const READ_ONLY = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus',
 /** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot have */
 export function planContainer(domain: Domain, facts: ContainerFacts, places: ContainerPlaces): ContainerPlan {
   refuseForeign(domain);
-  const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount);
+  const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount, facts.initGroup);
   const consoles = domain.devices?.consoles ?? [];
   const extraTerminals = consoles.slice(1).map((_, index) => index + 2);
   const { idmap } = domain;
@@ -89,10 +89,13 @@ function gate(path: string): OciHook {
 
 /**
  * Login programs look for the first console in `/dev/tty1`. The runtime writes the container's state into a hook and takes it amiss when that ends
- * without having read it.
+ * without having read it. Here a link would still lead to the host.
  */
 function firstTerminal(root: string): OciHook {
-  return { path: '/bin/sh', args: ['sh', '-c', 'read -r state; exec ln -sf console "$0"', `${root}/dev/tty1`] };
+  return {
+    path: '/bin/sh',
+    args: ['sh', '-c', 'read -r state; [ -L "${0%/*}" ] || exec ln -sf console "$0"', `${root}/dev/tty1`],
+  };
 }
 
 function refuseForeign({ type, os, devices }: Domain): void {

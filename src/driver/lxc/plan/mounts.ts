@@ -1,7 +1,7 @@
 /** File systems of a container: what libvirt gives every container, the definition's own, and what must be mounted on the host before. */
 import type { Filesystem } from '../../../model/domain/devices/filesystem.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import { refuse } from './container-context.ts';
+import { type InitGroup, refuse } from './container-context.ts';
 import type { OciMount } from './oci-spec.ts';
 
 /**
@@ -9,11 +9,9 @@ import type { OciMount } from './oci-spec.ts';
  * with the container.
  */
 export interface PreparedMount {
-  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes; `nbd`: an image that QEMU reads. */
-  readonly kind: 'bind' | 'device' | 'loop' | 'nbd';
+  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes. */
+  readonly kind: 'bind' | 'device' | 'loop';
   readonly source: string;
-  /** Format of an `nbd` image. */
-  readonly format?: string | undefined;
   readonly readonly: boolean;
   /** Where: the container's root, or a place of its own that the configuration names as a source. */
   readonly at: 'root' | number;
@@ -29,11 +27,11 @@ export interface MountsPlan {
 const TTY_GROUP = 5;
 
 /** `placeOf`: where the prepared mount with that number is. */
-export function planMounts(domain: Domain, placeOf: (index: number) => string): MountsPlan {
+export function planMounts(domain: Domain, placeOf: (index: number) => string, initGroup?: InitGroup): MountsPlan {
   const filesystems = domain.devices?.filesystems ?? [];
   const root = filesystems.find(({ target }) => target?.dir === '/');
   const prepared: PreparedMount[] = [preparedRoot(root)];
-  const mounts = basicMounts(domain);
+  const mounts = [...basicMounts(domain, initGroup), ...hugePages(domain)];
   for (const found of filesystems) {
     if (found !== root) mounts.push(planFilesystem(found, prepared, placeOf));
   }
@@ -46,7 +44,11 @@ function preparedRoot(root: Filesystem | undefined): PreparedMount {
   return { ...sourceOf(root), readonly: root.readonly === true, at: 'root' };
 }
 
-function planFilesystem(found: Filesystem, prepared: PreparedMount[], placeOf: (index: number) => string): OciMount {
+export function planFilesystem(
+  found: Filesystem,
+  prepared: PreparedMount[],
+  placeOf: (index: number) => string,
+): OciMount {
   const destination = targetOf(found);
   const access = found.readonly === true ? 'ro' : 'rw';
   if (found.type === 'ram') {
@@ -60,7 +62,7 @@ function planFilesystem(found: Filesystem, prepared: PreparedMount[], placeOf: (
   return { destination, type: 'bind', source: placeOf(at), options: ['bind', access] };
 }
 
-function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source' | 'format'> {
+function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source'> {
   const { type = 'mount', accessmode = 'passthrough', source, driver } = found;
   const where = `<filesystem> on ${found.target?.dir ?? '?'}`;
   if (accessmode !== 'passthrough')
@@ -79,7 +81,13 @@ function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source' | 'f
     case 'file': {
       const file = source?.file ?? refuse(`${where} has no <source file=…>`);
       const format = driver?.format ?? 'raw';
-      if (driver?.type === 'nbd' || format !== 'raw') return { kind: 'nbd', source: file, format };
+      // A server of blocks would be killed with the container, before the kernel has written back what is in its memory.
+      if (driver?.type === 'nbd' || format !== 'raw') {
+        refuse(
+          `${where}: images of containers are raw, this one is ${format} (driver ${driver?.type ?? 'nbd'}); make it raw: ` +
+            `qemu-img convert -O raw ${file} ${file}.raw`,
+        );
+      }
       return { kind: 'loop', source: file };
     }
     case 'template':
@@ -101,7 +109,7 @@ function unitBytes(units: string): number {
   return power === -1 ? refuse(`<filesystem>: there is no unit '${units}'; use KiB, MiB or GiB`) : 1024 ** power;
 }
 
-function basicMounts({ idmap, features, devices }: Domain): OciMount[] {
+function basicMounts({ idmap, features, devices }: Domain, initGroup: InitGroup | undefined): OciMount[] {
   const isPrivate = hasPrivateNetwork({ features, devices });
   const hasTtyGroup = idmap === undefined || idmap.gids.some(({ start, count }) => start + count > TTY_GROUP);
   const guarded = ['nosuid', 'noexec', 'nodev'];
@@ -115,7 +123,13 @@ function basicMounts({ idmap, features, devices }: Domain): OciMount[] {
     idmap !== undefined && !isPrivate
       ? { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'ro', ...guarded] }
       : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['ro', ...guarded] },
-    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['rw', 'relatime', ...guarded] },
+    // Never writable: the groups of its caller and their `release_agent`, which the host would execute, may be among them.
+    { destination: '/sys/fs/cgroup', type: 'cgroup', source: 'cgroup', options: ['ro', 'relatime', ...guarded] },
+    ...(initGroup === undefined
+      ? []
+      : [
+          { destination: initGroup.at, type: 'bind', source: initGroup.directory, options: ['bind', 'rw', ...guarded] },
+        ]),
     { destination: '/dev', type: 'tmpfs', source: 'devfs', options: ['nosuid', 'mode=755', 'size=64k'] },
     {
       destination: '/dev/pts',
@@ -133,6 +147,17 @@ function basicMounts({ idmap, features, devices }: Domain): OciMount[] {
     { destination: '/dev/shm', type: 'tmpfs', source: 'shm', options: [...guarded, 'mode=1777'] },
     { destination: '/dev/mqueue', type: 'mqueue', source: 'mqueue', options: guarded },
   ];
+}
+
+/** Programs take them from there; a container has no memory of its own that they could back. */
+function hugePages({ memoryBacking, idmap }: Domain): OciMount[] {
+  const { hugepages } = memoryBacking ?? {};
+  if (hugepages === undefined) return [];
+  if (idmap !== undefined)
+    refuse('<hugepages>: the kernel mounts them only where users are not mapped; leave <idmap> out');
+  const [page] = hugepages.pages;
+  const options = ['nosuid', 'nodev', 'mode=1777', ...(page === undefined ? [] : [`pagesize=${page.size}K`])];
+  return [{ destination: '/dev/hugepages', type: 'hugetlbfs', source: 'hugetlbfs', options }];
 }
 
 /** A network namespace of its own: with interfaces, or because it was asked for. */

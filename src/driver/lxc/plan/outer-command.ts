@@ -23,7 +23,24 @@ export interface OuterCommandInput {
   readonly hiddenCgroup?: string | undefined;
   /** A network namespace of its own that the caller fills before the runtime starts. */
   readonly privateNetwork: boolean;
+  /** Who holds the terminal and waits for the end, where the container outlives its caller; else the runtime itself does. */
+  readonly monitor?: ContainerMonitor | undefined;
 }
+
+/** conmon, and where it keeps what it is asked for. */
+export interface ContainerMonitor {
+  readonly program: string;
+  /** Folder of its socket; short, as it is a link in a socket's path. */
+  readonly socketDir: string;
+  /** Gets a file named after the container, with its exit status. */
+  readonly exitDir: string;
+  /** What the container prints, in the format of Kubernetes' logs. */
+  readonly consoleLog: string;
+  readonly consoleLogBytes: number;
+}
+
+/** Where conmon tells the first program's pid, or why there is none. */
+export const SYNC_FD = 4;
 
 export interface OuterCommand {
   readonly command: string;
@@ -32,26 +49,14 @@ export interface OuterCommand {
 
 /** A line on descriptor 3 lets it go on, where the caller has work to do in the new network namespace. */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { runtime, id, stateDir, bundle, consoleSocket, pidFile, hiddenCgroup, privateNetwork } = input;
+  const { hiddenCgroup, privateNetwork } = input;
   const steps = [
     ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
     ...openPlace(input),
     ...input.prepared.flatMap((mount) => prepare(mount, input)),
+    refuseLink(`${input.root}/dev`),
     ...(privateNetwork ? ['echo ready >&3', 'read -r go <&3', 'exec 3>&-'] : []),
-    `exec ${words(
-      runtime,
-      '--cgroup-manager=disabled',
-      '--root',
-      stateDir,
-      'run',
-      '--bundle',
-      input.open ?? bundle,
-      '--console-socket',
-      consoleSocket,
-      '--pid-file',
-      pidFile,
-      id,
-    )}`,
+    `exec ${words(...innerCommand(input))}`,
   ];
   return {
     command: 'unshare',
@@ -72,6 +77,48 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
   };
 }
 
+/** What stays in the foreground until the container has ended. */
+function innerCommand({
+  runtime,
+  id,
+  stateDir,
+  bundle,
+  open,
+  consoleSocket,
+  pidFile,
+  monitor,
+}: OuterCommandInput): string[] {
+  const global = ['--cgroup-manager=disabled', '--root', stateDir];
+  const own = open ?? bundle;
+  if (monitor === undefined)
+    return [runtime, ...global, 'run', '--bundle', own, '--console-socket', consoleSocket, '--pid-file', pidFile, id];
+  return [
+    'env',
+    `_OCI_SYNCPIPE=${SYNC_FD}`,
+    monitor.program,
+    '--sync',
+    '--terminal',
+    '--full-attach',
+    `--cid=${id}`,
+    `--cuuid=${id}`,
+    `--bundle=${own}`,
+    `--container-pidfile=${pidFile}`,
+    `--socket-dir-path=${monitor.socketDir}`,
+    `--exit-dir=${monitor.exitDir}`,
+    `--persist-dir=${monitor.exitDir}`,
+    `--log-path=k8s-file:${monitor.consoleLog}`,
+    `--log-size-max=${monitor.consoleLogBytes}`,
+    `--runtime=${runtime}`,
+    ...global.map((word) => `--runtime-arg=${word}`),
+  ];
+}
+
+/** crun follows it, and makes the container's nodes wherever it leads on the host. */
+function refuseLink(path: string): string {
+  const why = "the container's root has a symbolic link for /dev; make it a directory";
+  return `{ [ ! -L ${quote(path)} ] || { echo ${quote(why)} >&2; exit 1; }; }`;
+}
+
 /** The container's root reads its bundle too: hooks start in it. */
 function openPlace({ open, bundle }: OuterCommandInput): string[] {
   if (open === undefined) return [];
@@ -86,10 +133,14 @@ function prepare(mount: PreparedMount, { root, mountPlace }: OuterCommandInput):
   // A private copy of the tree: what is mounted in the container is not seen outside.
   if (kind === 'bind')
     return [made, words('mount', '--rbind', source, place), words('mount', '--make-rprivate', place)];
-  // An `nbd` image has been connected by the caller; `source` is the device then.
-  return [made, words('mount', '-o', kind === 'loop' ? `loop,${access}` : access, source, place)];
+  // Device nodes in it are whatever its maker wrote there.
+  return [made, words('mount', '-o', `${kind === 'loop' ? 'loop,' : ''}nodev,${access}`, source, place)];
 }
 
 function words(...all: readonly string[]): string {
-  return all.map((word) => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`)).join(' ');
+  return all.map(quote).join(' ');
+}
+
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -2,10 +2,8 @@
  * A running container that is a child of this process and ends with it, even when this process is killed: the OCI runtime stays in the
  * foreground inside an outer PID namespace. It starts, signals and reaps; what the container is, was planned.
  */
-
 import { once } from 'node:events';
-import { mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -15,18 +13,16 @@ import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
-import { listDescendants } from '../../../process/proc.ts';
-import { errnoOf } from '../../../process/process-error.ts';
+import { openPtyPeer } from '../../../process/pty-peer.ts';
 import { listenForFd } from '../../../process/receive-fd.ts';
-import { runCommand } from '../../../process/run-command.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { planOuterCommand } from '../plan/outer-command.ts';
+import type { Container, ContainerEnd } from './container.ts';
+import { innerPid, letHookOn, letIn, makeGate, type SetUpNetwork } from './start-gate.ts';
 
 /** On every Linux, an empty directory for everybody that nothing of a container's lies in; of the new /proc. */
 const OPEN_PLACE = '/proc/sys/fs/binfmt_misc';
-/** A container's state as the runtime tells it to hooks. */
-const MAX_STATE_BYTES = 65_536;
 /** How long the last output may take to arrive. */
 const DRAIN_MS = 500;
 /** How long a runtime that has failed may take to say why. */
@@ -43,7 +39,9 @@ export interface EmbeddedContainerOptions {
   /** `cgroup.procs` files that the outer process joins first. */
   readonly cgroupProcs?: readonly string[] | undefined;
   /** Fills the network namespace of that process before the container's first program runs. */
-  readonly setUpNetwork?: ((pid: number) => Promise<void>) | undefined;
+  readonly setUpNetwork?: SetUpNetwork;
+  /** Called with the pid of the outer process before it does anything. */
+  readonly beforeExec?: ((pid: number) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -67,26 +65,17 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
   };
 }
 
-/** How a container ended. */
-export interface ContainerEnd {
-  /** Of its first program. */
-  readonly exitCode: number | undefined;
-  readonly signal: NodeJS.Signals | undefined;
-  /** What the runtime said last, where it said something. */
-  readonly lastWords: string;
-}
-
-export class EmbeddedContainer implements AsyncDisposable {
+export class EmbeddedContainer implements Container {
   /** First program of the container, as this process's PID namespace numbers it; undefined where it ended before anybody could look. */
   readonly initPid: number | undefined;
-  readonly console: Duplex;
   readonly ended: Promise<ContainerEnd>;
-  readonly #child: ChildHandle;
+  readonly process: ChildHandle;
+  readonly #terminal: Duplex;
 
   private constructor(child: ChildHandle, initPid: number | undefined, terminal: Duplex) {
-    this.#child = child;
+    this.process = child;
     this.initPid = initPid;
-    this.console = terminal;
+    this.#terminal = terminal;
     const drained = new Promise((resolve) => terminal.once('close', resolve));
     this.ended = child.exited.then(async ({ exitCode, signal, stderrTail }) => {
       // The kernel closes the terminal with the last program; what is still in it is the container's last output.
@@ -127,7 +116,7 @@ export class EmbeddedContainer implements AsyncDisposable {
         newSession: true,
         ...(options.cgroupProcs === undefined ? {} : { cgroupProcs: options.cgroupProcs }),
       },
-      { signal },
+      { signal, beforeExec: options.beforeExec },
     );
     undo.use(child);
     const failed = child.exited.then(({ stderrTail, exitCode }) => {
@@ -139,6 +128,7 @@ export class EmbeddedContainer implements AsyncDisposable {
         },
       );
     });
+    // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
     if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
     const hooked = waitsInHook ? letHookOn(child, places.gate, setUpNetwork) : undefined;
@@ -148,6 +138,10 @@ export class EmbeddedContainer implements AsyncDisposable {
       receiver.receive(signal).catch(async (error: unknown) => await lastOf(failed, error)),
       failed,
     ]);
+    // Init systems open their console and close it again, many times: that is not its end, the container's end is.
+    const peer = await openPtyPeer(fd);
+    const letGo = (): void => closeSync(peer);
+    child.exited.then(letGo, letGo);
     const terminal = new ReadStream(fd);
     // When the last program has let go of a terminal, reading from it fails with EIO: that is its end.
     terminal.on('error', () => {});
@@ -162,14 +156,19 @@ export class EmbeddedContainer implements AsyncDisposable {
     return new EmbeddedContainer(child, initPid, terminal);
   }
 
+  /** There is one, for all who ask. */
+  openConsole(): Duplex {
+    return this.#terminal;
+  }
+
   /** Sends a signal to the first program. */
   kill(signal: NodeJS.Signals): void {
-    if (this.initPid !== undefined && this.#child.result === undefined) process.kill(this.initPid, signal);
+    if (this.initPid !== undefined && this.process.result === undefined) process.kill(this.initPid, signal);
   }
 
   /** Ends all of it at once. Idempotent. */
   async destroy(): Promise<ContainerEnd> {
-    await this.#child.terminate({ graceMs: 0 });
+    await this.process.terminate({ graceMs: 0 });
     return await this.ended;
   }
 
@@ -184,39 +183,6 @@ async function lastOf(failed: Promise<never>, error: unknown): Promise<never> {
   throw error;
 }
 
-type SetUpNetwork = EmbeddedContainerOptions['setUpNetwork'];
-
-/** The outer command has made its namespaces: fills the network, and lets it go on. */
-async function letIn(child: ChildHandle, setUp: SetUpNetwork, signal: AbortSignal | undefined): Promise<void> {
-  const gate = child.duplex(3);
-  await once(gate, 'data', { signal });
-  await setUp?.(child.pid);
-  gate.end('go\n');
-}
-
-/** FIFOs that the runtime's hook writes to and reads from. */
-async function makeGate(path: string, signal: AbortSignal | undefined): Promise<void> {
-  const { status, stderr } = await runCommand('mkfifo', ['-m', '600', `${path}.in`, `${path}.out`], { signal });
-  if (status === 0) return;
-  throw new VirtError(`cannot make ${path}.in: ${stderr.trim()}`, {
-    code: ErrorCode.SYSTEM_ERROR,
-    domain: ErrorDomain.LXC,
-  });
-}
-
-/** The runtime has made the container's namespaces and waits in its hook: fills the network, and lets it go on. */
-async function letHookOn(child: ChildHandle, path: string, setUp: SetUpNetwork): Promise<void> {
-  // Opened for both ends, so that neither side waits for the other to open it.
-  await using incoming = await open(`${path}.in`, 'r+');
-  await using outgoing = await open(`${path}.out`, 'r+');
-  const { buffer, bytesRead } = await incoming.read(Buffer.alloc(MAX_STATE_BYTES), 0, MAX_STATE_BYTES);
-  const state: unknown = JSON.parse(buffer.toString('utf8', 0, bytesRead));
-  const pid = typeof state === 'object' && state !== null ? Reflect.get(state, 'pid') : undefined;
-  const inner = innerPid(child.pid, String(pid));
-  if (inner !== undefined) await setUp?.(inner);
-  await outgoing.write('go\n');
-}
-
 /** Resolves when the file has content. */
 async function untilWritten(path: string): Promise<void> {
   const watcher = watch(dirname(path));
@@ -229,23 +195,4 @@ async function untilWritten(path: string): Promise<void> {
 
 function isWritten(path: string): boolean {
   return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
-}
-
-/** The process that the outer PID namespace knows by `pid`, by our number. */
-function innerPid(outer: number, pid: string): number | undefined {
-  return listDescendants(outer).find((candidate) => {
-    const numbers = namespacePids(candidate.pid);
-    // Ours, the outer namespace's, the container's.
-    return numbers.at(-2) === pid.trim() && numbers.at(-1) === '1';
-  })?.pid;
-}
-
-/** A process's numbers, from our PID namespace to its own. */
-function namespacePids(pid: number): string[] {
-  try {
-    return /^NSpid:\s+(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]?.split(/\s+/) ?? [];
-  } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return [];
-    throw error;
-  }
 }

@@ -1,6 +1,7 @@
 /** Gives every device its guest address, in libvirt's order of kinds. */
+
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import type { DomainContext } from '../context.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import { assignMemorySlots } from './memory-slots.ts';
 import { normalizeAddresses } from './normalize.ts';
 import { assignPciAddresses } from './pci-assign.ts';

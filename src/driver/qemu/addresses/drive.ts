@@ -3,10 +3,10 @@
  * share one. Disks get theirs from their target names (disk family).
  */
 import type { DeviceInfo, DriveAddress } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { type DomainContext, fault } from '../context.ts';
 import { controllersOf } from '../definition/controller-list.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 
 /** Units that are given out on a controller: a narrow bus's, whose unit 7 is the controller itself. */
 const SCSI_UNITS = 7;

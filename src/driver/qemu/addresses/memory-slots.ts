@@ -1,7 +1,7 @@
 /** Slots of memory modules. Where in the guest's address space a module lies is QEMU's choice unless it is given. */
 import type { DimmAddress } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import { type DomainContext, fault } from '../context.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import { memoryDeviceAddressNeed } from '../devices/memory-device/addresses.ts';
 
 /** Gives every module a slot, the given ones first. */

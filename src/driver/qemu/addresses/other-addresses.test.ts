@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { domainXml, faultsOf, planContext } from '../../../../tests/support/plan-context.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import { normalizeControllers } from '../definition/controller-list.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import { assignScsiHostdevAddresses, validateDriveAddresses } from './drive.ts';
 import { assignMemorySlots } from './memory-slots.ts';
 import { normalizeAddresses } from './normalize.ts';

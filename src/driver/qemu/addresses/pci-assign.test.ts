@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { domainXml, faultsOf, planContext } from '../../../../tests/support/plan-context.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import { normalizeControllers } from '../definition/controller-list.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import { addDefaultDevices } from '../definition/implicit-devices.ts';
 import { fillControllerDefaults } from '../devices/controller/defaults.ts';
 import { assignAddresses } from './assign.ts';

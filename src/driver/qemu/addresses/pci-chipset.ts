@@ -4,8 +4,8 @@
  * at 1b, the primary video card at 1.
  */
 import type { DeviceInfo, PciAddress } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import { type DomainContext, fault } from '../context.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import { videoAddressNeed } from '../devices/video/addresses.ts';
 import { isI440fx, isQ35 } from '../machine.ts';
 import type { Connection, SlotUser } from './pci-bus.ts';

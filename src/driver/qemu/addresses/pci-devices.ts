@@ -4,8 +4,8 @@
  */
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Controller } from '../../../model/domain/devices/controller.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import { controllerAddressNeed } from '../devices/controller/addresses.ts';
 import { cryptoAddressNeed } from '../devices/crypto/addresses.ts';
 import { diskAddressNeed } from '../devices/disk/addresses.ts';

@@ -1,7 +1,7 @@
 /** Register addresses of devices on the virtual I/O bus of POWER machines. */
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import type { DomainContext } from '../context.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 
 /** Where each kind starts, and the distance of the next one. */
 const NETWORK_REG = 0x1000;

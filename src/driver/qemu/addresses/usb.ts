@@ -4,10 +4,10 @@
  */
 import type { DeviceInfo, UsbAddress } from '../../../model/domain/devices/address.ts';
 import type { Controller } from '../../../model/domain/devices/controller.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { type DomainContext, fault } from '../context.ts';
 import { controllersOf } from '../definition/controller-list.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import { hostdevAddressNeed } from '../devices/hostdev/addresses.ts';
 import { interfaceAddressNeed } from '../devices/interface/addresses.ts';
 

@@ -1,9 +1,9 @@
 /** Boards whose virtio devices sit on memory-mapped transports instead of PCI. */
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { hasDevice } from '../capabilities/capabilities.ts';
 import type { DomainContext } from '../context.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import { isArm, isMicrovm, isVirtBoard, machineOf } from '../machine.ts';
 
 /** Puts virtio devices without an address on virtio-mmio, where the machine has it and means it. */

@@ -1,8 +1,8 @@
 /** Ports of virtio-serial controllers. Port 0 is for a console, so channels start at 1. */
 import type { DeviceInfo, VirtioSerialAddress } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import { type DomainContext, fault } from '../context.ts';
 import { addMissingController, controllersOf, freeControllerIndex } from '../definition/controller-list.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 
 const DEFAULT_PORTS = 31;
 

@@ -1,8 +1,9 @@
 /** The `<guest>` part of capabilities: what each installed QEMU runs. Pure: the capabilities come from the caller. */
+
+import { element } from '../../../xml/element.ts';
 import type { XmlElement } from '../../../xml/node.ts';
 import type { QemuCapabilities, QemuMachine } from './capabilities.ts';
 import { type GuestArch, isX86Arch } from './capabilities-xml-arch.ts';
-import { element } from './capabilities-xml-tree.ts';
 
 export interface GuestInput {
   readonly arch: GuestArch;

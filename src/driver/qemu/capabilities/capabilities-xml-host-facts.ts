@@ -1,6 +1,7 @@
 /** Reads what only capabilities tell about the host: its UUID, caches, sleep states, IOMMU. Small files, no processes. */
-import { readdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { listNames } from '../../../core/list-names.ts';
 import { hostArch, parseCpuList, readSleepStates, type SystemRoots } from '../../../host/cpu.ts';
 import { readHostFacts } from '../../../host/host-facts.ts';
 import { readHostProcessor } from '../cpu/host-processor.ts';
@@ -38,7 +39,7 @@ export async function readCapabilitiesHost(roots: CapabilitiesRoots = {}): Promi
 
 /** Devices are in IOMMU groups, so that they can be given to guests. */
 export function hasIommu(sys = '/sys'): boolean {
-  return listOr(join(sys, 'kernel/iommu_groups')).length > 0;
+  return listNames(join(sys, 'kernel/iommu_groups')).length > 0;
 }
 
 /** The firmware's UUID, else the installation's: libvirt's order. Firmware that was left unset says zeros or ones. */
@@ -64,7 +65,7 @@ function readCaches(sys: string): CacheBank[] {
   const cpuDir = join(sys, 'devices/system/cpu');
   const banks = new Map<string, CacheBank>();
   for (const cpu of parseCpuList(readOr(join(cpuDir, 'online')))) {
-    for (const index of listOr(join(cpuDir, `cpu${cpu}/cache`)).filter((name) => name.startsWith('index'))) {
+    for (const index of listNames(join(cpuDir, `cpu${cpu}/cache`)).filter((name) => name.startsWith('index'))) {
       const read = (file: string) => readOr(join(cpuDir, `cpu${cpu}/cache`, index, file)).trim();
       const level = Number(read('level'));
       // Old kernels give no id: such a bank has no name.
@@ -94,13 +95,5 @@ function readOr(path: string): string {
     return readFileSync(path, 'utf8');
   } catch {
     return '';
-  }
-}
-
-function listOr(dir: string): string[] {
-  try {
-    return readdirSync(dir);
-  } catch {
-    return [];
   }
 }

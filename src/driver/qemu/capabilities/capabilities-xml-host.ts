@@ -1,10 +1,10 @@
 /** The `<host>` part of capabilities, made of host facts. Pure; the facts are read by `capabilities-xml-host-facts.ts`. */
 import type { HostCpu, HostProcessor, HostTopology, NumaNode } from '../../../host/cpu.ts';
+import { element, formatCpuList } from '../../../xml/element.ts';
 import type { XmlElement } from '../../../xml/node.ts';
 import { type HostProcessorFacts, nameHost } from '../cpu/host-processor.ts';
 import { isX86Arch } from './capabilities-xml-arch.ts';
 import { libvirtFeature } from './capabilities-xml-cpu-models.ts';
-import { element, formatCpuList } from './capabilities-xml-tree.ts';
 
 /** A processor cache that processors share. */
 export interface CacheBank {

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { hostArch } from '../../../host/cpu.ts';
+import { formatCpuList } from '../../../xml/element.ts';
 import { parseXml } from '../../../xml/parse.ts';
 import { featuresOfModel } from '../cpu/cpu-description.ts';
 import type { HostProcessorFacts } from '../cpu/host-processor.ts';
@@ -12,7 +13,6 @@ import { formatCapabilities } from './capabilities-xml.ts';
 import { fromKernelFlags, modelVendor } from './capabilities-xml-cpu-models.ts';
 import { type CapabilitiesHost, hostElement } from './capabilities-xml-host.ts';
 import { readCapabilitiesHost } from './capabilities-xml-host-facts.ts';
-import { formatCpuList } from './capabilities-xml-tree.ts';
 
 let dir: string;
 beforeEach(() => {

@@ -6,6 +6,7 @@ import type { KvmVerdict } from '../../../host/accelerator.ts';
 import { hostArch } from '../../../host/cpu.ts';
 import { readHostFacts } from '../../../host/host-facts.ts';
 import { lookUpProgram } from '../../../process/find-program.ts';
+import { element } from '../../../xml/element.ts';
 import { formatXml } from '../../../xml/format.ts';
 import type { CapabilitiesCache } from './cache.ts';
 import type { QemuCapabilities } from './capabilities.ts';
@@ -13,7 +14,6 @@ import { GUEST_ARCHS, isX86Arch } from './capabilities-xml-arch.ts';
 import { type GuestInput, guestElement } from './capabilities-xml-guests.ts';
 import { hostElement } from './capabilities-xml-host.ts';
 import { type CapabilitiesRoots, readCapabilitiesHost } from './capabilities-xml-host-facts.ts';
-import { element } from './capabilities-xml-tree.ts';
 
 export interface CapabilitiesXmlOptions {
   readonly roots?: CapabilitiesRoots;

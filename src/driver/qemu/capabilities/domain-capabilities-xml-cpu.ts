@@ -1,10 +1,11 @@
 /** The `<cpu>` part of domain capabilities: which modes and models a guest may ask for. Pure. */
+
+import { type Content, element, enumeration } from '../../../xml/element.ts';
 import type { XmlElement } from '../../../xml/node.ts';
 import { type HostCpuModel, hostModelOf } from '../cpu/host-model.ts';
 import type { AcceleratorName, QemuCapabilities, QemuCpuDefinition } from './capabilities.ts';
 import { isX86Arch } from './capabilities-xml-arch.ts';
 import { libvirtFeature, modelVendor, vendorName } from './capabilities-xml-cpu-models.ts';
-import { type Content, element, enumeration } from './capabilities-xml-tree.ts';
 
 export interface CpuInput {
   readonly capabilities: QemuCapabilities;

@@ -1,8 +1,9 @@
 /** The `<devices>` part of domain capabilities: which devices, models and back ends a guest may ask for. Pure. */
+
+import { chosen, element, enumeration, supported } from '../../../xml/element.ts';
 import type { XmlElement } from '../../../xml/node.ts';
 import { hasDevice, hasFeature, hasOption, type QemuCapabilities } from './capabilities.ts';
 import { isArmArch, isX86Arch } from './capabilities-xml-arch.ts';
-import { chosen, element, enumeration, supported } from './capabilities-xml-tree.ts';
 
 export interface DeviceInput {
   readonly capabilities: QemuCapabilities;

@@ -1,10 +1,10 @@
 /** The tree of domain capabilities for one emulator, machine type and accelerator. Pure: what it needs is in its input. */
 import type { FirmwareDescriptor } from '../../../host/firmware.ts';
 import { fitsTarget } from '../../../host/firmware-select.ts';
+import { chosen, element, enumeration, supported } from '../../../xml/element.ts';
 import type { XmlElement } from '../../../xml/node.ts';
 import { type AcceleratorName, hasDevice, type QemuCapabilities, type QemuMachine } from './capabilities.ts';
 import { findArch, isX86Arch } from './capabilities-xml-arch.ts';
-import { chosen, element, enumeration, supported } from './capabilities-xml-tree.ts';
 import { cpuElement } from './domain-capabilities-xml-cpu.ts';
 import { type DeviceHost, devicesElement, memoryBackingElement } from './domain-capabilities-xml-devices.ts';
 import { featuresElement } from './domain-capabilities-xml-features.ts';

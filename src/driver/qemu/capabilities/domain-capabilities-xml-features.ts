@@ -1,8 +1,9 @@
 /** The `<features>` part of domain capabilities. Pure. */
+
+import { chosen, element, enumeration, supported } from '../../../xml/element.ts';
 import type { XmlElement } from '../../../xml/node.ts';
 import { type AcceleratorName, hasDevice, hasOption, type QemuCapabilities } from './capabilities.ts';
 import { isArmArch, isX86Arch } from './capabilities-xml-arch.ts';
-import { chosen, element, enumeration, supported } from './capabilities-xml-tree.ts';
 
 export interface FeatureInput {
   readonly capabilities: QemuCapabilities;

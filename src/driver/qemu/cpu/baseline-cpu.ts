@@ -1,9 +1,9 @@
 /** The x86 processor that several described ones have in common, as a guest's `<cpu>`. Pure. */
 import { ErrorCode } from '../../../core/errors.ts';
+import { element } from '../../../xml/element.ts';
 import { formatXml } from '../../../xml/format.ts';
 import { isX86Arch } from '../capabilities/capabilities-xml-arch.ts';
 import { libvirtFeature } from '../capabilities/capabilities-xml-cpu-models.ts';
-import { element } from '../capabilities/capabilities-xml-tree.ts';
 import { type CpuDescription, failure, featuresOfModel, featuresWith } from './cpu-description.ts';
 import { libvirtModels } from './libvirt-models.ts';
 import { type NamedProcessor, nameProcessor } from './name-processor.ts';

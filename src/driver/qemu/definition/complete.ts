@@ -3,6 +3,7 @@
  * its validation. The order of steps is libvirt's, because later ones look at what earlier ones filled in.
  */
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import { assignAddresses, assignCcidSlots } from '../addresses/assign.ts';
 import { validateDriveAddresses } from '../addresses/drive.ts';
 import type { DomainContext } from '../context.ts';
@@ -10,7 +11,6 @@ import { FAMILIES } from '../devices/families.ts';
 import { normalizeControllers } from './controller-list.ts';
 import { addImpliedControllers } from './controllers.ts';
 import { fillDeviceDefaults } from './device-defaults.ts';
-import { devicesOf } from './devices-of.ts';
 import { addDefaultDevices, addDefaultVideo } from './implicit-devices.ts';
 import { DEFAULT_STEPS, LATE_DEFAULT_STEPS, VALIDATION_STEPS } from './steps.ts';
 

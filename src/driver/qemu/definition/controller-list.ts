@@ -4,8 +4,8 @@
  * `controllers.ts` and `addresses/`.
  */
 import type { Controller } from '../../../model/domain/devices/controller.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import { devicesOf } from './devices-of.ts';
 
 export type ControllerType = Controller['type'];
 export type ControllerModel = Controller['model'];

@@ -3,10 +3,10 @@
  * disk, channel, console, smartcard or SCSI host device sits on. PCI bridges and ports are added by `addresses/`.
  */
 import type { Address } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import { assignScsiHostdevAddresses } from '../addresses/drive.ts';
 import { type DomainContext, fault } from '../context.ts';
 import { addMissingController, type ControllerType, MAX_CONTROLLERS } from './controller-list.ts';
-import { devicesOf } from './devices-of.ts';
 
 const DISK_BUSES = ['scsi', 'fdc', 'ide', 'sata'] as const;
 

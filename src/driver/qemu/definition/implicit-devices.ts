@@ -3,12 +3,13 @@
  * and SATA controllers, PS/2 input, memory balloon, chipset watchdog, primary video. Their own defaults are filled in
  * by their families afterwards; controllers that other devices need come in `controllers.ts`.
  */
+
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { hasDevice, hasProperty, type QemuCapabilities } from '../capabilities/capabilities.ts';
 import { type DomainContext, fault } from '../context.ts';
 import { archOf, isI440fx, isMicrovm, isQ35, isVirtBoard, isX86, machineOf } from '../machine.ts';
 import { addMissingController, addUsbControllers, type ControllerModel, findController } from './controller-list.ts';
-import { devicesOf } from './devices-of.ts';
 
 /** What a machine brings along. */
 interface MachineDevices {

@@ -2,6 +2,8 @@
  * What libvirt fills in for the machine as a whole: emulator, machine type, clock, actions, boot device, firmware,
  * identifiers. Runs first, as everything after it asks for the machine type. Devices' defaults are elsewhere.
  */
+
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import {
   findDefaultMachine,
   findMachine,
@@ -14,7 +16,6 @@ import { fillBootDefaults } from '../sections/boot.ts';
 import { fillClockDefaults } from '../sections/clock.ts';
 import { fillFeatureDefaults } from '../sections/features.ts';
 import { fillLifecycleDefaults } from '../sections/pm.ts';
-import { devicesOf } from './devices-of.ts';
 import { fillFirmwareDefaults } from './firmware-defaults.ts';
 
 /** From this many processors on, x86 guests need an IOMMU with extended interrupt mode. */

@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from 'node:util';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { Devices } from '../../../model/domain/devices/devices.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 
@@ -154,10 +155,7 @@ function nameOf(device: unknown): string | undefined {
 
 /** A plain copy without what is undefined, so that only values count. */
 function valueAt(value: unknown, path: string): unknown {
-  const found = path
-    .split('.')
-    .reduce<unknown>((at, key) => (typeof at === 'object' && at !== null ? Reflect.get(at, key) : undefined), value);
-  return plain(found);
+  return plain(memberOf(value, ...path.split('.')));
 }
 
 function plain(value: unknown): unknown {

@@ -2,6 +2,7 @@
  * The definition of a running guest as it is kept in a saved image: what this run has made up (numbers, terminals, ports, sockets) is left
  * out, and so is what every start adds by itself, so that older libvirts, which do not know all of that, can restore it too. Pure.
  */
+import { memberOf } from '../../../core/members.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import { sourcesOf } from '../devices/blockdev/node-index.ts';
@@ -47,8 +48,7 @@ function dropAliases({ devices }: Domain): void {
   for (const value of Object.values(devices ?? {}) as unknown[]) {
     for (const device of Array.isArray(value) ? (value as unknown[]) : [value]) {
       if (typeof device !== 'object' || device === null) continue;
-      const alias: unknown = Reflect.get(device, 'alias');
-      const name: unknown = typeof alias === 'object' && alias !== null ? Reflect.get(alias, 'name') : undefined;
+      const name = memberOf(device, 'alias', 'name');
       if (typeof name === 'string' && !name.startsWith(USER_ALIAS)) Reflect.deleteProperty(device, 'alias');
     }
   }

@@ -26,6 +26,8 @@ export type FdRequest =
   /** One end of a socket pair; the other is the caller's stream, known by this name. */
   | { readonly kind: 'socketpair'; readonly name: string }
   | { readonly kind: 'file'; readonly path: string; readonly flags: 'r' | 'r+' | 'a' | 'w' }
+  /** Nothing: the number is left to whoever sets QEMU up, in a shell, which knows those of one digit. */
+  | { readonly kind: 'spare' }
   /** Content written to a pipe by the caller: secrets. `secret` is never logged. */
   | {
       readonly kind: 'secret';

@@ -202,5 +202,7 @@ async function readStart(file: FileHandle, path: string, length: number): Promis
 
 function systemError(path: string, what: string, cause: unknown): BackingChainError {
   const errno = errnoOf(cause);
-  return new BackingChainError(path, `${what}: ${errno ?? String(cause)}`, { cause, errno });
+  // The commonest is said in words.
+  const why = errno === 'ENOENT' ? 'there is no such file (ENOENT)' : (errno ?? String(cause));
+  return new BackingChainError(path, `${what}: ${why}`, { cause, errno });
 }

@@ -1,4 +1,5 @@
 /** What a guest's memory balloon tells: its size, and what the guest's driver has said last. Reads only. */
+import { integerIn, memberOf } from '../../../core/members.ts';
 import type { MemoryStats } from '../../inspection-operations.ts';
 import type { RunningGuest } from './running-guest.ts';
 
@@ -28,9 +29,9 @@ export async function readBalloonStats(guest: RunningGuest, signal?: AbortSignal
     guest.qmp.execute('qom-get', { path, property: 'guest-stats' }, { signal }),
   ]);
   signal?.throwIfAborted();
-  const actual = size.status === 'fulfilled' ? numberIn(size.value, 'actual') / 1024n : current;
+  const actual = size.status === 'fulfilled' ? integerIn(size.value, 'actual') / 1024n : current;
   if (told.status === 'rejected') return { actual };
-  const stats: Record<string, bigint> = { actual, last_update: numberIn(told.value, 'last-update') };
+  const stats: Record<string, bigint> = { actual, last_update: integerIn(told.value, 'last-update') };
   const values = memberOf(told.value, 'stats');
   for (const [name, [key, unit]] of Object.entries(BALLOON_STATS)) {
     const value = memberOf(values, name);
@@ -38,13 +39,4 @@ export async function readBalloonStats(guest: RunningGuest, signal?: AbortSignal
     if (typeof value === 'number' && value >= 0 && value < 2 ** 63) stats[key] = BigInt(Math.trunc(value)) / unit;
   }
   return stats;
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function numberIn(value: unknown, name: string): bigint {
-  const found = memberOf(value, name);
-  return typeof found === 'number' ? BigInt(Math.trunc(found)) : 0n;
 }

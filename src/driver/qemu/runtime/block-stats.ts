@@ -1,4 +1,5 @@
 /** The `block` group of the bulk statistics: traffic and sizes of disks, and of the images below them where wanted. Reads only. */
+import { integerIn, memberOf } from '../../../core/members.ts';
 import type { Disk } from '../../../model/domain/devices/disk.ts';
 import type { StorageSource } from '../../../model/domain/devices/storage-source.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -67,8 +68,8 @@ function topStats(disk: Disk, blocks: Blocks | undefined): Record<string, bigint
   if (sizes === undefined) return stats;
   return {
     ...stats,
-    allocation: numberIn(memberOf(found, 'stats'), 'wr_highest_offset'),
-    capacity: numberIn(memberOf(memberOf(image, 'inserted'), 'image'), 'virtual-size'),
+    allocation: integerIn(memberOf(found, 'stats'), 'wr_highest_offset'),
+    capacity: integerIn(memberOf(image, 'inserted', 'image'), 'virtual-size'),
     physical: sizes.physical,
   };
 }
@@ -86,14 +87,5 @@ function lowerStats(source: StorageSource | undefined, blocks: Blocks | undefine
 
 function countersOf(block: unknown): Record<string, bigint> {
   const stats = memberOf(block, 'stats');
-  return Object.fromEntries(Object.entries(COUNTERS).map(([name, field]) => [name, numberIn(stats, field)]));
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function numberIn(value: unknown, name: string): bigint {
-  const found = memberOf(value, name);
-  return typeof found === 'number' ? BigInt(Math.trunc(found)) : typeof found === 'bigint' ? found : 0n;
+  return Object.fromEntries(Object.entries(COUNTERS).map(([name, field]) => [name, integerIn(stats, field)]));
 }

@@ -5,6 +5,7 @@ import { LogSource } from '../../../core/log-source.ts';
 import { activeGuest } from '../../../guest/domain-report.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { CoreDumpOptions } from '../../saving-operations.ts';
+import { openDirect } from './direct-io.ts';
 import { type ActiveJob, JobOperation, type Numbers } from './domain-jobs.ts';
 import type { DriverParts } from './driver-parts.ts';
 import type { DomainRecord } from './qemu-record.ts';
@@ -53,13 +54,15 @@ async function dump(
   { config, root }: Pick<DriverParts, 'config' | 'root'>,
   { qmp }: RunningGuest,
   target: TargetFile,
-  { memoryOnly, format = 'raw', job, signal }: CoreDumpOptions & { readonly job: ActiveJob },
+  { memoryOnly, format = 'raw', bypassCache = false, job, signal }: CoreDumpOptions & { readonly job: ActiveJob },
 ): Promise<Numbers> {
   const fd = target.opened(openFile(target.path));
   try {
-    if (memoryOnly === true) return await dumpMemoryInto(qmp, fd, { job, format: DUMP_FORMATS[format], signal });
-    const scratchDir = root.layout.roots.run;
-    return await migrateInto(qmp, fd, { job, format: compressionOf(config.dumpImageFormat), scratchDir, signal });
+    using direct = bypassCache ? openDirect(target.path, 'write', 0) : undefined;
+    const file = { fd, direct };
+    const options = { job, scratchDir: root.layout.roots.run, signal };
+    if (memoryOnly === true) return await dumpMemoryInto(qmp, file, { ...options, format: DUMP_FORMATS[format] });
+    return await migrateInto(qmp, file, { ...options, format: compressionOf(config.dumpImageFormat) });
   } finally {
     closeSync(fd);
   }

@@ -7,9 +7,10 @@ import { parseCpuList } from '../../../host/cpu.ts';
 import type { Disk, IoLimits } from '../../../model/domain/devices/disk.ts';
 import type { NetworkInterface as Interface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
+import { PERF_EVENTS } from '../../../model/domain/perf.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import { formatCpuList } from '../../../xml/element.ts';
 import type { TypedParameters } from '../../driver.ts';
-import { formatCpuList } from '../capabilities/capabilities-xml-tree.ts';
 import { limitsProblem, throttleArguments } from '../devices/disk/throttle.ts';
 
 /** virDomainNumatuneMemMode by number. */
@@ -48,6 +49,49 @@ export function numaParametersOf({ numatune }: Domain): TypedParameters {
   return { numa_mode: NUMA_MODES.indexOf(mode), numa_nodeset: nodeset === undefined ? '' : formatCpuList(nodeset) };
 }
 
+/**
+ * What can be changed of a running guest: the nodes of a guest that no other part of QEMU has bound.
+ * @returns the nodes that its memory is to come from from now on; undefined: as before
+ * @throws VirtError OPERATION_INVALID, CONFIG_UNSUPPORTED for a node that the host does not have
+ */
+export function liveNumaNodes(
+  { numatune }: Domain,
+  parameters: TypedParameters,
+  hostNodes: readonly number[],
+): readonly number[] | undefined {
+  const mode = numatune?.memory === undefined ? undefined : (numatune.memory.mode ?? 'strict');
+  const wanted = parameters['numa_mode'];
+  if (wanted !== undefined && mode !== undefined && NUMA_MODES[Number(wanted)] !== mode) {
+    throw notNow("can't change numatune mode for running domain");
+  }
+  if (parameters['numa_nodeset'] === undefined) return undefined;
+  if (mode !== undefined && mode !== 'restrictive') {
+    throw notNow(
+      `change of nodeset for running domain requires restrictive numa mode: its mode is ${mode}; change its next start (--config)`,
+    );
+  }
+  const nodes = nodesOf(parameters['numa_nodeset']);
+  const missing = nodes.find((node) => !hostNodes.includes(node));
+  if (missing === undefined) return nodes;
+  throw new VirtError(`NUMA node ${missing} is unavailable: the host has ${formatCpuList(hostNodes)}`, {
+    code: ErrorCode.CONFIG_UNSUPPORTED,
+    domain: ErrorDomain.QEMU,
+  });
+}
+
+function nodesOf(text: unknown): number[] {
+  const nodes = parseCpuList(String(text));
+  if (nodes.length > 0) return nodes;
+  throw notNow(`Invalid nodeset of 'numatune': ${String(text)}`);
+}
+
+function notNow(message: string): VirtError {
+  return new VirtError(`Requested operation is not valid: ${message}`, {
+    code: ErrorCode.OPERATION_INVALID,
+    domain: ErrorDomain.QEMU,
+  });
+}
+
 export function setNumaParameters(domain: Domain, parameters: TypedParameters): void {
   requireKnown(parameters, ['numa_nodeset', 'numa_mode']);
   const memory = { ...domain.numatune?.memory };
@@ -56,8 +100,23 @@ export function setNumaParameters(domain: Domain, parameters: TypedParameters): 
     if (mode === undefined) throw invalid(`numa_mode is 0 to 3, not ${String(parameters['numa_mode'])}`);
     memory.mode = mode;
   }
-  if (parameters['numa_nodeset'] !== undefined) memory.nodeset = parseCpuList(String(parameters['numa_nodeset']));
+  if (parameters['numa_nodeset'] !== undefined) {
+    memory.mode ??= 'strict';
+    memory.placement = 'static';
+    memory.nodeset = nodesOf(parameters['numa_nodeset']);
+  }
   domain.numatune = { memnodes: [], ...domain.numatune, memory };
+}
+
+/** @throws VirtError INVALID_ARG for an event that there is not */
+export function setPerfEvents(domain: Domain, events: Readonly<Record<string, boolean>>): void {
+  requireKnown(events, PERF_EVENTS);
+  const named = new Map((domain.perf?.events ?? []).map((event) => [event.name, event.enabled]));
+  for (const name of PERF_EVENTS) {
+    const enabled = events[name];
+    if (enabled !== undefined) named.set(name, enabled);
+  }
+  domain.perf = { events: [...named].map(([name, enabled]) => ({ name, enabled })) };
 }
 
 export function blockIoTuneOf({ iotune }: Disk): TypedParameters {

@@ -1,8 +1,16 @@
 /** Changes of a domain's hardware: devices in and out, media, virtual CPUs, memory, I/O threads, what it says of itself. */
-
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import { affectedBy, changeAffected, invalid, notRunning, readAffected } from '../../../guest/affected-domain.ts';
 import { readMetadata, writeMetadata } from '../../../guest/metadata.ts';
+import {
+  addDevice,
+  findByAlias,
+  findDevice,
+  parseDevice,
+  removeDevice,
+  type SingleDevice,
+} from '../../../guest/single-device.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type {
@@ -14,14 +22,6 @@ import type {
   MetadataKind,
 } from '../../device-operations.ts';
 import type { AffectOptions, Waiting } from '../../driver.ts';
-import {
-  addDevice,
-  findByAlias,
-  findDevice,
-  parseDevice,
-  removeDevice,
-  type SingleDevice,
-} from '../live/single-device.ts';
 import { setVcpuCount, switchVcpus } from '../live/vcpu-list.ts';
 import { addIothread, readIothreads, removeIothread, setIothread } from './domain-iothreads.ts';
 import type { DriverParts } from './driver-parts.ts';
@@ -278,7 +278,7 @@ export class DomainDevices implements DeviceOperations {
         .split('/')
         .includes(alias?.name ?? '\0'),
     );
-    const node = memberOf(memberOf(block, 'inserted'), 'node-name');
+    const node = memberOf(block, 'inserted', 'node-name');
     if (typeof node !== 'string') throw invalid(`disk '${disk}' has no medium`);
     await guest.qmp.execute('block_resize', { 'node-name': node, size: Number(sizeBytes) }, { signal });
   }
@@ -345,8 +345,4 @@ function requireGuest(record: DomainRecord): RunningGuest {
 
 function isOnline(cpu: unknown): boolean {
   return memberOf(cpu, 'online') === true;
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

@@ -2,8 +2,12 @@
 import { closeSync, openSync, readFileSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { integerIn, memberOf } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
+import type { HostCpuTimes } from '../../../guest/cgroups/thread-groups.ts';
 import { activeGuest, definitionOf } from '../../../guest/domain-report.ts';
+import { interfacesOfLeases } from '../../../guest/guest-ports.ts';
+import { parseCpuList } from '../../../host/cpu.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { DomainOperation } from '../../domain-state.ts';
 import type { TypedParameters, Waiting } from '../../driver.ts';
@@ -26,7 +30,6 @@ import type { DriverParts } from './driver-parts.ts';
 import { executeAgentCommand } from './guest-agent.ts';
 import { fileSizes, findDisk, readDiskCounters, readDiskErrors, readLiveBlockInfo } from './guest-disks.ts';
 import { readInterfaceCounters } from './guest-interfaces.ts';
-import { interfacesOfLeases } from './guest-ports.ts';
 import type { DomainStore } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { readThreads } from './thread-placement.ts';
@@ -130,8 +133,8 @@ export class DomainInspection implements InspectionOperations {
     const fields = statFields(`/proc/${guest.pid}/stat`);
     const user = BigInt(fields[11] ?? 0) * TICK_NS;
     const system = BigInt(fields[12] ?? 0) * TICK_NS;
-    // Only cgroup v1 counts by host CPU, and only for guests that have a group.
-    return { total: { cpu_time: user + system, user_time: user, system_time: system }, perCpu: [] };
+    const total = { cpu_time: user + system, user_time: user, system_time: system };
+    return { total, perCpu: perCpuStats(guest.cgroups.cpuTimes()) };
   }
 
   async diskErrors(
@@ -143,9 +146,13 @@ export class DomainInspection implements InspectionOperations {
   }
 
   async messages(uuid: string, { tainting = true }: { readonly tainting?: boolean } = {}): Promise<readonly string[]> {
-    const { guest } = this.#store.byUuid(uuid);
-    if (guest === undefined || !tainting) return [];
-    return process.getuid?.() === 0 ? ['tainted: running with undesirable elevated privileges'] : [];
+    if (!tainting) return [];
+    const record = this.#store.byUuid(uuid);
+    const isPrivileged = record.guest !== undefined && process.getuid?.() === 0;
+    return [
+      ...(isPrivileged ? ['tainted: running with undesirable elevated privileges'] : []),
+      ...this.#store.cardNotes(record),
+    ];
   }
 
   async controlState(
@@ -188,10 +195,10 @@ export class DomainInspection implements InspectionOperations {
     ]);
     return {
       'sev-measurement': String(memberOf(measure, 'data')),
-      'sev-api-major': Number(numberIn(state, 'api-major')),
-      'sev-api-minor': Number(numberIn(state, 'api-minor')),
-      'sev-build-id': Number(numberIn(state, 'build-id')),
-      'sev-policy': Number(numberIn(state, 'policy')),
+      'sev-api-major': Number(integerIn(state, 'api-major')),
+      'sev-api-minor': Number(integerIn(state, 'api-minor')),
+      'sev-build-id': Number(integerIn(state, 'build-id')),
+      'sev-policy': Number(integerIn(state, 'policy')),
     };
   }
 
@@ -221,8 +228,7 @@ export class DomainInspection implements InspectionOperations {
   }
 
   async blockPeek(uuid: string, disk: string, offset: bigint, length: number): Promise<Uint8Array> {
-    const guest = this.#active(uuid);
-    const found = findDisk(guest.domain, disk);
+    const found = findDisk(definitionOf(this.#store.byUuid(uuid), false), disk);
     const path = found.source?.file ?? found.source?.dev;
     if (path === undefined || (found.driver?.type ?? 'raw') !== 'raw') {
       throw new VirtError(`only raw images in files can be peeked into: '${disk}' is ${found.driver?.type ?? 'none'}`, {
@@ -254,6 +260,22 @@ export class DomainInspection implements InspectionOperations {
   #active(uuid: string, operation: DomainOperation = 'measure'): RunningGuest {
     return activeGuest(operation, this.#store.byUuid(uuid));
   }
+}
+
+/** By host CPU; none where they are not counted. */
+function perCpuStats(times: HostCpuTimes): (TypedParameters | undefined)[] {
+  if (times.kind !== 'counted') return [];
+  const { totalNs, vcpuNs } = times;
+  const online = new Set(onlineCpus());
+  return totalNs.map((ns, cpu) => {
+    if (!online.has(cpu)) return undefined;
+    const vcpu = vcpuNs?.[cpu];
+    return { cpu_time: ns, ...(vcpu === undefined ? {} : { vcpu_time: vcpu }) };
+  });
+}
+
+function onlineCpus(): number[] {
+  return parseCpuList(readOrEmpty('/sys/devices/system/cpu/online'));
 }
 
 /** What a thread has used, and where it ran last. */
@@ -325,17 +347,8 @@ function statFields(path: string): string[] {
   return text === '' ? [] : text.slice(text.lastIndexOf(')') + 2).split(' ');
 }
 
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
 function invalid(message: string): VirtError {
   return new VirtError(message, { code: ErrorCode.INVALID_ARG, domain: ErrorDomain.QEMU });
-}
-
-function numberIn(value: unknown, name: string): bigint {
-  const found = memberOf(value, name);
-  return typeof found === 'number' ? BigInt(Math.trunc(found)) : 0n;
 }
 
 /** The process or thread has ended meanwhile: the next state says so. */

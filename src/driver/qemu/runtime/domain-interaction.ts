@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import { withTimeout } from '../../../core/abort.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf, textIn } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
 import { activeGuest } from '../../../guest/domain-report.ts';
 import { QmpError } from '../../../qmp/errors.ts';
@@ -314,13 +315,4 @@ async function answer(id: unknown, run: () => Promise<unknown>): Promise<string>
     if (!(error instanceof QmpError)) throw error;
     return JSON.stringify({ ...tail, error: { class: error.class, desc: error.desc } });
   }
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function textIn(value: unknown, name: string): string {
-  const found = memberOf(value, name);
-  return typeof found === 'string' ? found : '';
 }

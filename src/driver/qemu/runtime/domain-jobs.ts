@@ -4,6 +4,7 @@
  */
 import { monotonicMs } from '../../../core/clock.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { TypedParameters } from '../../driver.ts';
 import type { JobStats } from '../../inspection-operations.ts';
 import type { DomainRecord } from './qemu-record.ts';
@@ -156,10 +157,6 @@ export function dumpProgress(reply: unknown): Numbers {
   return Object.fromEntries(
     ['data', 'memory'].flatMap((kind) => Object.entries(sizes).map(([name, value]) => [`${kind}_${name}`, value])),
   );
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 function invalid(message: string): VirtError {

@@ -8,11 +8,12 @@ import { type Domain, formatDomain, parseDomain } from '../../../model/domain/do
 import { formatXml } from '../../../xml/format.ts';
 import { parseXml } from '../../../xml/parse.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
-import type { DomainIdentity } from '../../driver.ts';
+import type { CreateOptions, DomainIdentity } from '../../driver.ts';
 import type { CoreDumpOptions, SaveOptions, SavingOperations } from '../../saving-operations.ts';
 import { requireSameGuest } from '../live/guest-abi.ts';
 import { savedDefinition } from '../live/saved-definition.ts';
 import { dumpCore } from './core-dump.ts';
+import { openDirect } from './direct-io.ts';
 import { JobOperation } from './domain-jobs.ts';
 import type { DomainStarter } from './domain-starter.ts';
 import type { DriverParts } from './driver-parts.ts';
@@ -20,6 +21,7 @@ import type { PreparedGuest } from './prepare-guest.ts';
 import type { DomainRecord } from './qemu-record.ts';
 import { decompressFrom, saveFormatOf } from './save-compression.ts';
 import {
+  type BegunSaveImage,
   beginSaveImage,
   finishSaveImage,
   type OpenSaveImage,
@@ -55,6 +57,7 @@ export class DomainSaving implements SavingOperations {
       if (record.guest !== undefined) throw alreadyRuns(name);
       await startFrom(this.#parts, record, prepared, {
         image,
+        path,
         paused: !isResumed(options, image.wasRunning),
         ...options,
       });
@@ -100,7 +103,15 @@ export class DomainSaving implements SavingOperations {
   }
 
   async removeManagedSave(uuid: string): Promise<void> {
-    rmSync(this.#managedPath(uuid), { force: true });
+    const path = this.#managedPath(uuid);
+    try {
+      rmSync(path);
+    } catch (cause) {
+      throw new VirtError(
+        `failed to remove managed save file '${path}': ${cause instanceof Error ? cause.message : String(cause)}`,
+        { code: ErrorCode.SYSTEM_ERROR, domain: ErrorDomain.QEMU, cause },
+      );
+    }
   }
 
   async managedSaveXml(uuid: string, options: { readonly secure?: boolean } = {}): Promise<string> {
@@ -131,20 +142,23 @@ export class DomainSaving implements SavingOperations {
     const wasRunning = guest.state === DomainState.RUNNING;
     using job = jobs.begin(record, JobOperation.SAVE);
     const target = new TargetFile(path);
-    let fd: number | undefined;
+    let begun: BegunSaveImage | undefined;
     try {
       if (wasRunning) await guest.pauseFor(StateReason.paused.SAVE, options.signal);
       const header = { xml: formatDomain(domain), wasRunning: isResumed(options, wasRunning), format };
-      fd = target.opened(beginSaveImage(path, header));
+      begun = beginSaveImage(path, header);
+      target.opened(begun.fd);
+      using direct = options.bypassCache === true ? openDirect(path, 'write', begun.streamOffset) : undefined;
       const scratchDir = root.layout.roots.run;
-      const result = await migrateInto(guest.qmp, fd, { job, format, scratchDir, signal: options.signal });
-      finishSaveImage(fd);
+      const stream = { job, format, scratchDir, signal: options.signal };
+      const result = await migrateInto(guest.qmp, { fd: begun.fd, direct }, stream);
+      finishSaveImage(begun.fd);
       emit(record, { event: 'job-completed', parameters: job.complete(result) });
     } catch (error) {
       await giveUp(guest, target, wasRunning);
       throw error;
     } finally {
-      if (fd !== undefined) closeSync(fd);
+      if (begun !== undefined) closeSync(begun.fd);
     }
     await guest.endAs('saved', `the guest was saved to ${path}`);
   }
@@ -167,7 +181,7 @@ export class DomainSaving implements SavingOperations {
 export async function startSaved(
   { root, starter, hooks }: Pick<DriverParts, 'root' | 'starter' | 'hooks'>,
   record: DomainRecord,
-  options: { readonly paused?: boolean; readonly forceBoot?: boolean; readonly signal?: AbortSignal | undefined },
+  options: Pick<CreateOptions, 'paused' | 'forceBoot' | 'bypassCache' | 'signal'>,
 ): Promise<boolean> {
   const path = root.layout.managedSaveFile(record.name);
   if (!existsSync(path)) return false;
@@ -180,9 +194,18 @@ export async function startSaved(
   const saved = await hookedDefinition({ hooks, starter }, parseSaved(image.xml, path), options.signal);
   const prepared = await prepareSaved(starter, saved, { image, path, signal: options.signal });
   const paused = options.paused === true || !image.wasRunning;
-  await startFrom({ root, starter }, record, prepared, { image, paused, signal: options.signal });
+  const { bypassCache, signal } = options;
+  await startFrom({ root, starter }, record, prepared, { image, path, paused, bypassCache, signal });
   rmSync(path);
   return true;
+}
+
+interface SavedStart {
+  readonly image: OpenSaveImage;
+  readonly path: string;
+  readonly paused: boolean;
+  readonly bypassCache?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 /** QEMU reads the stream from the file, or from the program that unpacks it. */
@@ -190,9 +213,11 @@ async function startFrom(
   { root, starter }: Pick<DriverParts, 'root' | 'starter'>,
   record: DomainRecord,
   prepared: PreparedGuest,
-  { image, paused, signal }: { image: OpenSaveImage; paused: boolean; signal?: AbortSignal | undefined },
+  { image, path, paused, bypassCache, signal }: SavedStart,
 ): Promise<void> {
-  await using filter = await decompressFrom(image.fd, image.format, { scratchDir: root.layout.roots.run, signal });
+  using direct = bypassCache === true ? openDirect(path, 'read', image.streamOffset) : undefined;
+  const scratchDir = root.layout.roots.run;
+  await using filter = await decompressFrom({ fd: image.fd, direct }, image.format, { scratchDir, signal });
   try {
     const stop =
       filter === undefined ? signal : AbortSignal.any([filter.broken, ...(signal === undefined ? [] : [signal])]);

@@ -2,7 +2,7 @@
  * Starts domains for a connection: from definition to running guest, with the record that keeps it. One place for what
  * a start of a transient and of a defined domain share.
  */
-
+import { LogSource } from '../../../core/log-source.ts';
 import type { SecretStore } from '../../../guest/secret-store.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -29,6 +29,8 @@ import type { QemuRoot } from './qemu-root.ts';
 import type { OwnChange, RunningGuest } from './running-guest.ts';
 import { startError, startGuest } from './start-guest.ts';
 import type { StartMark, StartRequest } from './start-request.ts';
+
+const log = new LogSource('qemu.qemu_process');
 
 /** What the embedding program may listen to. */
 export interface StartObservers {
@@ -125,7 +127,7 @@ export class DomainStarter {
     record.starting = true;
     const wanted = { ...prepared.context, domain: cloneDefinition(prepared.context.domain) };
     try {
-      await this.#openPorts(record, wanted.domain, id, options.signal);
+      await this.openPorts(record, wanted.domain.devices?.interfaces ?? [], { id, signal: options.signal });
       const planning = {
         id,
         console: options.console ?? 'auto',
@@ -168,20 +170,31 @@ export class DomainStarter {
           onMonitorEvent: (event) => this.#init.onMonitorEvent(record, event, id),
           onOwnChange: (change) => this.#init.onOwnChange(record, change),
           onMark: (mark) => observers.onMark?.(mark, record.name),
-          giveBack: async (live) => await this.#closePorts(live),
-          onPlugged: async (device, hostEnd) => await this.#plugged(device, hostEnd),
+          giveBack: async (live) => await this.giveBack(live),
+          onPlugged: async (device, hostEnd) => await this.plugged(device, hostEnd),
         },
         options.signal,
       );
+      await this.#countEvents(guest);
       this.#adopt(record, guest, lookup);
       await this.#keep(record, guest, options);
     } catch (error) {
-      await this.#closePorts(wanted.domain);
+      await this.giveBack(wanted.domain);
       lookup[Symbol.dispose]();
       record.shutoffReason = StateReason.shutoff.FAILED;
       throw error;
     } finally {
       record.starting = false;
+    }
+  }
+
+  /** What the definition wants to be counted. A guest that cannot be counted does not start, as with libvirt. */
+  async #countEvents(guest: RunningGuest): Promise<void> {
+    try {
+      await countEvents(guest);
+    } catch (cause) {
+      await guest.endAs('failed', 'its performance events cannot be counted');
+      throw startError(guest.domain.name ?? '', cause);
     }
   }
 
@@ -195,8 +208,14 @@ export class DomainStarter {
     void guest.ended.then(() => root.dropStatus(shortName));
   }
 
-  /** Writes down what a running guest of a daemon is now: to be called whenever its live definition or state has changed. */
-  async persist({ guest, isDefined }: DomainRecord): Promise<void> {
+  /**
+   * Writes down what a running guest of a daemon is now: to be called whenever its live definition or state has changed.
+   * @param options `plugging`: what the live definition is going to be, once QEMU has taken a device
+   */
+  async persist(
+    { guest, isDefined }: DomainRecord,
+    { plugging }: { readonly plugging?: Domain | undefined } = {},
+  ): Promise<void> {
     const { root } = this.#init;
     if (guest === undefined || root.placement === 'embedded' || guest.hasEnded) return;
     const name = guest.domain.name ?? '';
@@ -204,8 +223,9 @@ export class DomainStarter {
       id: guest.id,
       shortName: root.layout.shortName(guest.id, name),
       process: guest.process,
-      monitor: monitorPath(root.layout, guest.id, name),
+      extra: { monitor: monitorPath(root.layout, guest.id, name) },
       domain: guest.domain,
+      plugging,
       transient: !isDefined,
       autodestroy: this.#autodestroy.get(guest) === true,
       state: { state: guest.state, reason: guest.reason },
@@ -215,36 +235,46 @@ export class DomainStarter {
   /** Takes over a guest that runs already; ids of later ones are above its. */
   adopt(record: DomainRecord, guest: RunningGuest): void {
     this.#nextId = Math.max(this.#nextId, guest.id + 1);
+    // Counters ended with the daemon before.
+    countEvents(guest).catch((error: unknown) => {
+      log.warn('adopt', () => `vm=${record.name}: its performance events are not counted: ${String(error)}`);
+    });
     this.#adopt(record, guest, { [Symbol.dispose]: () => {} });
   }
 
   /** Guests that ended while nobody looked have their places in networks still. */
   async giveBack(domain: Domain): Promise<void> {
-    await this.#closePorts(domain);
+    await this.closePorts(domain.devices?.interfaces ?? []);
   }
 
-  async #openPorts(record: DomainRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
-    if (!hasNetworks(domain)) return;
-    const { openPorts } = await import('./guest-ports.ts');
-    const owner = { name: record.name, uuid: record.uuid, id };
+  /** Places of interfaces in their networks, for a run of a guest. @throws VirtError; then none is left open */
+  async openPorts(
+    { name, uuid }: DomainRecord,
+    devices: readonly NetworkInterface[],
+    { id, signal }: { readonly id: number; readonly signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    if (!hasNetworks(devices)) return;
+    const { openPorts } = await import('../../../guest/guest-ports.ts');
     try {
-      await openPorts(domain, this.#init.networks, owner, signal);
+      await openPorts(devices, this.#init.networks, { name, uuid, id }, signal);
     } catch (cause) {
       signal?.throwIfAborted();
-      throw startError(record.name, cause);
+      throw startError(name, cause);
     }
   }
 
-  async #plugged(device: NetworkInterface, hostEnd: string): Promise<void> {
-    const { portOf } = await import('./guest-ports.ts');
+  /** The host's end of an interface is there. */
+  async plugged(device: NetworkInterface, hostEnd: string): Promise<void> {
+    const { portOf } = await import('../../../guest/guest-ports.ts');
     const port = portOf(device);
     if (port !== undefined) await this.#init.networks?.plugged(port, hostEnd);
   }
 
-  async #closePorts(domain: Domain): Promise<void> {
-    if (!hasNetworks(domain)) return;
-    const { closePorts } = await import('./guest-ports.ts');
-    await closePorts(domain, this.#init.networks);
+  /** Never rejects. */
+  async closePorts(devices: readonly NetworkInterface[]): Promise<void> {
+    if (!hasNetworks(devices)) return;
+    const { closePorts } = await import('../../../guest/guest-ports.ts');
+    await closePorts(devices, this.#init.networks);
   }
 
   #adopt(record: DomainRecord, guest: RunningGuest, reservations: Disposable): void {
@@ -260,9 +290,14 @@ export class DomainStarter {
   }
 }
 
+async function countEvents(guest: RunningGuest): Promise<void> {
+  const wanted = (guest.domain.perf?.events ?? []).flatMap(({ name, enabled }) => (enabled ? [name] : []));
+  if (wanted.length > 0) await (await guest.loadPerf()).enable(wanted);
+}
+
 /** Interfaces of virtual networks, whatever they are attached to now. */
-function hasNetworks({ devices }: Domain): boolean {
-  return (devices?.interfaces ?? []).some(({ source }) => source?.network !== undefined);
+function hasNetworks(devices: readonly NetworkInterface[]): boolean {
+  return devices.some(({ source }) => source?.network !== undefined);
 }
 
 function limitsOf({ maxProcesses, maxFiles, maxCore }: QemuConfig): StartRequest['limits'] {

@@ -3,6 +3,7 @@
  * kernel's of its process, threads and cgroup (`process-stats.ts`). Reads only.
  */
 import { isTimeout, withTimeout } from '../../../core/abort.ts';
+import { memberOf } from '../../../core/members.ts';
 import { definitionOf } from '../../../guest/domain-report.ts';
 import { stateOf } from '../../../guest/domain-store.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -55,6 +56,9 @@ export async function readDomainStats(
   if (wants('vcpu')) Object.assign(stats, vcpuStats(record, threads));
   if (guest !== undefined && wants('interface')) Object.assign(stats, interfaceStats(domain));
   if (wants('block')) Object.assign(stats, blockStats(domain, blocks));
+  if (guest !== undefined && wants('perf')) {
+    for (const [name, value] of Object.entries(guest.perf?.read() ?? {})) stats[`perf.${name}`] = value;
+  }
   Object.assign(stats, iothreadStats(iothreads), dirtyRateStats(dirtyRate));
   return stats;
 }
@@ -168,8 +172,4 @@ function dirtyRateStats(reply: unknown): Numbers {
     );
   }
   return stats;
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

@@ -2,35 +2,44 @@
  * Limits, pins and statistics of the domains of one connection: which definition a change is about, the change itself, and carrying it out
  * on the running guest. The parameters' names are `../cgroup/parameters.ts`'s, the groups `guest-cgroups.ts`'s.
  */
+import { CgroupError } from '../../../cgroup/action.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
 import { emulatorCpus, iothreadCpus, vcpuCpus } from '../../../guest/cgroups/guest-tuning.ts';
+
 import {
   blkioParametersOf,
-  emptyCputune,
   memoryParametersOf,
   schedulerParametersOf,
   setBlkioParameters,
   setMemoryParameters,
   setSchedulerParameters,
 } from '../../../guest/cgroups/parameters.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
+import { readNumaNodes } from '../../../host/cpu.ts';
+import { type Domain } from '../../../model/domain/domain.ts';
 import { iothreadIdsOf } from '../../../model/domain/iothread-ids.ts';
+import { PERF_EVENTS } from '../../../model/domain/perf.ts';
+import { emptyCputune } from '../../../model/domain/vcpu.ts';
+import { formatCpuList } from '../../../xml/element.ts';
 import type { AffectOptions, IothreadPin, TypedParameters } from '../../driver.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import {
   blockIoTuneOf,
   findInterface,
   interfaceParametersOf,
+  liveNumaNodes,
   numaParametersOf,
   setBlockIoTune,
   setInterfaceParameters,
   setNumaParameters,
+  setPerfEvents,
   throttleCommand,
 } from './device-parameters.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { findDisk, qdevOf } from './guest-disks.ts';
 import { LiveBandwidths } from './live-bandwidth.ts';
+import { enabledPerfEvents } from './perf-counters.ts';
+import type { DomainRecord } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
 import { affinityOf, pinThread, readThreads } from './thread-placement.ts';
 
@@ -64,6 +73,7 @@ export class DomainTuning implements TuningOperations {
     await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setSchedulerParameters(domain, parameters),
       carryOut: (guest, domain) => retune(guest, domain, 'cpu', options.signal),
+      onLive: this.#tell('cputune', parameters),
     });
   }
 
@@ -82,15 +92,36 @@ export class DomainTuning implements TuningOperations {
     return numaParametersOf(readAffected(this.#parts.store.byUuid(uuid), options).domain);
   }
 
-  /** Memory that a guest has already stays where it is, so that only the next start can be told. */
+  /** Memory that the guest has already moves along. */
   async setNumaParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
     await changeAffected(this.#parts, uuid, options, {
       change: (domain) => setNumaParameters(domain, parameters),
+      carryOut: async (guest, domain) => {
+        const nodes = liveNumaNodes(guest.domain, parameters, hostNumaNodes());
+        if (nodes !== undefined) await bindMemory(guest, domain, nodes, options.signal);
+      },
+    });
+  }
+
+  /** Of a running guest those that the kernel counts. */
+  async perfEvents(uuid: string, options: AffectOptions = {}): Promise<Readonly<Record<string, boolean>>> {
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
+    const enabled: readonly string[] = guest === undefined ? enabledPerfEvents(domain) : (guest.perf?.enabled ?? []);
+    return Object.fromEntries(PERF_EVENTS.map((name) => [name, enabled.includes(name)]));
+  }
+
+  async setPerfEvents(
+    uuid: string,
+    events: Readonly<Record<string, boolean>>,
+    options: AffectOptions = {},
+  ): Promise<void> {
+    await changeAffected(this.#parts, uuid, options, {
+      change: (domain) => setPerfEvents(domain, events),
       carryOut: async (guest) => {
-        throw new VirtError(
-          `cannot change the NUMA nodes of the running domain '${guest.domain.name ?? ''}': change its next start (--config)`,
-          { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.QEMU },
-        );
+        const named = (wanted: boolean) => PERF_EVENTS.filter((name) => events[name] === wanted);
+        const counters = await guest.loadPerf();
+        await counters.enable(named(true));
+        counters.disable(named(false));
       },
     });
   }
@@ -116,6 +147,10 @@ export class DomainTuning implements TuningOperations {
         const found = findDisk(domain, disk);
         const args = { id: await qdevOf(guest.qmp, found, options.signal), ...throttleCommand(found.iotune ?? {}) };
         await guest.qmp.execute('block_set_io_throttle', args, { signal: options.signal });
+      },
+      onLive: (record, domain) => {
+        const target = findDisk(domain, disk).target?.dev ?? disk;
+        this.#tell('blkdeviotune', { disk: target, ...parameters })(record);
       },
     });
   }
@@ -166,6 +201,7 @@ export class DomainTuning implements TuningOperations {
         await retune(guest, domain, 'cpuset', options.signal);
         await pinThread(tid, cpus, options.signal);
       },
+      onLive: this.#tell('cputune', { [`vcpupin${vcpu}`]: formatCpuList(cpus) }),
     });
   }
 
@@ -185,6 +221,7 @@ export class DomainTuning implements TuningOperations {
         await retune(guest, domain, 'cpuset', options.signal);
         await pinThread(guest.pid, cpus, options.signal);
       },
+      onLive: this.#tell('cputune', { emulatorpin: formatCpuList(cpus) }),
     });
   }
 
@@ -219,7 +256,16 @@ export class DomainTuning implements TuningOperations {
         await retune(guest, domain, 'cpuset', options.signal);
         await pinThread(tid, cpus, options.signal);
       },
+      onLive: this.#tell('cputune', { [`iothreadpin${iothread}`]: formatCpuList(cpus) }),
     });
+  }
+
+  /** The event of what was changed of a running guest, under libvirt's names. */
+  #tell(group: 'cputune' | 'blkdeviotune', values: TypedParameters): (record: DomainRecord) => void {
+    const named = Object.entries(values).map(
+      ([name, value]) => [`${group}.${name}`, typeof value === 'boolean' ? Number(value) : value] as const,
+    );
+    return (record) => this.#parts.emit(record, { event: 'tunable', parameters: Object.fromEntries(named) });
   }
 }
 
@@ -231,6 +277,30 @@ async function retune(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   await cgroups.retune(domain, what, await readThreads(qmp, pid, signal));
+}
+
+async function bindMemory(
+  { cgroups, pid, qmp }: RunningGuest,
+  domain: Domain,
+  nodes: readonly number[],
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  try {
+    await cgroups.bindMemory(domain, nodes, await readThreads(qmp, pid, signal));
+  } catch (cause) {
+    if (!(cause instanceof CgroupError) || cause.errno !== undefined) throw cause;
+    throw new VirtError(`Requested operation is not valid: cgroup cpuset controller is not mounted: ${cause.message}`, {
+      code: ErrorCode.OPERATION_INVALID,
+      domain: ErrorDomain.QEMU,
+      cause,
+    });
+  }
+}
+
+/** A kernel without NUMA has one. */
+function hostNumaNodes(): number[] {
+  const nodes = readNumaNodes().map(({ id }) => id);
+  return nodes.length === 0 ? [0] : nodes;
 }
 
 /** What a thread without a pin may use: what this process may. */

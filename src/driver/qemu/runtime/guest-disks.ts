@@ -1,6 +1,7 @@
 /** Disks of a running guest as QEMU sees them: found by target name or path, their traffic, sizes and errors. Reads only. */
 import { statSync } from 'node:fs';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { integerIn, memberOf, textIn } from '../../../core/members.ts';
 import type { Disk } from '../../../model/domain/devices/disk.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
@@ -46,11 +47,13 @@ export async function readDiskCounters(
   const reply: unknown = await qmp.execute('query-blockstats', undefined, { signal });
   const blocks = Array.isArray(reply) ? reply : [];
   return (domain.devices?.disks ?? []).flatMap((disk) => {
-    const block: unknown = blocks.find((candidate) => isOf(disk, text(candidate, 'qdev')));
-    const stats = member(block, 'stats');
+    const block: unknown = blocks.find((candidate) => isOf(disk, textIn(candidate, 'qdev')));
+    const stats = memberOf(block, 'stats');
     if (stats === undefined) return [];
-    const counters = Object.fromEntries(Object.entries(COUNTERS).map(([name, field]) => [name, number(stats, field)]));
-    return [{ disk, counters: { ...counters, wr_highest_offset: number(stats, 'wr_highest_offset') } }];
+    const counters = Object.fromEntries(
+      Object.entries(COUNTERS).map(([name, field]) => [name, integerIn(stats, field)]),
+    );
+    return [{ disk, counters: { ...counters, wr_highest_offset: integerIn(stats, 'wr_highest_offset') } }];
   });
 }
 
@@ -58,23 +61,23 @@ export async function readDiskCounters(
 export async function readLiveBlockInfo(qmp: QmpClient, disk: Disk, signal?: AbortSignal): Promise<BlockInfo> {
   const reply: unknown = await qmp.execute('query-block', undefined, { signal });
   const blocks = Array.isArray(reply) ? reply : [];
-  const block: unknown = blocks.find((candidate) => isOf(disk, text(candidate, 'qdev')));
-  const image = member(member(block, 'inserted'), 'image');
+  const block: unknown = blocks.find((candidate) => isOf(disk, textIn(candidate, 'qdev')));
+  const image = memberOf(block, 'inserted', 'image');
   if (image === undefined) return { capacity: 0n, allocation: 0n, physical: 0n };
-  const capacity = number(image, 'virtual-size');
+  const capacity = integerIn(image, 'virtual-size');
   const file = fileSizes(disk);
   return {
     capacity,
-    physical: file?.physical ?? number(image, 'actual-size'),
-    allocation: file?.allocation ?? number(image, 'actual-size'),
+    physical: file?.physical ?? integerIn(image, 'actual-size'),
+    allocation: file?.allocation ?? integerIn(image, 'actual-size'),
   };
 }
 
 /** QEMU's name of the device that has a disk's back end. */
 export async function qdevOf(qmp: QmpClient, disk: Disk, signal?: AbortSignal): Promise<string> {
   const reply: unknown = await qmp.execute('query-block', undefined, { signal });
-  const block: unknown = (Array.isArray(reply) ? reply : []).find((candidate) => isOf(disk, text(candidate, 'qdev')));
-  return text(block, 'qdev');
+  const block: unknown = (Array.isArray(reply) ? reply : []).find((candidate) => isOf(disk, textIn(candidate, 'qdev')));
+  return textIn(block, 'qdev');
 }
 
 /** Sizes of a disk's file, where it is one; undefined for others. */
@@ -94,8 +97,8 @@ export async function readDiskErrors(
   const reply: unknown = await qmp.execute('query-block', undefined, { signal });
   const blocks = Array.isArray(reply) ? reply : [];
   return (domain.devices?.disks ?? []).flatMap((disk): { disk: string; error: 'unspecified' | 'no-space' }[] => {
-    const status = text(
-      blocks.find((candidate) => isOf(disk, text(candidate, 'qdev'))),
+    const status = textIn(
+      blocks.find((candidate) => isOf(disk, textIn(candidate, 'qdev'))),
       'io-status',
     );
     const name = disk.target?.dev ?? '';
@@ -108,18 +111,4 @@ export async function readDiskErrors(
 export function isOf(disk: Disk, qdev: string): boolean {
   const alias = disk.alias?.name ?? '';
   return alias !== '' && qdev.split('/').includes(alias);
-}
-
-function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function text(value: unknown, name: string): string {
-  const found = member(value, name);
-  return typeof found === 'string' ? found : '';
-}
-
-function number(value: unknown, name: string): bigint {
-  const found = member(value, name);
-  return typeof found === 'number' && Number.isInteger(found) ? BigInt(found) : typeof found === 'bigint' ? found : 0n;
 }

@@ -25,11 +25,25 @@ export interface GuestFilesRequest {
 
 /** Makes directories for the guest's sockets, then the files, in the plan's order. */
 export async function makeGuestFiles(request: GuestFilesRequest, undo: DisposalStack): Promise<void> {
-  const { plan, root } = request;
+  const { plan, root, id, name } = request;
   mkdirSync(root.layout.roots.run, { recursive: true, mode: 0o700 });
-  makeSocketDirs(request, undo);
+  undo.defer(async () => {
+    for (const dir of ownDirs(root.layout, id, name)) {
+      if (existsSync(dir)) await removeTree(dir, { root: root.layout.roots.run });
+    }
+  });
   removeTransientTpm(request, undo);
-  for (const file of plan.files) await MAKERS[file.kind](file as never, request, undo);
+  await makeFiles(plan, root, undo);
+}
+
+/** The files of a plan, or of what a device adds to one; the guest's own directories stay when they are undone. */
+export async function makeFiles(
+  plan: GuestFilesRequest['plan'],
+  root: GuestFilesRequest['root'],
+  undo: DisposalStack,
+): Promise<void> {
+  makeSocketDirs(plan, root);
+  for (const file of plan.files) await MAKERS[file.kind](file as never, { root }, undo);
 }
 
 /** Emulated TPMs are kept as long as a definition, which a transient guest has none of. */
@@ -43,13 +57,7 @@ function removeTransientTpm({ transientUuid, root }: GuestFilesRequest, undo: Di
 }
 
 /** A socket's directory is made where it is ours; a user's own path must exist, and the error says so. */
-function makeSocketDirs({ id, name, plan, root }: GuestFilesRequest, undo: DisposalStack): void {
-  const own = ownDirs(root.layout, id, name);
-  undo.defer(async () => {
-    for (const dir of own) {
-      if (existsSync(dir)) await removeTree(dir, { root: root.layout.roots.run });
-    }
-  });
+function makeSocketDirs(plan: GuestFilesRequest['plan'], root: GuestFilesRequest['root']): void {
   const sockets = [
     ...plan.files.map(({ path }) => path),
     ...plan.helpers.flatMap(({ readySocket }) => (readySocket === undefined ? [] : [readySocket])),
@@ -73,7 +81,7 @@ function ownDirs(layout: Layout, id: number, name: string): string[] {
 type OfKind<K extends FileRequest['kind']> = FileRequest & { readonly kind: K };
 type Maker<K extends FileRequest['kind']> = (
   file: OfKind<K>,
-  request: GuestFilesRequest,
+  request: Pick<GuestFilesRequest, 'root'>,
   undo: DisposalStack,
 ) => void | Promise<void>;
 

@@ -1,6 +1,6 @@
 /** What a guest's agent tells, as libvirt's parameters (virDomainGetGuestInfo). Groups that an agent does not know are left out. */
-
 import { VirtError } from '../../../core/errors.ts';
+import { memberOf, textIn } from '../../../core/members.ts';
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { QmpError } from '../../../qmp/errors.ts';
@@ -13,9 +13,9 @@ type Parameters = Record<string, number | bigint | string | boolean>;
 const READERS: Readonly<Record<GuestInfoGroup, (ask: Ask, domain: Domain) => Promise<Parameters>>> = {
   users: async (ask) =>
     numbered('user', await ask('guest-get-users'), (user) => ({
-      name: text(user, 'user'),
-      domain: text(user, 'domain'),
-      'login-time': BigInt(Math.round(Number(member(user, 'login-time') ?? 0) * 1000)),
+      name: textIn(user, 'user'),
+      domain: textIn(user, 'domain'),
+      'login-time': BigInt(Math.round(Number(memberOf(user, 'login-time') ?? 0) * 1000)),
     })),
   os: async (ask) => {
     const found = await ask('guest-get-osinfo');
@@ -31,48 +31,48 @@ const READERS: Readonly<Record<GuestInfoGroup, (ask: Ask, domain: Domain) => Pro
       'variant',
       'variant-id',
     ];
-    return withoutEmpty(Object.fromEntries(names.map((name) => [`os.${name}`, text(found, name)])));
+    return withoutEmpty(Object.fromEntries(names.map((name) => [`os.${name}`, textIn(found, name)])));
   },
   timezone: async (ask) => {
     const found = await ask('guest-get-timezone');
     return withoutEmpty({
-      'timezone.name': text(found, 'zone'),
-      'timezone.offset': Number(member(found, 'offset') ?? 0),
+      'timezone.name': textIn(found, 'zone'),
+      'timezone.offset': Number(memberOf(found, 'offset') ?? 0),
     });
   },
-  hostname: async (ask) => ({ hostname: text(await ask('guest-get-host-name'), 'host-name') }),
+  hostname: async (ask) => ({ hostname: textIn(await ask('guest-get-host-name'), 'host-name') }),
   filesystem: async (ask, domain) =>
     numbered('fs', await ask('guest-get-fsinfo'), (fs) => ({
-      name: text(fs, 'name'),
-      mountpoint: text(fs, 'mountpoint'),
-      fstype: text(fs, 'type'),
+      name: textIn(fs, 'name'),
+      mountpoint: textIn(fs, 'mountpoint'),
+      fstype: textIn(fs, 'type'),
       ...sizes(fs),
-      ...numbered('disk', member(fs, 'disk'), (disk) => ({
+      ...numbered('disk', memberOf(fs, 'disk'), (disk) => ({
         alias: aliasOf(disk, domain),
-        serial: text(disk, 'serial'),
-        device: text(disk, 'dev'),
+        serial: textIn(disk, 'serial'),
+        device: textIn(disk, 'dev'),
       })),
     })),
   disks: async (ask) =>
     numbered('disk', await ask('guest-get-disks'), (disk) => ({
-      name: text(disk, 'name'),
-      partition: member(disk, 'partition') === true,
-      alias: text(disk, 'alias'),
+      name: textIn(disk, 'name'),
+      partition: memberOf(disk, 'partition') === true,
+      alias: textIn(disk, 'alias'),
     })),
   interfaces: async (ask) =>
     numbered('if', await ask('guest-network-get-interfaces'), (one) => ({
-      name: text(one, 'name'),
-      hwaddr: text(one, 'hardware-address'),
-      ...numbered('addr', member(one, 'ip-addresses'), (address) => ({
-        type: text(address, 'ip-address-type'),
-        addr: text(address, 'ip-address'),
-        prefix: Number(member(address, 'prefix') ?? 0),
+      name: textIn(one, 'name'),
+      hwaddr: textIn(one, 'hardware-address'),
+      ...numbered('addr', memberOf(one, 'ip-addresses'), (address) => ({
+        type: textIn(address, 'ip-address-type'),
+        addr: textIn(address, 'ip-address'),
+        prefix: Number(memberOf(address, 'prefix') ?? 0),
       })),
     })),
   load: async (ask) => {
     const found = await ask('guest-get-load');
     return Object.fromEntries(
-      ['1m', '5m', '15m'].map((span) => [`load.${span}`, Number(member(found, `load${span}`) ?? 0)]),
+      ['1m', '5m', '15m'].map((span) => [`load.${span}`, Number(memberOf(found, `load${span}`) ?? 0)]),
     );
   },
 };
@@ -97,11 +97,11 @@ export async function readGuestInfo(groups: readonly GuestInfoGroup[], ask: Ask,
 /** What `guest-get-fsinfo` says. */
 export function filesystemsOf(reply: unknown, domain: Domain): GuestFilesystem[] {
   return (Array.isArray(reply) ? reply : []).map((fs: unknown) => {
-    const disks: unknown = member(fs, 'disk');
+    const disks: unknown = memberOf(fs, 'disk');
     return {
-      mountPoint: text(fs, 'mountpoint'),
-      name: text(fs, 'name'),
-      type: text(fs, 'type'),
+      mountPoint: textIn(fs, 'mountpoint'),
+      name: textIn(fs, 'name'),
+      type: textIn(fs, 'type'),
       disks: (Array.isArray(disks) ? disks : []).map((disk) => aliasOf(disk, domain)).filter((name) => name !== ''),
     };
   });
@@ -124,7 +124,7 @@ function numbered(prefix: string, list: unknown, read: (one: unknown) => Paramet
 function sizes(fs: unknown): Parameters {
   const found: Parameters = {};
   for (const name of ['total-bytes', 'used-bytes']) {
-    const value = member(fs, name);
+    const value = memberOf(fs, name);
     if (typeof value === 'number') found[name] = BigInt(Math.trunc(value));
   }
   return found;
@@ -132,13 +132,13 @@ function sizes(fs: unknown): Parameters {
 
 /** The definition's name of a disk that the guest tells by its address. */
 function aliasOf(disk: unknown, domain: Domain): string {
-  const pci = member(disk, 'pci-controller');
+  const pci = memberOf(disk, 'pci-controller');
   const isThere = ({ address }: DeviceInfo): boolean =>
     address?.type === 'pci' &&
-    (address.domain ?? 0) === member(pci, 'domain') &&
-    address.bus === member(pci, 'bus') &&
-    address.slot === member(pci, 'slot') &&
-    address.function === member(pci, 'function');
+    (address.domain ?? 0) === memberOf(pci, 'domain') &&
+    address.bus === memberOf(pci, 'bus') &&
+    address.slot === memberOf(pci, 'slot') &&
+    address.function === memberOf(pci, 'function');
   // A disk that is no PCI device itself is told by its controller's address and its place there.
   const controllers = (domain.devices?.controllers ?? []).filter(isThere);
   const found = (domain.devices?.disks ?? []).find((candidate) => {
@@ -146,9 +146,9 @@ function aliasOf(disk: unknown, domain: Domain): string {
     if (address?.type !== 'drive') return isThere(candidate);
     return (
       controllers.some(({ type, index }) => type === candidate.target?.bus && index === address.controller) &&
-      (address.bus ?? 0) === member(disk, 'bus') &&
-      (address.target ?? 0) === member(disk, 'target') &&
-      (address.unit ?? 0) === member(disk, 'unit')
+      (address.bus ?? 0) === memberOf(disk, 'bus') &&
+      (address.target ?? 0) === memberOf(disk, 'target') &&
+      (address.unit ?? 0) === memberOf(disk, 'unit')
     );
   });
   return found?.target?.dev ?? '';
@@ -156,13 +156,4 @@ function aliasOf(disk: unknown, domain: Domain): string {
 
 function withoutEmpty(parameters: Parameters): Parameters {
   return Object.fromEntries(Object.entries(parameters).filter(([, value]) => value !== ''));
-}
-
-function member(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
-function text(value: unknown, name: string): string {
-  const found = member(value, name);
-  return typeof found === 'string' ? found : '';
 }

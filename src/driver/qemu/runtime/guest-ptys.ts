@@ -3,10 +3,10 @@ import { closeSync, constants, openSync } from 'node:fs';
 import type { Duplex } from 'node:stream';
 import { ReadStream } from 'node:tty';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { SharedConsole } from '../../../guest/shared-console.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import type { ConsoleStream } from '../../driver.ts';
-import { GuestConsole } from '../../guest-console.ts';
 
 /** Writes the paths of terminals into the live definition, as `<source path=…/>`. */
 export async function fillPtyPaths(domain: Domain, qmp: QmpClient, signal?: AbortSignal): Promise<void> {
@@ -38,36 +38,9 @@ export function characterDevices({ devices }: Domain): CharacterDevices {
 type Devices = NonNullable<Domain['devices']>;
 type CharacterDevices = (Devices['serials'][number] | Devices['consoles'][number] | Devices['parallels'][number])[];
 
-/**
- * Consoles on terminals. All readers share one descriptor; it is opened with the first and closed with the last, so that nobody's program
- * is kept from the terminal for nothing.
- */
-export class PtyConsole implements ConsoleStream {
-  readonly #alias: string;
-  readonly #path: string;
-  #shared: GuestConsole | undefined;
-
-  constructor(alias: string, path: string) {
-    this.#alias = alias;
-    this.#path = path;
-  }
-
-  open(options: { replay?: boolean } = {}): Duplex {
-    this.#shared ??= this.#start();
-    return this.#shared.open(options);
-  }
-
-  #start(): GuestConsole {
-    const terminal = openTerminal(this.#path);
-    const shared: GuestConsole = new GuestConsole(this.#alias, terminal, undefined, () => {
-      if (this.#shared === shared) this.#shared = undefined;
-      terminal.destroy();
-    });
-    void shared.closed.then(() => {
-      if (this.#shared === shared) this.#shared = undefined;
-    });
-    return shared;
-  }
+/** A console on a terminal: all readers share one descriptor. */
+export function ptyConsole(alias: string, path: string): ConsoleStream {
+  return new SharedConsole(alias, () => openTerminal(path));
 }
 
 /** Not as our controlling terminal: a hang-up there must not end this process. */

@@ -2,13 +2,13 @@
  * Turns a plan's descriptor requests into a child's stdio: pipes the caller keeps the other end of, opened files,
  * listening sockets, secrets in files that have no name any more. What was opened here is closed once QEMU runs.
  */
-
 import { closeSync, fchownSync, linkSync, openSync, rmSync, unlinkSync, writeSync } from 'node:fs';
 import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { MAX_SOCKET_PATH_BYTES } from '../../../core/fs.ts';
 import { randomHex } from '../../../core/random.ts';
+import { socketFd } from '../../../core/socket-messages.ts';
 import type { SecretReference } from '../../../guest/secret-store.ts';
 import { makeBlocking } from '../../../process/blocking.ts';
 import type { ChildStdio } from '../../../process/spawn.ts';
@@ -76,6 +76,8 @@ async function prepareOne(request: FdRequest, sources: FdSources, fds: PreparedF
   switch (request.kind) {
     case 'socketpair':
       return 'pipe';
+    case 'spare':
+      return 'ignore';
     case 'file':
       return { path: request.path, flags: request.flags };
     case 'secret':
@@ -136,11 +138,10 @@ async function listen({ path, blocking }: FdRequest & { kind: 'listen-unix' }, f
     server.listen(temporary, resolve);
   });
   fds.servers.push({ server, temporary, path });
-  // Node has no public way to a listening socket's descriptor; its handle carries it.
-  const { _handle: handle } = server as Server & { _handle?: { fd: number } };
-  if (handle === undefined)
+  const fd = socketFd(server);
+  if (fd === undefined)
     throw new VirtError(`cannot listen on ${path}: no descriptor`, { code: ErrorCode.INTERNAL_ERROR });
   // Nobody can connect before the socket gets its name, so this process never waits in accept(2).
-  if (blocking === true) await makeBlocking(handle.fd);
-  return handle.fd;
+  if (blocking === true) await makeBlocking(fd);
+  return fd;
 }

@@ -126,7 +126,7 @@ export async function launch(
 }
 
 /** Sockets on which a helper waits for QEMU. */
-function listenersOf({ readySocket, fds = [] }: HelperProcess): { path: string }[] {
+export function listenersOf({ readySocket, fds = [] }: HelperProcess): { path: string }[] {
   const listening = fds.flatMap((fd) => (fd.kind === 'listen-unix' ? [{ path: fd.path }] : []));
   return readySocket === undefined ? listening : [...listening, { path: readySocket }];
 }
@@ -140,7 +140,12 @@ function announceProcess(ledger: Ledger, pid: number): void {
   if (startTime !== undefined) ledger.record('process', { pid, startTime });
 }
 
-function environmentOf({ root, id, domain }: StartRequest): Record<string, string> {
+/** Of the processes of a guest: nothing of the caller's but where programs are. */
+export function environmentOf({
+  root,
+  id,
+  domain,
+}: Pick<StartRequest, 'root' | 'id' | 'domain'>): Record<string, string> {
   const home = root.layout.domainDir(id, domain.name ?? '');
   return {
     LC_ALL: 'C',

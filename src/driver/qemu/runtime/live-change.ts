@@ -4,6 +4,7 @@
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
@@ -18,6 +19,7 @@ import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
 import { formatJson } from '../plan/props.ts';
 import type { DomainStarter } from './domain-starter.ts';
 import { requireTransferable } from './live-fds.ts';
+import { type NewHelpers, newHelpers } from './live-helpers.ts';
 import { fillBackingChains } from './plan-start.ts';
 import type { RunningGuest } from './running-guest.ts';
 
@@ -31,14 +33,28 @@ export interface LiveChange {
   readonly plan: LaunchPlan;
   readonly added: readonly LiveStep[];
   readonly removed: readonly LiveStep[];
+  /** Processes that the new parts need. */
+  readonly helpers: NewHelpers;
+  /** Names of those that nothing needs any more. */
+  readonly idleHelpers: readonly string[];
 }
 
-/** @param changing alias of the drive whose medium is to change @throws DefinitionError, VirtError for what cannot be plugged */
+export interface LiveChangeOptions {
+  readonly signal?: AbortSignal | undefined;
+  /** Alias of the drive whose medium is to change. */
+  readonly changing?: string;
+  /** Gives new interfaces their places in networks, before it is planned what is behind them. */
+  readonly openPorts?: (devices: readonly NetworkInterface[]) => Promise<void>;
+  /** Whether helper processes may be started for it. */
+  readonly mayHaveHelpers?: boolean;
+}
+
+/** @throws DefinitionError, VirtError for what cannot be plugged */
 export async function planLiveChange(
   guest: RunningGuest,
   changed: Domain,
   starter: DomainStarter,
-  { signal, changing }: { readonly signal?: AbortSignal | undefined; readonly changing?: string } = {},
+  { signal, changing, openPorts, mayHaveHelpers = false }: LiveChangeOptions = {},
 ): Promise<LiveChange> {
   const prepared = await starter.prepare(changed, { signal });
   const context = { ...prepared.context, lookup: starter.liveLookup(guest) };
@@ -48,13 +64,24 @@ export async function planLiveChange(
   keepNodeIndexes(guest.domain, context.domain);
   fillChannelPaths(context.domain, context.layout, guest.id);
   keepLiveState(guest.domain, context.domain);
+  const known = new Set((guest.domain.devices?.interfaces ?? []).map(({ alias }) => alias?.name));
+  await openPorts?.((context.domain.devices?.interfaces ?? []).filter(({ alias }) => !known.has(alias?.name)));
   const before = planOf({ ...context, domain: cloneDefinition(guest.domain) }, guest.id);
   const after = planOf(context, guest.id);
-  requirePluggable(guest, before, after, context.domain);
+  const helpers = newHelpers(before, after);
+  if (helpers.helpers.length > 0 && !mayHaveHelpers) throw needsHelper();
+  requirePluggable(guest, context.domain);
   requireUnmixed(before, after, changing);
   const added = addedParts(before, after);
   requireTransferable(added, after);
-  return { domain: context.domain, plan: after, added, removed: removedParts(before, after) };
+  return {
+    domain: context.domain,
+    plan: after,
+    added,
+    removed: removedParts(before, after),
+    helpers,
+    idleHelpers: newHelpers(after, before).helpers.map(({ name }) => name),
+  };
 }
 
 /**
@@ -114,11 +141,7 @@ function requireUnmixed(before: LaunchPlan, after: LaunchPlan, changing: string 
   );
 }
 
-/** Helper processes of a new device would have to be there before it. */
-function requirePluggable(guest: RunningGuest, before: LaunchPlan, after: LaunchPlan, domain: Domain): void {
-  if (after.helpers.length > before.helpers.length) {
-    throw unsupported('the device needs a helper process: it can be added to the next start only (--config)');
-  }
+function requirePluggable(guest: RunningGuest, domain: Domain): void {
   const ports = (of: Domain): number => (of.devices?.controllers ?? []).filter(({ type }) => type === 'pci').length;
   if (ports(domain) > ports(guest.domain)) {
     throw new VirtError('No more available PCI slots: define the domain with more pcie-root-port controllers', {
@@ -128,6 +151,9 @@ function requirePluggable(guest: RunningGuest, before: LaunchPlan, after: Launch
   }
 }
 
-function unsupported(message: string): VirtError {
-  return new VirtError(message, { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.QEMU });
+function needsHelper(): VirtError {
+  return new VirtError('the device needs a helper process: it can be added to the next start only (--config)', {
+    code: ErrorCode.OPERATION_UNSUPPORTED,
+    domain: ErrorDomain.QEMU,
+  });
 }

@@ -7,7 +7,9 @@ import { dirname } from 'node:path';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
+import { NETWORK_REMOVERS } from '../../../guest/network-program.ts';
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { MASTER_KEY_ID } from '../devices/secret.ts';
@@ -59,7 +61,7 @@ export function requireTransferable(steps: readonly LiveStep[], plan: LaunchPlan
 
 /** @param domain the live definition as it will be: taps write their names into it */
 export async function handOver(
-  { root, secrets }: Pick<DriverParts, 'root' | 'secrets'>,
+  { root, secrets, starter }: Pick<DriverParts, 'root' | 'secrets' | 'starter'>,
   guest: RunningGuest,
   { steps, plan, domain }: { readonly steps: readonly LiveStep[]; readonly plan: LaunchPlan; readonly domain: Domain },
 ): Promise<HandedSteps> {
@@ -68,6 +70,7 @@ export async function handOver(
     network: new NetworkDevices({
       interfaces: domain.devices?.interfaces ?? [],
       ledger: root.ledgerOf(shortName).ledger,
+      onPlugged: async (device, hostEnd) => await starter.plugged(device, hostEnd),
     }),
     scratchDir: root.layout.roots.run,
     secretOf: ({ secret }) => (secret.value === undefined ? secrets.resolve(secret) : Buffer.from(secret.value)),
@@ -93,6 +96,12 @@ export async function dropRest({ qmp }: RunningGuest, device: DeviceInfo): Promi
     const isOwn = Array.isArray(fds) && fds.some((fd: unknown) => opaqueOf(fd).startsWith(`${alias}-`));
     if (isOwn && typeof id === 'number') await qmp.execute('remove-fd', { 'fdset-id': id });
   }
+  const name = memberOf(memberOf(device, 'target'), 'dev');
+  // Unlike a tap it stays when QEMU closes it.
+  if (memberOf(device, 'type') === 'direct' && typeof name === 'string') {
+    const context = { procRoot: '/proc', sameBoot: true, signal: undefined };
+    await NETWORK_REMOVERS.tap({ name, mac: String(memberOf(memberOf(device, 'mac'), 'address')) }, context);
+  }
   const [source]: unknown[] = [memberOf(device, 'sources')].flat();
   const path = memberOf(source, 'path');
   if (memberOf(device, 'type') === 'unix' && memberOf(source, 'mode') === 'bind' && typeof path === 'string') {
@@ -103,10 +112,6 @@ export async function dropRest({ qmp }: RunningGuest, device: DeviceInfo): Promi
 function opaqueOf(fd: unknown): string {
   const opaque = memberOf(fd, 'opaque');
   return typeof opaque === 'string' ? opaque : '';
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 interface HandSources {

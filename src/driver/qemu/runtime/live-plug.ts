@@ -1,17 +1,23 @@
 /** One device into a running guest, or out of it: from the change of its definition to QEMU's last word. Config is the caller's. */
 import { withTimeout } from '../../../core/abort.ts';
+import { abandon } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
+import { addDevice, findByAlias, removeDevice, type SingleDevice } from '../../../guest/single-device.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
-import { addDevice, findByAlias, removeDevice, type SingleDevice } from '../live/single-device.ts';
 import type { DriverParts } from './driver-parts.ts';
 import { fillPtyPaths } from './guest-ptys.ts';
-import { addParts, planLiveChange, removeParts } from './live-change.ts';
+import { addParts, type LiveChange, planLiveChange, removeParts } from './live-change.ts';
 import { dropRest, handOver } from './live-fds.ts';
+import type { LiveHelpers } from './live-helpers.ts';
 import { isVcpu, recountVcpus } from './live-vcpus.ts';
 import type { DomainRecord } from './qemu-record.ts';
 import type { RunningGuest } from './running-guest.ts';
+
+const log = new LogSource('qemu.qemu_hotplug');
 
 /** A guest that has not let go of a device by then may still do so: the event tells. As libvirt. */
 const UNPLUG_PATIENCE_MS = 5000;
@@ -40,14 +46,53 @@ export async function attachLive(
   requireFree(changed, wanted);
   if (wanted.list === 'interfaces') takeMac(wanted.device as NetworkInterface, next);
   addDevice(changed, wanted);
-  const { domain, added, plan } = await planLiveChange(guest, changed, starter, { signal });
-  if (!added.some(({ part }) => part.kind === 'device')) {
-    throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
-  }
+  requireSupported(wanted);
+  const ports: NetworkInterface[] = [];
   const before = new Set(aliasesOf(guest.domain));
+  try {
+    const openPorts = async (devices: readonly NetworkInterface[]): Promise<void> => {
+      await starter.openPorts(record, devices, { id: guest.id, signal });
+      ports.push(...devices);
+    };
+    const mayHaveHelpers = WITH_HELPERS.has(wanted.list);
+    const change = await planLiveChange(guest, changed, starter, { signal, openPorts, mayHaveHelpers });
+    if (!change.added.some(({ part }) => part.kind === 'device')) {
+      throw unsupported(`a ${wanted.name} cannot be attached to a running domain: change its next start (--config)`);
+    }
+    // Whoever comes after us finds the device, or what is left of it.
+    await starter.persist(record, { plugging: change.domain });
+    await carryOut(parts, guest, change, signal);
+    await fillPtyPaths(change.domain, guest.qmp);
+    guest.redefine(change.domain);
+  } catch (error) {
+    await starter.closePorts(ports);
+    await starter.persist(record).catch((cause: unknown) => {
+      log.warn('attachLive', () => `${record.name}: ${String(cause)}`);
+    });
+    throw error;
+  }
+  // Its start knows nothing of these.
+  guest.keepPlugged({ [Symbol.asyncDispose]: () => starter.closePorts(ports) });
+  for (const alias of aliasesOf(guest.domain)) {
+    if (!before.has(alias)) emit(record, { event: 'device-added', device: alias });
+  }
+  await starter.persist(record);
+}
+
+async function carryOut(
+  parts: DriverParts,
+  guest: RunningGuest,
+  { domain, added, plan, helpers }: LiveChange,
+  signal: AbortSignal | undefined,
+): Promise<void> {
   guest.cgroups.allowDevices(domain);
   await guest.security?.admit(domain, signal);
+  let started: LiveHelpers | undefined;
   try {
+    if (helpers.helpers.length > 0) {
+      const { startLiveHelpers } = await import('./live-helpers.ts');
+      started = await startLiveHelpers(parts, guest, helpers, plan.environment, signal);
+    }
     const handed = await handOver(parts, guest, { steps: added, plan, domain });
     try {
       await addParts(guest.qmp, handed.steps, signal);
@@ -56,16 +101,14 @@ export async function attachLive(
       throw error;
     }
     guest.keepPlugged(handed.keep());
+    if (started !== undefined) guest.keepHelpers(started);
   } catch (error) {
+    for (const helper of started?.values() ?? []) {
+      await abandon(helper, (problem) => log.warn('attach', () => `vm=${guest.domain.name ?? ''}: ${problem}`));
+    }
     await guest.security?.dismiss(guest.domain);
     throw error;
   }
-  await fillPtyPaths(domain, guest.qmp);
-  guest.redefine(domain);
-  for (const alias of aliasesOf(domain)) {
-    if (!before.has(alias)) emit(record, { event: 'device-added', device: alias });
-  }
-  await starter.persist(record);
 }
 
 /**
@@ -82,7 +125,7 @@ export async function detachLive(
   const changed = cloneDefinition(guest.domain);
   const { list, device } = findByAlias(changed, alias);
   removeDevice(changed, list, device);
-  const { removed } = await planLiveChange(guest, changed, starter, { signal });
+  const { removed, idleHelpers } = await planLiveChange(guest, changed, starter, { signal });
   if (!removed.some(({ part, id }) => part.kind === 'device' && id === alias)) {
     throw unsupported(`device '${alias}' cannot be detached from a running domain: change its next start (--config)`);
   }
@@ -93,23 +136,24 @@ export async function detachLive(
       guest.qmp,
       removed.filter(({ part }) => part.kind !== 'device'),
     );
-    await dropRest(guest, device);
     const { list: own, device: found } = findByAlias(guest.domain, alias);
-    const { devices } = guest.domain;
     removeDevice(guest.domain, own, found);
-    // Its place in a network is told by its definition alone, which is forgotten now.
-    if (own === 'interfaces' && devices !== undefined) {
-      await starter.giveBack({ ...guest.domain, devices: { ...devices, interfaces: [found as NetworkInterface] } });
-    }
-    await guest.security?.dismiss(guest.domain);
+    await releaseDevice(starter, guest, { list: own, device: found, idleHelpers });
     await starter.persist(record);
   })();
-  // Whoever does not wait for it hears of it by the event.
-  finish.catch(() => {});
-  await guest.qmp.execute('device_del', { id: alias }, { signal });
-  using patience = withTimeout(signal, UNPLUG_PATIENCE_MS);
-  await Promise.race([finish, untilAborted(patience)]);
-  signal?.throwIfAborted();
+  // Whoever does not wait for it hears of its end by the event; what went wrong behind that is told nowhere else.
+  let isWaited = true;
+  finish.catch((error: unknown) => {
+    if (!isWaited) log.warn('detach', () => `vm=${record.name}: ${alias}: ${wordsOf(error)}`);
+  });
+  try {
+    await guest.qmp.execute('device_del', { id: alias }, { signal });
+    using patience = withTimeout(signal, UNPLUG_PATIENCE_MS);
+    await Promise.race([finish, untilAborted(patience)]);
+    signal?.throwIfAborted();
+  } finally {
+    isWaited = false;
+  }
 }
 
 /**
@@ -128,21 +172,58 @@ export async function forgetUnplugged({ starter }: DriverParts, record: DomainRe
   const changed = cloneDefinition(guest.domain);
   const { list, device } = findByAlias(changed, alias);
   removeDevice(changed, list, device);
-  const { domain, removed } = await planLiveChange(guest, changed, starter);
+  const { domain, removed, idleHelpers } = await planLiveChange(guest, changed, starter);
   await removeParts(
     guest.qmp,
     removed.filter(({ part }) => part.kind !== 'device'),
   );
-  await dropRest(guest, device);
   guest.redefine(domain);
-  await guest.security?.dismiss(guest.domain);
+  await releaseDevice(starter, guest, { list, device, idleHelpers });
   await starter.persist(record);
+}
+
+/**
+ * Gives back all that a device held outside of QEMU's object tree, once the guest has let go of it and its definition does not have it:
+ * helpers, descriptors, sockets, its place in a network, labels.
+ */
+async function releaseDevice(
+  starter: DriverParts['starter'],
+  guest: RunningGuest,
+  { list, device, idleHelpers }: ReturnType<typeof findByAlias> & { readonly idleHelpers: readonly string[] },
+): Promise<void> {
+  await guest.dropHelpers(idleHelpers);
+  await dropRest(guest, device);
+  // Its place in a network is told by its definition alone, which is forgotten now.
+  if (list === 'interfaces') await starter.closePorts([device as NetworkInterface]);
+  await guest.security?.dismiss(guest.domain);
+}
+
+/** Lists of devices whose helper processes can be started for them alone; a TPM's, say, cannot. */
+const WITH_HELPERS: ReadonlySet<string> = new Set(['filesystems', 'interfaces', 'disks']);
+
+/** As libvirt: what QEMU has no command for. */
+function requireSupported({ list, device }: SingleDevice): void {
+  if (list === 'filesystems' && memberOf(memberOf(device, 'driver'), 'type') !== 'virtiofs') {
+    throw unsupported('only virtiofs filesystems can be hotplugged: change its next start (--config)');
+  }
+  if (list === 'tpms') {
+    throw unsupported("live attach of device 'tpm' is not supported: change its next start (--config)");
+  }
+}
+
+/** Devices of the live definition that QEMU does not have, among those that the definition before had not. */
+export async function unpluggedOf({ qmp, domain }: RunningGuest, before: Domain): Promise<string[]> {
+  const known = new Set(aliasesOf(before));
+  const fresh = aliasesOf(domain).filter((alias) => !known.has(alias));
+  const reply: unknown = await qmp.execute('qom-list', { path: '/machine/peripheral' });
+  const there = new Set((Array.isArray(reply) ? reply : []).map((child: unknown) => memberOf(child, 'name')));
+  return fresh.filter((alias) => !there.has(alias));
 }
 
 /** A disk's target and an alias are names: nobody has them twice. */
 function requireFree(domain: Domain, { list, device, name }: SingleDevice): void {
   if (list === 'disks') {
-    const target = memberOf(memberOf(device, 'target'), 'dev');
+    const target = memberOf(device, 'target', 'dev');
     if ((domain.devices?.disks ?? []).some((disk) => disk.target?.dev === target)) {
       throw failed(`target ${String(target)} already exists`);
     }
@@ -162,19 +243,19 @@ function takeMac(device: NetworkInterface, next: Domain | undefined): void {
 function aliasesOf({ devices }: Domain): string[] {
   return Object.values(devices ?? {}).flatMap((value: unknown) =>
     (Array.isArray(value) ? value : [value]).flatMap((device: unknown) => {
-      const name = memberOf(memberOf(device, 'alias'), 'name');
+      const name = memberOf(device, 'alias', 'name');
       return typeof name === 'string' ? [name] : [];
     }),
   );
 }
 
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
-}
-
 async function untilAborted(signal: AbortSignal): Promise<void> {
   if (signal.aborted) return;
   await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+}
+
+function wordsOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function refused(alias: string): VirtError {

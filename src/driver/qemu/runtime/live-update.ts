@@ -1,10 +1,10 @@
 /** Changes of a device that stays in the running guest: another medium, a link up or down, a password. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { findByAlias, findDevice, type SingleDevice } from '../../../guest/single-device.ts';
 import type { Disk } from '../../../model/domain/devices/disk.ts';
 import type { Graphics } from '../../../model/domain/devices/graphics.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
-import { findByAlias, findDevice, type SingleDevice } from '../live/single-device.ts';
 import type { DomainStarter } from './domain-starter.ts';
 import { addParts, planLiveChange, removeParts } from './live-change.ts';
 import { changeForwards } from './live-forwards.ts';

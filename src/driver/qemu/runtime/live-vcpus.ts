@@ -1,5 +1,7 @@
 /** Virtual CPUs of a running guest, in and out. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import { noteVcpus } from '../live/vcpu-list.ts';
 import { placePlugged } from './place-plugged.ts';
@@ -14,6 +16,7 @@ interface Slot {
   readonly path: string | undefined;
 }
 
+const log = new LogSource('qemu.qemu_hotplug');
 const UNPLUG_PATIENCE_MS = 5000;
 
 /** Whether a device's id is a plugged virtual CPU's. */
@@ -67,9 +70,15 @@ async function recountingOnFailure(guest: RunningGuest, change: () => Promise<vo
   try {
     await change();
   } catch (error) {
-    if (!guest.hasEnded) await recountVcpus(guest);
+    if (!guest.hasEnded) await recountVcpus(guest).catch((cause: unknown) => warnUncounted(guest, cause));
     throw error;
   }
+}
+
+/** The definition may name another number of virtual CPUs than there are, until the next change counts them. */
+function warnUncounted(guest: RunningGuest, cause: unknown): void {
+  const words = cause instanceof Error ? cause.message : String(cause);
+  log.warn('recountVcpus', () => `vm=${guest.domain.name ?? ''}: its virtual CPUs could not be counted: ${words}`);
 }
 
 function requireSwitchable(slots: readonly Slot[], id: number, enabled: boolean): Slot {
@@ -103,7 +112,11 @@ async function unplug(guest: RunningGuest, { path }: Slot, signal: AbortSignal |
     });
   }
   // A guest that is only slow is followed; one that ends meanwhile has no number to tell any more.
-  void gone.then(async (isLate) => (isLate ? await recountVcpus(guest) : undefined)).catch(() => undefined);
+  gone
+    .then(async (isLate) => (isLate && !guest.hasEnded ? await recountVcpus(guest) : undefined))
+    .catch((cause: unknown) => {
+      if (!guest.hasEnded) warnUncounted(guest, cause);
+    });
   throw new VirtError(
     `the guest has not let go of virtual CPU ${id} within ${UNPLUG_PATIENCE_MS / 1000} s: it may still do so`,
     {
@@ -126,10 +139,6 @@ async function readSlots(guest: RunningGuest, signal: AbortSignal | undefined): 
       path: typeof path === 'string' ? path : undefined,
     };
   });
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }
 
 function invalid(message: string): VirtError {

@@ -52,6 +52,12 @@ export interface NetworkDevicesOptions {
   readonly onPlugged?: ((device: NetworkInterface, hostEnd: string) => Promise<void>) | undefined;
 }
 
+/** A name may be given again once the device is gone; the kernel's number is not. */
+interface HostEnd {
+  readonly name: string;
+  readonly index: number;
+}
+
 /** How often another process may take the name that was free a moment ago. */
 const MAX_NAME_ATTEMPTS = 100;
 /** The first tap of a guest is usually the first of the host. */
@@ -65,8 +71,8 @@ export class NetworkDevices implements AsyncDisposable {
   /** Names of taps that were made, by alias: further queues join them. */
   readonly #taps = new Map<string, string>();
   readonly #downscripts: { path: string; name: string }[] = [];
-  readonly #macvtaps: string[] = [];
-  readonly #limits: AsyncDisposable[] = [];
+  readonly #macvtaps: HostEnd[] = [];
+  readonly #limits: (HostEnd & { readonly limits: AsyncDisposable })[] = [];
   #calls: NetworkCalls | undefined;
 
   constructor(options: NetworkDevicesOptions) {
@@ -114,7 +120,7 @@ export class NetworkDevices implements AsyncDisposable {
       const join = settings.direct === undefined ? joinTap : openQueue;
       const open = async () => {
         const fd = join(calls, settings, name);
-        if (made === undefined && request.queue === 0) await this.#orClose(fd, () => this.#limit(device, name));
+        if (made === undefined && request.queue === 0) await this.#orClose(fd, () => this.#limit(device, name, calls));
         return fd;
       };
       return { ledgerRecords: [], open };
@@ -122,14 +128,14 @@ export class NetworkDevices implements AsyncDisposable {
     const isMacvtap = settings.direct !== undefined;
     const name = settings.name ?? freeName(calls, NAME_PREFIX[isMacvtap ? 'macvtap' : 'tap']);
     const open = async () => {
-      const fd = await (isMacvtap ? makeMacvtap : makeTap)(calls, settings, name);
+      const fd = await (isMacvtap ? makeOwnMacvtap : makeTap)(calls, settings, name);
       this.#taps.set(request.interfaceAlias, name);
       // The live definition says which device it is, as libvirt's does.
       device.target = { ...device.target, dev: name };
       if (settings.downscript !== undefined) this.#downscripts.push({ path: settings.downscript, name });
-      if (isMacvtap) this.#macvtaps.push(name);
+      if (isMacvtap) this.#macvtaps.push({ name, index: calls.indexOf(name) });
       await this.#orClose(fd, async () => {
-        await this.#limit(device, name);
+        await this.#limit(device, name, calls);
         await this.#options.onPlugged?.(device, name);
       });
       return fd;
@@ -139,17 +145,28 @@ export class NetworkDevices implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { path, name } of this.#downscripts.splice(0)) await runNetworkProgram(path, [name]);
-    for (const limits of this.#limits.splice(0)) await limits[Symbol.asyncDispose]();
-    for (const name of this.#macvtaps.splice(0)) await removeMacvtap(name);
+    for (const { limits, ...end } of this.#limits.splice(0)) {
+      if (!this.#isTaken(end)) await limits[Symbol.asyncDispose]();
+    }
+    for (const end of this.#macvtaps.splice(0)) {
+      if (this.#calls?.indexOf(end.name) === end.index) await removeMacvtap(end.name);
+    }
     for (const entry of this.#entries.splice(0)) entry.done();
   }
 
   /** `<bandwidth>`: loaded only for guests that have it. */
-  async #limit({ bandwidth, type }: NetworkInterface, name: string): Promise<void> {
+  async #limit({ bandwidth, type }: NetworkInterface, name: string, calls: NetworkCalls): Promise<void> {
     if (bandwidth === undefined) return;
     const open =
       this.#options.limit ?? (await import('../../../network/bandwidth/interface-bandwidth.ts')).openInterfaceBandwidth;
-    this.#limits.push(await open(name, bandwidth, { ledger: this.#options.ledger, hostView: type === 'direct' }));
+    const limits = await open(name, bandwidth, { ledger: this.#options.ledger, hostView: type === 'direct' });
+    this.#limits.push({ name, index: calls.indexOf(name), limits });
+  }
+
+  /** The device was unplugged, and its name given to another guest's: what is limited there is not ours. */
+  #isTaken({ name, index }: HostEnd): boolean {
+    const now = this.#calls?.indexOf(name) ?? 0;
+    return now !== 0 && now !== index;
   }
 
   async #orClose(fd: number, step: () => Promise<void>): Promise<void> {
@@ -225,6 +242,20 @@ async function setUpTap(calls: NetworkCalls, fd: number, settings: TapSettings, 
     await runNetworkProgram('ip', ['route', 'add', network, ...via, 'dev', name, ...cost]);
   }
   if (settings.script !== undefined) await runNetworkProgram(settings.script, [name]);
+}
+
+async function makeOwnMacvtap(calls: NetworkCalls, settings: TapSettings, name: string): Promise<number> {
+  try {
+    return await makeMacvtap(calls, settings, name);
+  } catch (error) {
+    // It is not left of ours: another guest that starts now has it.
+    if (settings.name !== undefined || calls.indexOf(name) === 0) throw error;
+    throw new NameTakenError(`${settings.title}: device '${name}' exists already`, {
+      code: ErrorCode.OPERATION_FAILED,
+      domain: ErrorDomain.NETWORK,
+      cause: error,
+    });
+  }
 }
 
 /** A further queue of a tap, or a tap that somebody else keeps. */

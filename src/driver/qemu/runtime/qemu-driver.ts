@@ -16,6 +16,7 @@ import type { DaemonRootOptions } from '../../../guest/daemon-root.ts';
 import { activeGuest, matchesFilter, requireDefined, requireLegal } from '../../../guest/domain-report.ts';
 import { DomainStore, identityOf, stateOf } from '../../../guest/domain-store.ts';
 import { GuestHost, type GuestHostOptions } from '../../../guest/guest-host.ts';
+import type { GuestStatus } from '../../../guest/guest-status.ts';
 import type { LogTexts } from '../../../log/settings.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
@@ -57,7 +58,7 @@ import { describeDomain, infoOf } from './domain-numbers.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import type { DriverParts } from './driver-parts.ts';
 import type { BareEvent } from './guest-events.ts';
-import { characterDevices, PtyConsole } from './guest-ptys.ts';
+import { characterDevices, ptyConsole } from './guest-ptys.ts';
 import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
 import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
@@ -143,8 +144,9 @@ export class QemuDriver implements Driver {
   readonly #events = new Broadcast<DomainEvent>();
   readonly #monitorEvents = new Broadcast<MonitorEvent>();
   readonly #starter: DomainStarter;
-  readonly #ptys = new Map<string, PtyConsole>();
+  readonly #ptys = new Map<string, ConsoleStream>();
   readonly #parts: DriverParts;
+  readonly #onNote: QemuDriverOptions['onNote'];
   readonly #stop = new AbortController();
   #readOn: Promise<void> = Promise.resolve();
   #closing: Promise<void> | undefined;
@@ -166,11 +168,12 @@ export class QemuDriver implements Driver {
       // A daemon is asked again and again; an embedding program once.
       freshMs: root.placement === 'daemon' ? CAPABILITIES_FRESH_MS : 0,
     });
-    this.#store = new DomainStore<RunningGuest>(root.layout.roots.etc, { sync: !root.temporary });
+    this.#store = new DomainStore<RunningGuest>(root.layout.roots.etc, { sync: !root.temporary, macs: host.macs });
     const shared: Omit<DriverParts, 'starter'> = {
       root,
       cache: this.#cache,
-      config: { ...DEFAULT_CONFIG, ...options.config },
+      // Who may not make interfaces has nothing but QEMU's own network; libvirt's clients are told what libvirt tells them.
+      config: { ...DEFAULT_CONFIG, slirpPortForward: root.placement === 'embedded', ...options.config },
       secrets: host.secrets,
       hooks: host.hooks,
       store: this.#store,
@@ -188,6 +191,7 @@ export class QemuDriver implements Driver {
     });
     this.#parts = { ...shared, starter: this.#starter };
     this.uri = options.uri;
+    this.#onNote = options.onNote;
     this.features = { embedded: root.placement === 'embedded', consoles: true };
   }
 
@@ -238,7 +242,7 @@ export class QemuDriver implements Driver {
     for (const [index, record] of this.#store.all().filter(isWaiting).entries()) {
       if (index > 0) await pause(this.#parts.config.autoStartDelayMs);
       try {
-        await this.create(record.uuid);
+        await this.create(record.uuid, { bypassCache: this.#parts.config.autoStartBypassCache });
       } catch (error) {
         onNote(`cannot autostart domain '${record.name}': ${error instanceof Error ? error.message : String(error)}`);
       }
@@ -277,6 +281,7 @@ export class QemuDriver implements Driver {
     using _job = await record.job.acquire(signal);
     const isNew = !record.isDefined;
     await this.#store.save(record, domain);
+    this.#tellClashes(record);
     this.#emit(record, { event: 'lifecycle', type: 'defined', detail: isNew ? 'added' : 'updated' });
     return identityOf(record);
   }
@@ -289,6 +294,8 @@ export class QemuDriver implements Driver {
     try {
       using _job = await record.job.acquire(options.signal);
       await this.#start(record, prepared, options);
+      this.#store.noteCards(record, domain);
+      this.#tellClashes(record);
     } finally {
       this.#store.releaseIfGone(record);
     }
@@ -508,7 +515,7 @@ export class QemuDriver implements Driver {
       found.map(async (one) => {
         const record = records.get(one.status.id);
         if (one.kind === 'gone') {
-          await this.#starter.giveBack(one.status.domain);
+          await this.#starter.giveBack(one.status.plugging ?? one.status.domain);
           const known = this.#store.find(one.status.domain.uuid ?? '');
           if (known !== undefined) known.shutoffReason = one.shutoffReason;
           return;
@@ -518,8 +525,24 @@ export class QemuDriver implements Driver {
         if (one.kind === 'ending') await one.guest.endAs(one.stop.detail, one.stop.reason);
         // Its client went with the daemon before us.
         else if (one.status.autodestroy) await one.guest.destroy('the client that started it is gone');
+        else if (one.status.plugging !== undefined) await this.#finishPlugging(record, one.guest, one.status);
       }),
     );
+    await this.#dropForeignPorts();
+  }
+
+  /** The daemon before us was about to plug a device: it is there, or what is left of it goes. */
+  async #finishPlugging(record: DomainRecord, guest: RunningGuest, status: GuestStatus): Promise<void> {
+    const { forgetUnplugged, unpluggedOf } = await import('./live-plug.ts');
+    for (const alias of await unpluggedOf(guest, status.domain)) await forgetUnplugged(this.#parts, record, alias);
+    await this.#starter.persist(record);
+  }
+
+  /** Places in networks that were opened for a start, or a card, that nothing came of. */
+  async #dropForeignPorts(): Promise<void> {
+    const live = this.#store.all().flatMap(({ guest }) => guest?.domain.devices?.interfaces ?? []);
+    const ports = live.flatMap(({ source }) => source?.portid ?? []);
+    await this.#parts.networks?.keepOnly('qemu', new Set(ports));
   }
 
   #sendMonitorEvent({ name, uuid }: DomainRecord, event: QmpEvent, id: number): void {
@@ -554,6 +577,11 @@ export class QemuDriver implements Driver {
       .catch((error: unknown) => events.warn('followGuest', () => `${record.name}: ${String(error)}`));
   }
 
+  /** Nothing is refused: cards of networks that never meet may have the same address. */
+  #tellClashes(record: DomainRecord): void {
+    for (const clash of this.#store.cardNotes(record)) this.#onNote?.(`domain '${record.name}': ${clash}`);
+  }
+
   /** Whether the domain was saved, and is restored now. */
   async #startSaved(record: DomainRecord, options: CreateOptions): Promise<boolean> {
     if (!existsSync(this.root.layout.managedSaveFile(record.name))) return false;
@@ -586,7 +614,7 @@ export class QemuDriver implements Driver {
     }
     const known = this.#ptys.get(path);
     if (known !== undefined) return known;
-    const made = new PtyConsole(alias, path);
+    const made = ptyConsole(alias, path);
     this.#ptys.set(path, made);
     void guest.ended.then(() => this.#ptys.delete(path));
     return made;

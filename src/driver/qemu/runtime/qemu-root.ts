@@ -4,9 +4,9 @@ import { dirname } from 'node:path';
 import { removeTree } from '../../../core/fs.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { type DriverRoot, isGuestName, type Placement, type RootFolders } from '../../../guest/driver-root.ts';
+import { formatStatus, type GuestStatus, readStatuses } from '../../../guest/guest-status.ts';
 import type { ObjectLedger } from '../../siblings.ts';
 import { Layout, type LayoutRoots } from '../layout.ts';
-import { formatStatus, type GuestStatus, readStatuses } from './guest-status.ts';
 
 const log = new LogSource('qemu.qemu_domain');
 

@@ -11,6 +11,7 @@ import { LogSource } from '../../../core/log-source.ts';
 import { GuestCgroups, type GuestCgroupsInit } from '../../../guest/cgroups/guest-cgroups.ts';
 import { GuestHooks } from '../../../guest/guest-hooks.ts';
 import { GuestLog, type GuestLogLimits } from '../../../guest/guest-log.ts';
+import type { GuestStatus } from '../../../guest/guest-status.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { ForeignProcess } from '../../../process/foreign-process.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
@@ -23,7 +24,6 @@ import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { DriverSecurity } from '../security/driver-security.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
 import { readChannels } from './channel-states.ts';
-import type { GuestStatus } from './guest-status.ts';
 import { connectMonitor } from './monitor-socket.ts';
 import type { QemuRoot } from './qemu-root.ts';
 import { RunningGuest, type RunningGuestInit } from './running-guest.ts';
@@ -91,10 +91,11 @@ async function reattachOne(request: ReattachRequest, status: GuestStatus): Promi
 
 async function takeOver(request: ReattachRequest, status: GuestStatus): Promise<Found> {
   const { root, logLimits, cgroups, onNote } = request;
-  const { domain, shortName, id } = status;
+  const { shortName, id } = status;
+  const domain = status.plugging ?? status.domain;
   const name = domain.name ?? '';
   using deadline = withTimeout(undefined, PATIENCE_MS);
-  const qmp = new QmpClient(await connectMonitor(status.monitor, deadline), {
+  const qmp = new QmpClient(await connectMonitor(status.extra['monitor'] ?? '', deadline), {
     name,
     loadFdSender: async (stream) => (await import('../../../qmp/fd-passing.ts')).createFdSender(stream),
   });

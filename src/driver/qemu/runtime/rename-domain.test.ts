@@ -41,6 +41,7 @@ describe('a domain with another name', () => {
     expect(readFileSync(layout.nvramFile('new'), 'utf8')).toBe('variables');
     expect(existsSync(layout.nvramFile('old'))).toBe(false);
     expect(record.definition?.os?.nvram?.value).toBe(layout.nvramFile('new'));
+    await store[Symbol.asyncDispose]();
     expect(readFileSync(join(layout.roots.etc, 'new.xml'), 'utf8')).toContain(layout.nvramFile('new'));
   });
 

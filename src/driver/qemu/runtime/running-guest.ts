@@ -8,9 +8,10 @@ import { ErrorCode, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { GuestCgroups } from '../../../guest/cgroups/guest-cgroups.ts';
 import type { GuestLog } from '../../../guest/guest-log.ts';
+import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
-import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
+import type { ExitResult } from '../../../process/child-handle.ts';
 import type { ProcessIdentity } from '../../../process/proc.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
@@ -21,9 +22,7 @@ import type { GuestConsole } from '../../guest-console.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
 import { noteChannel } from './channel-states.ts';
 import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
-
-/** QEMU's process: our child, or one that an earlier daemon has started. */
-export type GuestProcess = Pick<ChildHandle, 'pid' | 'identity' | 'exited' | 'result' | 'terminate' | 'release'>;
+import type { PerfCounters } from './perf-counters.ts';
 
 /** What a guest does to its hardware by itself: a device that it lets go of (by alias); a tray or a channel that it opens or closes. */
 export type OwnChange = { readonly kind: 'unplugged'; readonly alias: string } | { readonly kind: 'state' };
@@ -80,6 +79,8 @@ export class RunningGuest implements AsyncDisposable {
   /** An event has changed the state. */
   #isTold = false;
   #domain: Domain;
+  #perf: PerfCounters | undefined;
+  readonly #helpers = new Map<string, AsyncDisposable>();
   readonly #unplugs = new Map<string, (isGone: boolean) => void>();
 
   constructor(init: RunningGuestInit) {
@@ -115,6 +116,40 @@ export class RunningGuest implements AsyncDisposable {
   /** What came with a device that was plugged: it goes when QEMU has ended. */
   keepPlugged(resource: AsyncDisposable): void {
     this.#init.cleanup.use(resource);
+  }
+
+  /** The kernel's counters of its threads; undefined before any was asked for. */
+  get perf(): PerfCounters | undefined {
+    return this.#perf;
+  }
+
+  /** The same, loaded. */
+  async loadPerf(): Promise<PerfCounters> {
+    const { PerfCounters } = await import('./perf-counters.ts');
+    this.#perf ??= new PerfCounters(this.pid);
+    return this.#perf;
+  }
+
+  /** Of its log: what its helpers say goes there too. */
+  get logFd(): number {
+    return this.#init.log.fd;
+  }
+
+  /** Helper processes of devices that were plugged: they go with their device, or when QEMU has ended. */
+  keepHelpers(helpers: ReadonlyMap<string, AsyncDisposable>): void {
+    for (const [name, helper] of helpers) {
+      this.#helpers.set(name, helper);
+      this.keepPlugged(helper);
+    }
+  }
+
+  /** Ends those that no device needs any more. Others, of the start or of an earlier daemon, end when QEMU has let go of them. */
+  async dropHelpers(names: readonly string[]): Promise<void> {
+    for (const name of names) {
+      const helper = this.#helpers.get(name);
+      this.#helpers.delete(name);
+      await helper?.[Symbol.asyncDispose]();
+    }
   }
 
   /** What QEMU says it is, to a daemon that did not know. Events that came meanwhile are newer than the answer. */
@@ -215,6 +250,7 @@ export class RunningGuest implements AsyncDisposable {
   async detach(): Promise<void> {
     this.#isDetached = true;
     this.#init.child.release();
+    this.#perf?.[Symbol.dispose]();
     await this.qmp.close();
   }
 
@@ -321,6 +357,7 @@ export class RunningGuest implements AsyncDisposable {
       ? { logTail: this.#init.log.qemuOutput().slice(-TAIL_BYTES), serialTail: this.#serialTail() }
       : {};
     this.#init.log.stamp(`shutting down, reason=${stop.detail}`);
+    this.#perf?.[Symbol.dispose]();
     await this.#cleanUp();
     this.#init.emit({ event: 'lifecycle', type: 'stopped', detail: stop.detail }, Date.now());
     return { ...stop, ...tails };

@@ -1,11 +1,16 @@
-/** The programs that squeeze saved guests and dumps on their way to the file, and back: one process beside QEMU, joined by a pipe. */
+/** The programs that squeeze saved guests and dumps on their way to the file, and back: processes beside QEMU, joined by pipes. */
 import { raceSignal, withTimeout } from '../../../core/abort.ts';
+import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
 import { lookUpProgram } from '../../../process/find-program.ts';
 import { makePipe, type Pipe } from '../../../process/pipe.ts';
 import { spawnChild } from '../../../process/spawn.ts';
+import { type DirectFile, directReaders, directWriter, type FilterStage } from './direct-io.ts';
 import { SAVE_FORMATS, type SaveFormat } from './save-image.ts';
+
+const log = new LogSource('qemu.qemu_driver');
 
 /** Besides `-c`, which all of them know. */
 const ARGUMENTS: Readonly<Record<Exclude<SaveFormat, 'raw'>, readonly string[]>> = {
@@ -47,78 +52,119 @@ export function saveFormatOf(name: string): SaveFormat {
   throw failed(`Invalid save image format '${name}': it is one of ${SAVE_FORMATS.join(', ')}`);
 }
 
-/** Undefined for what is not compressed. @throws VirtError where the program is not installed */
+/** A file at the place where the stream begins, or ends. */
+export interface StreamFile {
+  /** Stands at that place. */
+  readonly fd: number;
+  /** The same file past the host's cache, where that is wanted. */
+  readonly direct?: DirectFile | undefined;
+}
+
+/** Undefined where QEMU can write to the file itself. @throws VirtError where a program is not installed */
 export async function compressInto(
-  fd: number,
+  { fd, direct }: StreamFile,
   format: SaveFormat,
   options: FilterOptions,
 ): Promise<Filter | undefined> {
-  if (format === 'raw') return undefined;
-  const pipe = await makePipe(options.scratchDir, options.signal);
-  return await startFilter(format, pipe, { stdin: pipe.readFd, stdout: fd, fd: pipe.writeFd }, [], options);
+  const stages = [
+    ...(format === 'raw' ? [] : [{ program: format, args: ['-c', ...ARGUMENTS[format]] }]),
+    ...(direct === undefined ? [] : [directWriter(direct)]),
+  ];
+  return await startChain(stages, { file: direct?.fd ?? fd, isOutput: true }, options);
 }
 
 /** The same backwards, from where a file stands. */
 export async function decompressFrom(
-  fd: number,
+  { fd, direct }: StreamFile,
   format: SaveFormat,
   options: FilterOptions,
 ): Promise<Filter | undefined> {
-  if (format === 'raw') return undefined;
-  const pipe = await makePipe(options.scratchDir, options.signal);
-  return await startFilter(format, pipe, { stdin: fd, stdout: pipe.writeFd, fd: pipe.readFd }, ['-d'], options);
+  const stages = [
+    ...(direct === undefined ? [] : directReaders(direct)),
+    ...(format === 'raw' ? [] : [{ program: format, args: ['-c', '-d'] }]),
+  ];
+  return await startChain(stages, { file: direct?.fd ?? fd, isOutput: false }, options);
 }
 
-async function startFilter(
-  format: Exclude<SaveFormat, 'raw'>,
-  pipe: Pipe,
-  ends: { readonly stdin: number; readonly stdout: number; readonly fd: number },
-  more: readonly string[],
-  { signal }: FilterOptions,
-): Promise<Filter> {
-  let child: ChildHandle;
-  try {
-    child = await spawnChild(
-      {
-        command: requireProgram(format),
-        args: ['-c', ...(more.length === 0 ? ARGUMENTS[format] : more)],
-        dieWithParent: true,
-        stdio: [{ fd: ends.stdin }, { fd: ends.stdout }, 'tail'],
-        // Ctrl-C at the caller's terminal is the caller's to handle.
-        newSession: true,
-      },
-      { signal },
-    );
-  } catch (error) {
-    pipe[Symbol.dispose]();
-    throw error;
+/** Programs, each reading what the one before it writes: QEMU stands before them (`isOutput`) or behind, the file at the other end. */
+async function startChain(
+  stages: readonly FilterStage[],
+  { file, isOutput }: { readonly file: number; readonly isOutput: boolean },
+  { scratchDir, signal }: FilterOptions,
+): Promise<Filter | undefined> {
+  if (stages.length === 0) return undefined;
+  const commands = stages.map(({ program, args }) => ({ command: requireProgram(program), args }));
+  await using started = new DisposalStack();
+  const pipes: Pipe[] = [];
+  for (const _ of stages) pipes.push(started.use(await makePipe(scratchDir, signal)));
+  const children: ChildHandle[] = [];
+  for (const [index, { command, args }] of commands.entries()) {
+    const stdin = isOutput ? pipes[index]?.readFd : (pipes[index - 1]?.readFd ?? file);
+    const stdout = isOutput ? (pipes[index + 1]?.writeFd ?? file) : pipes[index]?.writeFd;
+    if (stdin === undefined || stdout === undefined) throw new TypeError('a chain has a pipe for each program');
+    const spec = {
+      command,
+      args,
+      dieWithParent: true,
+      stdio: [{ fd: stdin }, { fd: stdout }, 'tail'] as const,
+      // Ctrl-C at the caller's terminal is the caller's to handle.
+      newSession: true,
+    };
+    children.push(started.use(await spawnChild(spec, { signal })));
   }
-  // The program has its end; ours would hide from it that QEMU has closed the other.
-  if (ends.fd === pipe.writeFd) pipe.closeRead();
-  else pipe.closeWrite();
+  const own = isOutput ? pipes[0] : pipes.at(-1);
+  if (own === undefined) throw new TypeError('a chain has a pipe for each program');
+  // The programs have their ends; ours would hide from them that a neighbour has closed its.
+  for (const pipe of pipes) {
+    if (pipe !== own || !isOutput) pipe.closeWrite();
+    if (pipe !== own || isOutput) pipe.closeRead();
+  }
+  return chainOf(stages, children, { own, fd: isOutput ? own.writeFd : own.readFd, owned: started.move() });
+}
+
+function chainOf(
+  stages: readonly FilterStage[],
+  children: readonly ChildHandle[],
+  { own, fd, owned }: { readonly own: Pipe; readonly fd: number; readonly owned: AsyncDisposable },
+): Filter {
+  const failureAt = (index: number, result: ExitResult): VirtError | undefined =>
+    failureOf(stages[index]?.program ?? '', result);
+  const ended = async (): Promise<VirtError | undefined> => {
+    const results = await Promise.all(children.map((child) => child.exited));
+    const failed = results.flatMap((result, index) => {
+      const error = failureAt(index, result);
+      return error === undefined ? [] : [{ error, isVictim: result.signal === 'SIGPIPE' }];
+    });
+    // A program whose reader has failed is ended for it.
+    return (failed.find(({ isVictim }) => !isVictim) ?? failed[0])?.error;
+  };
   const broken = new AbortController();
-  void child.exited.then((result) => {
-    const failure = failureOf(format, result);
-    if (failure !== undefined) broken.abort(failure);
-  });
+  for (const [index, child] of children.entries()) {
+    void child.exited.then((result) => {
+      const failure = failureAt(index, result);
+      if (failure !== undefined) broken.abort(failure);
+    });
+  }
   return {
-    fd: ends.fd,
+    fd,
     broken: broken.signal,
-    handedOver: () => pipe[Symbol.dispose](),
+    handedOver: () => own[Symbol.dispose](),
     finished: async () => {
-      const failure = failureOf(format, await child.exited);
+      const failure = await ended();
       if (failure !== undefined) throw failure;
     },
     failure: async () => {
       // With its other end gone it ends soon.
-      pipe[Symbol.dispose]();
+      own[Symbol.dispose]();
       using patience = withTimeout(undefined, END_PATIENCE_MS);
-      const result = await raceSignal(child.exited, patience).catch(() => undefined);
-      return result === undefined ? undefined : failureOf(format, result);
+      return await raceSignal(ended(), patience).catch((error: unknown) => {
+        log.warn('failure', () => `${stages.map(({ program }) => program).join(' | ')}: ${String(error)}`);
+        return undefined;
+      });
     },
     [Symbol.asyncDispose]: async () => {
-      pipe[Symbol.dispose]();
-      await child[Symbol.asyncDispose]();
+      own[Symbol.dispose]();
+      await owned[Symbol.asyncDispose]();
     },
   };
 }
@@ -126,6 +172,8 @@ async function startFilter(
 function requireProgram(format: string): string {
   const path = lookUpProgram(format);
   if (path !== undefined) return path;
+  if (format === 'dd' || format === 'tail')
+    throw failed(`bypassing the host's cache needs ${format}: install coreutils`);
   const hint = `install ${format === 'xz' ? 'xz-utils' : format}, or choose another save_image_format`;
   throw failed(`compression program for image format '${format}' isn't available: ${hint}`);
 }

@@ -15,7 +15,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }));
 const XML = "<domain type='qemu'><name>é</name></domain>";
 
 function write(path: string, isComplete = true): void {
-  const fd = beginSaveImage(path, { xml: XML, wasRunning: true, format: 'raw' });
+  const { fd } = beginSaveImage(path, { xml: XML, wasRunning: true, format: 'raw' });
   writeSync(fd, 'STREAM');
   if (isComplete) finishSaveImage(fd);
   closeSync(fd);

@@ -5,6 +5,7 @@
 import { closeSync, constants, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { DIRECT_ALIGNMENT } from './direct-io.ts';
 
 /** A file is complete only under the first; until then it has the second. */
 const MAGIC = 'LibvirtQemudSave';
@@ -33,14 +34,16 @@ export interface SaveHeader {
 /** An open file that stands at the migration stream. Close it. */
 export interface OpenSaveImage extends SaveHeader, Disposable {
   readonly fd: number;
+  /** Where the stream begins, in bytes. */
+  readonly streamOffset: number;
 }
 
 /** @throws VirtError for a file that is none, is not complete, or is damaged; it is never changed */
 export function openSaveImage(path: string): OpenSaveImage {
   const fd = open(path, constants.O_RDONLY);
   try {
-    const { header } = readHeader(fd, path);
-    return { ...header, fd, [Symbol.dispose]: () => closeSync(fd) };
+    const { header, dataLength } = readHeader(fd, path);
+    return { ...header, fd, streamOffset: HEADER_BYTES + dataLength, [Symbol.dispose]: () => closeSync(fd) };
   } catch (error) {
     closeSync(fd);
     throw error;
@@ -53,14 +56,26 @@ export function readSaveImage(path: string): SaveHeader {
   return { xml, wasRunning, format, cookie };
 }
 
-/** Begins a file: what it says until `finishSaveImage` is that it is not complete. @returns its descriptor, behind the definition */
-export function beginSaveImage(path: string, header: SaveHeader): number {
+/** A file that is begun: its descriptor stands behind the definition, where the stream is to begin. Close it. */
+export interface BegunSaveImage {
+  readonly fd: number;
+  /** In bytes; a multiple of `DIRECT_ALIGNMENT`. */
+  readonly streamOffset: number;
+}
+
+/** Begins a file: what it says until `finishSaveImage` is that it is not complete. */
+export function beginSaveImage(path: string, header: SaveHeader): BegunSaveImage {
   const fd = open(path, constants.O_RDWR | constants.O_CREAT | constants.O_TRUNC);
   const text = textsOf(header);
-  const data = Buffer.alloc(text.length + SPARE_BYTES);
+  const streamOffset = alignUp(HEADER_BYTES + text.length + SPARE_BYTES);
+  const data = Buffer.alloc(streamOffset - HEADER_BYTES);
   data.set(text);
   writeSync(fd, Buffer.concat([makeHeader(PARTIAL_MAGIC, data.length, header), data]));
-  return fd;
+  return { fd, streamOffset };
+}
+
+function alignUp(bytes: number): number {
+  return Math.ceil(bytes / DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT;
 }
 
 /** All is written: the file counts from now on. */

@@ -3,10 +3,11 @@ import { existsSync, fstatSync, rmSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import { type ActiveJob, dumpProgress, migrationProgress, type Numbers } from './domain-jobs.ts';
 import type { RunningGuest } from './running-guest.ts';
-import { compressInto, type FilterOptions } from './save-compression.ts';
+import { compressInto, type FilterOptions, type StreamFile } from './save-compression.ts';
 import type { SaveFormat } from './save-image.ts';
 
 const log = new LogSource('qemu.qemu_driver');
@@ -22,10 +23,20 @@ export interface StreamOptions extends FilterOptions {
  * QEMU's state as a stream, into an open file from where it stands.
  * @returns what is to be told of the job @throws VirtError OPERATION_ABORTED where somebody has ended the job
  */
-export async function migrateInto(qmp: QmpClient, fd: number, options: StreamOptions): Promise<Numbers> {
-  await using filter = await compressInto(fd, options.format, options);
+export async function migrateInto(qmp: QmpClient, file: StreamFile, options: StreamOptions): Promise<Numbers> {
+  return await writeThrough(file, options.format, options, (fd, handedOver) => migrate(qmp, fd, options, handedOver));
+}
+
+/** QEMU writes into a file, through the programs that stand before it. */
+async function writeThrough(
+  file: StreamFile,
+  format: SaveFormat,
+  options: FilterOptions,
+  write: (fd: number, handedOver: () => void) => Promise<Numbers>,
+): Promise<Numbers> {
+  await using filter = await compressInto(file, format, options);
   try {
-    const result = await migrate(qmp, filter?.fd ?? fd, options, () => filter?.handedOver());
+    const result = await write(filter?.fd ?? file.fd, () => filter?.handedOver());
     await filter?.finished();
     return result;
   } catch (error) {
@@ -52,13 +63,16 @@ async function migrate(
 /** The guest's memory alone, in a format of `dump-guest-memory`. QEMU does not stop once it has begun. */
 export async function dumpMemoryInto(
   qmp: QmpClient,
-  fd: number,
-  { job, format, signal }: Pick<StreamOptions, 'job' | 'signal'> & { readonly format: string },
+  file: StreamFile,
+  { job, format, scratchDir, signal }: Omit<StreamOptions, 'format'> & { readonly format: string },
 ): Promise<Numbers> {
-  const protocol = await handOver(qmp, fd, signal);
-  job.follow(async () => dumpProgress(await qmp.execute('query-dump')), { canAbort: false });
-  await qmp.execute('dump-guest-memory', { paging: false, protocol, detach: true, format }, { signal });
-  return dumpProgress(await untilDone(qmp, 'query-dump', { job, signal }));
+  return await writeThrough(file, 'raw', { scratchDir, signal }, async (fd, handedOver) => {
+    const protocol = await handOver(qmp, fd, signal);
+    handedOver();
+    job.follow(async () => dumpProgress(await qmp.execute('query-dump')), { canAbort: false });
+    await qmp.execute('dump-guest-memory', { paging: false, protocol, detach: true, format }, { signal });
+    return dumpProgress(await untilDone(qmp, 'query-dump', { job, signal }));
+  });
 }
 
 /** Gives QEMU a descriptor. @returns its address there */
@@ -127,8 +141,4 @@ export async function giveUp(guest: RunningGuest, target: TargetFile, wasRunning
     );
   }
   target.remove();
-}
-
-function memberOf(value: unknown, name: string): unknown {
-  return typeof value === 'object' && value !== null ? Reflect.get(value, name) : undefined;
 }

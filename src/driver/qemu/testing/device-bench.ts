@@ -3,6 +3,7 @@
  * alone, on a made-up QEMU that has everything the test names. No addresses are assigned and no host is looked at.
  */
 import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
+import { devicesOf } from '../../../model/domain/devices/devices-of.ts';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
 import { FaultList } from '../../../model/schema/faults.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
@@ -10,7 +11,6 @@ import { FEATURE_QUERIES, type FeatureName } from '../capabilities/features.ts';
 import { DEFAULT_CONFIG, type QemuConfig } from '../config.ts';
 import { type DomainContext, type Lookup, PlanContext } from '../context.ts';
 import { fillConsoleDefaults } from '../definition/console-defaults.ts';
-import { devicesOf } from '../definition/devices-of.ts';
 import type { DeviceFamily } from '../devices/family.ts';
 import { Layout, SYSTEM_ROOTS } from '../layout.ts';
 import type { Part } from '../plan/parts.ts';

@@ -3,9 +3,16 @@ import { ErrorCode } from '../../../core/errors.ts';
 import type { VolumeRequest } from '../../../model/storage/volume.ts';
 import type { Waiting } from '../../driver.ts';
 import type { PoolBuildOptions } from '../../storage-operations.ts';
-import { deviceTarget, fillDevice, requireDevice } from '../device-volume.ts';
+import {
+  deviceTarget,
+  fillOrRemove,
+  isThere,
+  planDevice,
+  requireDevice,
+  requireEmpty,
+  requireFound,
+} from '../device-volume.ts';
 import { command } from '../plan/command.ts';
-import { planProbeDevice } from '../plan/file-system.ts';
 import {
   type Partition,
   type PartitionTable,
@@ -25,7 +32,7 @@ import type {
   PoolContents,
   StoredVolume,
 } from '../pool-backend.ts';
-import { invalidOperation, noVolume, storageError } from '../storage-errors.ts';
+import { invalidOperation, storageError } from '../storage-errors.ts';
 
 export class DiskPool implements PoolBackend {
   readonly #host: BackendHost;
@@ -35,10 +42,7 @@ export class DiskPool implements PoolBackend {
   }
 
   async isUsable(pool: NamedPool): Promise<boolean> {
-    return await requireDevice(deviceOf(pool)).then(
-      () => true,
-      () => false,
-    );
+    return await isThere(deviceOf(pool));
   }
 
   async start(pool: NamedPool): Promise<void> {
@@ -50,16 +54,7 @@ export class DiskPool implements PoolBackend {
   async build(pool: NamedPool, { overwrite, signal }: PoolBuildOptions & Waiting): Promise<void> {
     const device = deviceOf(pool);
     await this.start(pool);
-    if (overwrite !== true) {
-      const found = await this.#host.run(planProbeDevice(device), { signal });
-      const type = /^(?:TYPE|PTTYPE)=(.*)$/m.exec(found)?.[1];
-      if (type !== undefined) {
-        throw storageError(
-          `Format of device '${device}' is ${type}: it is not empty; build with overwrite to lose what is on it`,
-          ErrorCode.OPERATION_FAILED,
-        );
-      }
-    }
+    if (overwrite !== true) await requireEmpty(this.#host, device, signal);
     await this.#host.run(planMakeTable(device, pool.source?.format?.type ?? 'dos'), { signal });
   }
 
@@ -89,7 +84,7 @@ export class DiskPool implements PoolBackend {
   }
 
   plan(pool: NamedPool, request: VolumeRequest): StoredVolume {
-    const { name, capacity, target, backingStore } = request;
+    const { name, capacity, backingStore } = request;
     const device = deviceOf(pool);
     const base = device.slice(device.lastIndexOf('/') + 1);
     // The kernel names partitions, nobody else.
@@ -97,17 +92,8 @@ export class DiskPool implements PoolBackend {
       throw invalidOperation(`invalid partition name '${name}', expected '${base}' and the next number`);
     }
     if (backingStore !== undefined) throw invalidOperation('a partition has no backing volume');
-    const path = `${pool.target?.path ?? ''}/${name}`;
-    return {
-      name,
-      key: path,
-      type: 'block',
-      path,
-      capacity,
-      allocation: capacity,
-      physical: 0n,
-      target: { ...target, path },
-    };
+    // All of it is taken at once.
+    return planDevice(pool, { ...request, allocation: capacity });
   }
 
   async create(
@@ -132,14 +118,11 @@ export class DiskPool implements PoolBackend {
     if (made !== undefined && problem !== undefined) await this.#host.run(planRemovePartition(device, made.number));
     if (problem !== undefined)
       throw storageError(`partition '${volume.name}' was not made: ${problem}`, ErrorCode.OPERATION_FAILED);
-    await fillDevice(this.#host, volume, request, options);
+    await fillOrRemove(this.#host, volume, request, options, async () => await this.remove(pool, volume, {}));
   }
 
   async refreshVolume(pool: NamedPool, volume: StoredVolume): Promise<StoredVolume> {
-    const { volumes } = await this.refresh(pool, new Map(), {});
-    const found = volumes.find(({ name }) => name === volume.name);
-    if (found === undefined) throw noVolume(`name '${volume.name}': it is gone`);
-    return found;
+    return requireFound(await this.refresh(pool, new Map(), {}), volume);
   }
 
   async remove(pool: NamedPool, { name, path }: StoredVolume, options: Waiting): Promise<void> {

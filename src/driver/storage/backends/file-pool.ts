@@ -10,6 +10,7 @@ import type { VolumeRequest } from '../../../model/storage/volume.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import type { Waiting } from '../../driver.ts';
 import type { PoolBuildOptions } from '../../storage-operations.ts';
+import { isThere, requireEmpty } from '../device-volume.ts';
 import { permissionsOf, readFileVolume } from '../file-volume.ts';
 import {
   applyPermissions,
@@ -22,8 +23,9 @@ import {
   UNFINISHED_FILE,
 } from '../make-file.ts';
 import { command } from '../plan/command.ts';
-import { mountSource, planMakeFileSystem, planMount, planProbeDevice, planUnmount } from '../plan/file-system.ts';
+import { mountSource, planMakeFileSystem, planMount, planUnmount } from '../plan/file-system.ts';
 import { planResize } from '../plan/qemu-img.ts';
+import { plannedVolume } from '../planned-volume.ts';
 import type {
   BackendHost,
   CreateVolumeOptions,
@@ -52,10 +54,7 @@ export class FilePool implements PoolBackend {
 
   async isUsable(pool: NamedPool): Promise<boolean> {
     if (pool.type !== 'dir' && !this.#isMounted(pool)) return false;
-    return await fs.access(pathOf(pool)).then(
-      () => true,
-      () => false,
-    );
+    return await isThere(pathOf(pool));
   }
 
   async start(pool: NamedPool, { signal }: Waiting): Promise<void> {
@@ -137,25 +136,14 @@ export class FilePool implements PoolBackend {
   }
 
   plan(pool: NamedPool, request: VolumeRequest): StoredVolume {
-    const { name, capacity, allocation, target, backingStore } = request;
+    const { name, target } = request;
     if (name.includes('/')) throw invalidOperation(`volume name '${name}' cannot contain '/'`);
     const path = join(pathOf(pool), name);
     // Also refuses `.` and `..`.
     if (!isVolumeName(name)) throw invalidOperation(`volume name '${name}' has characters that no volume's may have`);
     if (UNFINISHED_FILE.test(name)) throw invalidOperation(`volume name '${name}' is one of unfinished volumes`);
     if (lstatSync(path, { throwIfNoEntry: false }) !== undefined) throw existsAlready(path);
-    const type = target.format?.type === 'dir' ? 'dir' : 'file';
-    return {
-      name,
-      key: path,
-      type,
-      path,
-      capacity,
-      allocation: allocation ?? capacity,
-      physical: 0n,
-      target: { ...target, path },
-      ...(backingStore !== undefined && { backingStore }),
-    };
+    return plannedVolume(path, target.format?.type === 'dir' ? 'dir' : 'file', request);
   }
 
   async create(
@@ -270,16 +258,7 @@ export class FilePool implements PoolBackend {
     } catch (error) {
       throw systemError(`no file system is made on '${device}'`, error);
     }
-    if (!overwrite) {
-      const found = await this.#host.run(planProbeDevice(device), { signal });
-      const type = /^(?:TYPE|PTTYPE)=(.*)$/m.exec(found)?.[1];
-      if (type !== undefined) {
-        throw storageError(
-          `Format of device '${device}' is ${type}: it is not empty; build with overwrite to lose what is on it`,
-          ErrorCode.OPERATION_FAILED,
-        );
-      }
-    }
+    if (!overwrite) await requireEmpty(this.#host, device, signal);
     await this.#host.run(planMakeFileSystem(device, format), { signal });
   }
 }

@@ -1,10 +1,9 @@
 /** `logical` pools: an LVM volume group, its logical volumes. */
-import { accessSync } from 'node:fs';
 import { ErrorCode } from '../../../core/errors.ts';
 import { emptySource, type PoolSource } from '../../../model/storage/pool.ts';
 import type { VolumeRequest } from '../../../model/storage/volume.ts';
 import type { Waiting } from '../../driver.ts';
-import { deviceTarget, fillDevice } from '../device-volume.ts';
+import { deviceTarget, fillOrRemove, isThere, planDevice, requireFound } from '../device-volume.ts';
 import {
   type LogicalVolume,
   parseGroup,
@@ -28,7 +27,7 @@ import type {
   PoolContents,
   StoredVolume,
 } from '../pool-backend.ts';
-import { invalidOperation, noVolume, storageError } from '../storage-errors.ts';
+import { invalidOperation, storageError } from '../storage-errors.ts';
 
 export class LogicalPool implements PoolBackend {
   readonly #host: BackendHost;
@@ -38,13 +37,8 @@ export class LogicalPool implements PoolBackend {
   }
 
   async isUsable(pool: NamedPool): Promise<boolean> {
-    try {
-      accessSync(pool.target?.path ?? '');
-      return true;
-    } catch {
-      // Groups without active volumes have no folder.
-      return false;
-    }
+    // Groups without active volumes have no folder.
+    return await isThere(pool.target?.path ?? '');
   }
 
   async start(pool: NamedPool, { signal }: Waiting): Promise<void> {
@@ -100,19 +94,7 @@ export class LogicalPool implements PoolBackend {
         ErrorCode.CONFIG_UNSUPPORTED,
       );
     }
-    const path = `${pool.target?.path ?? ''}/${request.name}`;
-    const { capacity, allocation, target, backingStore } = request;
-    return {
-      name: request.name,
-      key: path,
-      type: 'block',
-      path,
-      capacity,
-      allocation: allocation ?? capacity,
-      physical: 0n,
-      target: { ...target, path },
-      ...(backingStore !== undefined && { backingStore }),
-    };
+    return planDevice(pool, request);
   }
 
   async create(
@@ -122,18 +104,11 @@ export class LogicalPool implements PoolBackend {
     options: CreateVolumeOptions,
   ): Promise<void> {
     await this.#host.run(planCreateLogical(pool, request), options);
-    try {
-      await fillDevice(this.#host, volume, request, options);
-    } catch (error) {
-      await this.#host.run(planRemoveLogical(volume.path));
-      throw error;
-    }
+    await fillOrRemove(this.#host, volume, request, options, async () => await this.remove(pool, volume, {}));
   }
 
   async refreshVolume(pool: NamedPool, volume: StoredVolume): Promise<StoredVolume> {
-    const { volumes } = await this.refresh(pool, new Map(), {});
-    const found = volumes.find(({ name }) => name === volume.name);
-    if (found === undefined) throw noVolume(`name '${volume.name}': it is gone`);
+    const found = requireFound(await this.refresh(pool, new Map(), {}), volume);
     return { ...found, target: { ...found.target, encryption: volume.target.encryption } };
   }
 

@@ -1,7 +1,7 @@
 /** `zfs` pools: a ZFS pool or a part of one, its volumes. */
 import type { VolumeRequest } from '../../../model/storage/volume.ts';
 import type { Waiting } from '../../driver.ts';
-import { deviceTarget, fillDevice } from '../device-volume.ts';
+import { deviceTarget, fillOrRemove, planDevice, requireFound } from '../device-volume.ts';
 import {
   parseZpool,
   parseZvols,
@@ -22,7 +22,7 @@ import type {
   PoolContents,
   StoredVolume,
 } from '../pool-backend.ts';
-import { invalidOperation, noVolume } from '../storage-errors.ts';
+import { invalidOperation } from '../storage-errors.ts';
 
 export class ZfsPool implements PoolBackend {
   readonly #host: BackendHost;
@@ -61,19 +61,8 @@ export class ZfsPool implements PoolBackend {
   }
 
   plan(pool: NamedPool, request: VolumeRequest): StoredVolume {
-    const { name, capacity, allocation, target } = request;
     if (request.backingStore !== undefined) throw invalidOperation('a ZFS volume has no backing volume');
-    const path = `${pool.target?.path ?? ''}/${name}`;
-    return {
-      name,
-      key: path,
-      type: 'block',
-      path,
-      capacity,
-      allocation: allocation ?? capacity,
-      physical: 0n,
-      target: { ...target, path },
-    };
+    return planDevice(pool, request);
   }
 
   async create(
@@ -83,19 +72,11 @@ export class ZfsPool implements PoolBackend {
     options: CreateVolumeOptions,
   ): Promise<void> {
     await this.#host.run(planCreateZvol(pool, request), options);
-    try {
-      await fillDevice(this.#host, volume, request, options);
-    } catch (error) {
-      await this.#host.run(planRemoveZvol(pool, volume.name));
-      throw error;
-    }
+    await fillOrRemove(this.#host, volume, request, options, async () => await this.remove(pool, volume, {}));
   }
 
   async refreshVolume(pool: NamedPool, volume: StoredVolume): Promise<StoredVolume> {
-    const { volumes } = await this.refresh(pool, new Map(), {});
-    const found = volumes.find(({ name }) => name === volume.name);
-    if (found === undefined) throw noVolume(`name '${volume.name}': it is gone`);
-    return found;
+    return requireFound(await this.refresh(pool, new Map(), {}), volume);
   }
 
   async remove(pool: NamedPool, { name }: StoredVolume, options: Waiting): Promise<void> {

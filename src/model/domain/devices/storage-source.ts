@@ -41,8 +41,8 @@ export const STORAGE_PROTOCOLS = [
 ] as const;
 export type StorageProtocol = (typeof STORAGE_PROTOCOLS)[number];
 
-/** Image formats of libvirt's format; QEMU does not take all of them. `aio` is old Xen's name of raw. */
-export const STORAGE_FORMATS = [
+/** Formats of images that are files. */
+export const IMAGE_FORMATS = [
   'raw',
   'dir',
   'bochs',
@@ -54,14 +54,14 @@ export const STORAGE_FORMATS = [
   'fat',
   'vhd',
   'ploop',
-  'luks',
   'cow',
   'qcow',
   'qcow2',
   'qed',
   'vmdk',
-  'aio',
 ] as const;
+/** Formats of disks in libvirt's XML; QEMU does not take all of them. `aio` is old Xen's name of raw. */
+export const STORAGE_FORMATS = [...IMAGE_FORMATS, 'luks', 'aio'] as const;
 export type StorageFormat = (typeof STORAGE_FORMATS)[number];
 
 const host = struct({

@@ -1,11 +1,14 @@
 /** Procedures about a connection: what the server is, lists of domains, capabilities. */
 import { filterOfFlags } from '../../../api/flags.ts';
+import { ErrorCode, VirtError } from '../../../core/errors.ts';
+import { LogSource } from '../../../core/log-source.ts';
 import type { DomainIdentity } from '../../../driver/driver.ts';
 import type { BaselineCpuOptions, CompareCpuOptions } from '../../../driver/node-operations.ts';
 import { toTypedParams } from '../../../protocol/index.ts';
 import type { CONNECT_PROCEDURES } from '../../../protocol/remote/connect.ts';
 import { identityToWire, uuidFromWire } from '../../convert.ts';
 import { BaselineCpuFlag, CompareCpuFlag, CPU_COMPARISONS, namesOf, STATS_GROUPS, StatsFlag } from '../../flags.ts';
+import { notServed } from '../error-text.ts';
 import { atMost, checkFlags, DONE, group, type HandlerSession, type Handlers } from '../handler.ts';
 
 /** LIBVIR_VERSION_NUMBER of the library whose protocol and behaviour are served. */
@@ -15,6 +18,8 @@ const LIST_FLAGS = 0xffff;
 const STATS_FILTERS = 0xff;
 const COMPARE_FLAGS = CompareCpuFlag.FAIL_INCOMPATIBLE | CompareCpuFlag.VALIDATE_XML;
 const BASELINE_FLAGS = BaselineCpuFlag.EXPAND_FEATURES | BaselineCpuFlag.MIGRATABLE;
+
+const log = new LogSource('daemon.remote');
 
 export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
   connectGetType: ({ driver }) => ({ type: driver.type }),
@@ -65,9 +70,7 @@ export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
     const inspection = group(session, 'inspection');
     const domains =
       doms.length > 0
-        ? await Promise.all(
-            doms.map((dom) => session.driver.lookupByUuid(uuidFromWire(dom.uuid)).catch(() => undefined)),
-          )
+        ? await Promise.all(doms.map((dom) => session.driver.lookupByUuid(uuidFromWire(dom.uuid)).catch(ifGone)))
         : await session.driver.listDomains(filterOfFlags(flags & STATS_FILTERS));
     const groups = stats === 0 ? undefined : namesOf(STATS_GROUPS, stats);
     const noWait = (flags & StatsFlag.NOWAIT) !== 0;
@@ -76,7 +79,10 @@ export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
       domains.map(async (domain) => {
         if (domain === undefined) return [];
         // A domain that goes meanwhile is left out, as the others' numbers are what was asked for.
-        const found = await inspection.stats(domain.uuid, { groups, noWait, backing }).catch(() => undefined);
+        const found = await inspection.stats(domain.uuid, { groups, noWait, backing }).catch((error: unknown) => {
+          log.warn('stats', () => `domain ${domain.name} is left out: ${String(error)}`);
+          return undefined;
+        });
         return found === undefined ? [] : [{ dom: identityToWire(domain), params: toTypedParams(found) }];
       }),
     );
@@ -86,6 +92,12 @@ export const connectHandlers: Handlers<typeof CONNECT_PROCEDURES> = {
   connectDomainXmlToNative: async ({ driver, signal }, { nativeFormat, domainXml, flags }) => {
     checkFlags(flags, 0, 'virConnectDomainXMLToNative');
     return { nativeConfig: await driver.domainXmlToNative(nativeFormat, domainXml, { signal }) };
+  },
+  connectDomainXmlFromNative: async ({ driver, signal }, { nativeFormat, nativeConfig, flags }) => {
+    checkFlags(flags, 0, 'virConnectDomainXMLFromNative');
+    const found = await driver.domainXmlFromNative?.(nativeFormat, nativeConfig, { signal });
+    if (found === undefined) throw notServed({ api: 'virConnectDomainXMLFromNative' });
+    return { domainXml: found.xml };
   },
   connectGetCpuModelNames: async (session, { arch, needResults, flags }) => {
     checkFlags(flags, 0, 'virConnectGetCPUModelNames');
@@ -132,4 +144,10 @@ function baselineOptions(flags: number): BaselineCpuOptions {
     expandFeatures: (flags & BaselineCpuFlag.EXPAND_FEATURES) !== 0,
     migratable: (flags & BaselineCpuFlag.MIGRATABLE) !== 0,
   };
+}
+
+/** A domain that is not there any more is no failure of a list's. */
+function ifGone(error: unknown): undefined {
+  if (error instanceof VirtError && error.code === ErrorCode.NO_DOMAIN) return undefined;
+  throw error;
 }

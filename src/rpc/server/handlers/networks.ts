@@ -9,7 +9,7 @@ import {
 } from '../../../driver/network-operations.ts';
 import type { NETWORK_PROCEDURES } from '../../../protocol/remote/network.ts';
 import { uuidFromWire, uuidToWire } from '../../convert.ts';
-import { ADDRESS_TYPES, AffectFlag, DefineFlag, eitherOf, METADATA_KINDS, NetworkListFlag } from '../../flags.ts';
+import { ADDRESS_TYPES, AffectFlag, DefineFlag, eitherOf, METADATA_KINDS, ObjectListFlag } from '../../flags.ts';
 import { atMost, checkFlags, DONE, group, type HandlerSession, type Handlers, invalidArg, oneOf } from '../handler.ts';
 
 const LIST_FLAGS = 0x3f;
@@ -35,7 +35,7 @@ export const networkHandlers: Handlers<typeof NETWORK_PROCEDURES> = {
   }),
   connectListAllNetworks: async (session, { needResults, flags }) => {
     checkFlags(flags, LIST_FLAGS, 'virConnectListAllNetworks');
-    const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART } = NetworkListFlag;
+    const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART } = ObjectListFlag;
     const found = await group(session, 'networks').list({
       active: eitherOf(flags, ACTIVE, INACTIVE),
       persistent: eitherOf(flags, PERSISTENT, TRANSIENT),

@@ -13,12 +13,12 @@ import {
 import type { STORAGE_PROCEDURES } from '../../../protocol/remote/storage.ts';
 import { uuidFromWire } from '../../convert.ts';
 import {
+  ObjectListFlag,
   POOL_TYPE_SHIFT,
   PoolBuildFlag,
   PoolCreateFlag,
   PoolDefineFlag,
   PoolDeleteFlag,
-  PoolListFlag,
   PoolXmlFlag,
   VolumeCreateFlag,
   VolumeDeleteFlag,
@@ -232,7 +232,7 @@ function infoToWire({ type, capacity, allocation }: VolumeInfo): {
 }
 
 function filterOf(flags: number): PoolFilter {
-  const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART } = PoolListFlag;
+  const { ACTIVE, INACTIVE, PERSISTENT, TRANSIENT, AUTOSTART, NO_AUTOSTART } = ObjectListFlag;
   const types = POOL_TYPES.filter((_, index) => (flags & (1 << (POOL_TYPE_SHIFT + index))) !== 0);
   return {
     active: either(flags, ACTIVE, INACTIVE),

@@ -67,6 +67,16 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
     await group(session, 'tuning').setNumaParameters(uuid, parameters, options);
     return DONE;
   },
+  domainGetPerfEvents: async (session, { dom, flags }) => {
+    checkFlags(flags, PARAM_FLAGS, 'virDomainGetPerfEvents');
+    return { params: toTypedParams(await group(session, 'tuning').perfEvents(uuidOf(dom), affectFromFlags(flags))) };
+  },
+  domainSetPerfEvents: async (session, { dom, params, flags }) => {
+    checkFlags(flags, AFFECT_FLAGS, 'virDomainSetPerfEvents');
+    const { uuid, parameters, options } = change(dom, params, flags);
+    await group(session, 'tuning').setPerfEvents(uuid, switches(parameters), options);
+    return DONE;
+  },
   domainGetBlockIoTune: async (session, { dom, disk, nparams, flags }) => {
     checkFlags(flags, PARAM_FLAGS, 'virDomainGetBlockIoTune');
     // Only their number is asked for then, and it is the same for all disks.
@@ -246,6 +256,15 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
 /** Parameters that libvirt knows of a disk's throttling. */
 const BLOCK_IO_TUNE_COUNT = 20;
 
+function switches(parameters: TypedParameters): Readonly<Record<string, boolean>> {
+  return Object.fromEntries(
+    Object.entries(parameters).map(([name, value]) => {
+      if (typeof value !== 'boolean') throw invalidArg(`parameter '${name}' is yes or no`);
+      return [name, value] as const;
+    }),
+  );
+}
+
 function iothreadSettings(parameters: TypedParameters): IothreadSettings {
   const known: Readonly<Record<string, string>> = IOTHREAD_PARAMETERS;
   const settings = Object.entries(parameters).map(([name, value]) => {
@@ -262,6 +281,7 @@ function change(
   params: readonly TypedParam[],
   flags: number,
 ): { uuid: string; parameters: TypedParameters; options: AffectOptions } {
+  if (params.length === 0) throw invalidArg('there is nothing to set: the list of parameters is empty');
   return { uuid: uuidOf(dom), parameters: fromTypedParams(params), options: affectFromFlags(flags) };
 }
 

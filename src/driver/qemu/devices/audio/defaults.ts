@@ -1,8 +1,8 @@
 /** Which audio back end a guest gets that names none, and which attributes of a named one count. */
 import type { Audio, AudioStream, AudioType } from '../../../../model/domain/devices/audio.ts';
+import { devicesOf } from '../../../../model/domain/devices/devices-of.ts';
 import type { Domain } from '../../../../model/domain/domain.ts';
 import type { DomainContext } from '../../context.ts';
-import { devicesOf } from '../../definition/devices-of.ts';
 import { AUDIO_BACKENDS, COMMON_STREAM_SETTINGS } from './backend.ts';
 
 /** Adds the default back end, and drops attributes that belong to other kinds of back end, as libvirt does. */

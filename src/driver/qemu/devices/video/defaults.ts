@@ -1,8 +1,9 @@
 /** What libvirt fills into video cards: the model that suits the machine, memory sizes, and which one is primary. */
+
+import { devicesOf } from '../../../../model/domain/devices/devices-of.ts';
 import type { Video, VideoModel, VideoType } from '../../../../model/domain/devices/video.ts';
 import { hasDevice } from '../../capabilities/capabilities.ts';
 import { type DomainContext, fault } from '../../context.ts';
-import { devicesOf } from '../../definition/devices-of.ts';
 import { archOf, isVirtBoard } from '../../machine.ts';
 
 const VGA_VRAM_KIB = 16 * 1024;

@@ -2,12 +2,13 @@
  * One device as XML: read as a definition's, put into one, found in one again. Which device an XML means when it is to be changed or
  * removed follows libvirt: disks by target, interfaces by MAC, everything else by all that the XML says.
  */
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
-import type { Devices } from '../../../model/domain/devices/devices.ts';
-import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
-import { parseXml } from '../../../xml/parse.ts';
-import { devicesOf } from '../definition/devices-of.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import { memberOf } from '../core/members.ts';
+import { type DeviceInfo } from '../model/domain/devices/address.ts';
+import { type Devices } from '../model/domain/devices/devices.ts';
+import { devicesOf } from '../model/domain/devices/devices-of.ts';
+import { type Domain, parseDomain } from '../model/domain/domain.ts';
+import { parseXml } from '../xml/parse.ts';
 
 /** A device with the list of `<devices>` that it belongs to. */
 export interface SingleDevice {
@@ -88,10 +89,10 @@ function listOf(domain: Domain, list: keyof Devices): DeviceInfo[] {
 function isMeant({ list, device }: SingleDevice, candidate: DeviceInfo): boolean {
   const { alias } = device;
   if (alias?.name !== undefined && candidate.alias?.name !== undefined) return alias.name === candidate.alias.name;
-  if (list === 'disks') return path(device, 'target', 'dev') === path(candidate, 'target', 'dev');
-  if (list === 'interfaces' && path(device, 'mac', 'address') !== undefined) {
-    const same = String(path(device, 'mac', 'address')).toLowerCase();
-    if (same !== String(path(candidate, 'mac', 'address')).toLowerCase()) return false;
+  if (list === 'disks') return memberOf(device, 'target', 'dev') === memberOf(candidate, 'target', 'dev');
+  if (list === 'interfaces' && memberOf(device, 'mac', 'address') !== undefined) {
+    const same = String(memberOf(device, 'mac', 'address')).toLowerCase();
+    if (same !== String(memberOf(candidate, 'mac', 'address')).toLowerCase()) return false;
     return device.address === undefined || contains(candidate.address, device.address);
   }
   return contains(candidate, device);
@@ -106,13 +107,6 @@ function contains(whole: unknown, part: unknown): boolean {
   if (typeof part !== 'object' || part === null) return whole === part;
   if (typeof whole !== 'object' || whole === null) return Object.keys(part).length === 0;
   return Object.entries(part).every(([key, value]) => contains(Reflect.get(whole, key), value));
-}
-
-function path(value: object, ...keys: readonly string[]): unknown {
-  return keys.reduce<unknown>(
-    (found, key) => (typeof found === 'object' && found !== null ? Reflect.get(found, key) : undefined),
-    value,
-  );
 }
 
 function missing(message: string): VirtError {

@@ -1,5 +1,5 @@
 /** Short ways to make the elements that capability documents consist of. What goes into them is decided elsewhere. */
-import { textNode, XmlElement } from '../../../xml/node.ts';
+import { textNode, XmlElement } from './node.ts';
 
 type Attributes = Readonly<Record<string, string | number | undefined>>;
 export type Content = XmlElement | string | number | undefined;

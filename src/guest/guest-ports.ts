@@ -2,38 +2,41 @@
  * A guest's places in virtual networks: opened before its start is planned, written into its live definition, given back when it has ended. What
  * is in the definition is all that is known of them, so that whoever takes the guest over can give them back too.
  */
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { LogSource } from '../../../core/log-source.ts';
-import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
-import type { GuestNetworks, NetworkPort, PortOwner } from '../../guest-sources.ts';
-import type { GuestInterface } from '../../inspection-operations.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
+import { LogSource } from '../core/log-source.ts';
+import type { GuestNetworks, NetworkPort, PortOwner } from '../driver/guest-sources.ts';
+import type { GuestInterface } from '../driver/inspection-operations.ts';
+import type { NetworkInterface } from '../model/domain/devices/interface.ts';
+import type { Domain } from '../model/domain/domain.ts';
 
 const log = new LogSource('qemu.qemu_process');
 
-/** Opens a port for each interface of a network. @throws VirtError NO_NETWORK, OPERATION_INVALID; then none is left open */
+/** Opens a port for each of the interfaces that is of a network. @throws VirtError NO_NETWORK, OPERATION_INVALID; then none is left open */
 export async function openPorts(
-  domain: Domain,
+  devices: readonly NetworkInterface[],
   networks: GuestNetworks | undefined,
   owner: PortOwner,
   signal?: AbortSignal,
 ): Promise<void> {
   try {
-    for (const device of domain.devices?.interfaces ?? []) {
+    for (const device of devices) {
       forgetPort(device);
       if (device.type !== 'network') continue;
       if (networks === undefined) throw noNetworks(device);
       attach(device, await networks.openPort(device, owner, { signal }));
     }
   } catch (error) {
-    await closePorts(domain, networks);
+    await closePorts(devices, networks);
     throw error;
   }
 }
 
-/** Gives all back. Never rejects: the guest has ended either way. */
-export async function closePorts(domain: Domain, networks: GuestNetworks | undefined): Promise<void> {
-  for (const port of portsOf(domain)) {
+/** Gives all back. Never rejects: the guest, or its card, has gone either way. */
+export async function closePorts(
+  devices: readonly NetworkInterface[],
+  networks: GuestNetworks | undefined,
+): Promise<void> {
+  for (const port of devices.flatMap((device) => portOf(device) ?? [])) {
     try {
       await networks?.closePort(port);
     } catch (error) {
@@ -64,10 +67,6 @@ export async function interfacesOfLeases(
     if (addresses.length > 0) found.push({ name: target?.dev ?? source.network, mac: mac.address, addresses });
   }
   return found;
-}
-
-function portsOf({ devices }: Domain): Pick<NetworkPort, 'network' | 'uuid'>[] {
-  return (devices?.interfaces ?? []).flatMap((device) => portOf(device) ?? []);
 }
 
 /** How a guest was attached before says nothing of how it will be now: a saved guest's definition tells it. */

@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { formatDomain, parseDomain } from '../../../model/domain/domain.ts';
-import { DomainState, StateReason } from '../../domain-state.ts';
+import { DomainState, StateReason } from '../driver/domain-state.ts';
+import { formatDomain, parseDomain } from '../model/domain/domain.ts';
 import { formatStatus, type GuestStatus, parseStatus, readStatuses } from './guest-status.ts';
 
 const XML = `<domain type='qemu' id='3'>
@@ -20,7 +20,7 @@ describe('the status of a running guest', () => {
     id: 3,
     shortName: '3-a',
     process: { pid: 4711, startTime: '99' },
-    monitor: '/run/x/monitor.sock',
+    extra: { monitor: '/run/x/monitor.sock' },
     domain: parseDomain(XML).domain,
     transient: true,
     autodestroy: false,
@@ -39,6 +39,12 @@ describe('the status of a running guest', () => {
     expect(found).toHaveLength(1);
     expect({ ...found[0], domain: undefined }).toEqual({ ...status, domain: undefined });
     expect(found.map(({ domain }) => formatDomain(domain))).toEqual([formatDomain(status.domain)]);
+  });
+
+  it('tells what the guest was about to be, where a device was on its way', () => {
+    const plugging = parseDomain("<domain type='qemu'><name>next</name></domain>").domain;
+    writeFileSync(path, formatStatus({ ...status, plugging }));
+    expect(readStatuses([path]).found[0]?.plugging?.name).toBe('next');
   });
 
   it('names no process of now when it is of an earlier boot', () => {

@@ -1,6 +1,7 @@
 /** `<devices>` of a domain, made when a definition has none. */
-import type { Devices } from '../../../model/domain/devices/devices.ts';
-import type { Domain } from '../../../model/domain/domain.ts';
+
+import type { Domain } from '../domain.ts';
+import type { Devices } from './devices.ts';
 
 /** The domain's devices; an empty set is put in place where there is none. */
 export function devicesOf(domain: Domain): Devices {

@@ -1,0 +1,162 @@
+/** Starts containers for a connection: from definition to running container, with the record that keeps it. */
+import { randomBytes, randomUuid } from '../../../core/random.ts';
+import type { DomainRecord } from '../../../guest/domain-record.ts';
+import type { DomainStore } from '../../../guest/domain-store.ts';
+import type { GuestHost } from '../../../guest/guest-host.ts';
+import { closePorts, openPorts, portOf } from '../../../guest/guest-ports.ts';
+import { hostArch } from '../../../host/cpu.ts';
+import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
+import { StateReason } from '../../domain-state.ts';
+import type { CreateOptions } from '../../driver.ts';
+import { LinkNames } from '../host/link-names.ts';
+import { completeContainer, nameDevices } from '../plan/complete-definition.ts';
+import type { LxcConfig } from './lxc-config.ts';
+import type { LxcRoot } from './lxc-root.ts';
+import type { BareEvent, RunningContainer } from './running-container.ts';
+import { type ContainerStart, startContainer, startError } from './start-container.ts';
+
+export type LxcRecord = DomainRecord<RunningContainer>;
+export type LxcStore = DomainStore<RunningContainer>;
+
+export interface ContainerStarterInit {
+  readonly host: GuestHost;
+  readonly root: LxcRoot;
+  readonly store: LxcStore;
+  readonly config: LxcConfig;
+  readonly version: string;
+  readonly onNote?: ((note: string) => void) | undefined;
+  readonly emit: (record: LxcRecord, event: BareEvent, id?: number) => void;
+}
+
+export class ContainerStarter {
+  readonly #init: ContainerStarterInit;
+  readonly #names = new LinkNames();
+  readonly #autodestroy = new WeakSet<RunningContainer>();
+  #nextId = 1;
+
+  constructor(init: ContainerStarterInit) {
+    this.#init = init;
+  }
+
+  /** A definition, completed. @throws XmlSyntaxError, DefinitionError, VirtError */
+  prepare(source: string | Domain, { name, fileName }: Pick<CreateOptions, 'name' | 'fileName'> = {}): Domain {
+    const domain = typeof source === 'string' ? this.#read(source, fileName) : cloneDefinition(source);
+    if (name !== undefined) domain.name = name;
+    completeContainer(domain, { hostArch: hostArch(), uuid: randomUuid, randomBytes });
+    return domain;
+  }
+
+  /** The record holds the container when this returns. @throws what `startContainer` throws */
+  async start(record: LxcRecord, definition: Domain, options: CreateOptions): Promise<void> {
+    const { emit } = this.#init;
+    const id = this.#nextId++;
+    const domain = cloneDefinition(definition);
+    nameDevices(domain);
+    record.starting = true;
+    try {
+      await this.#openPorts(record, domain, id, options.signal);
+      const container = await startContainer(this.startOf(record, domain, id), options.signal);
+      if (options.autodestroy === true) this.#autodestroy.add(container);
+      this.adopt(record, container);
+      await this.persist(record);
+      emit(record, { event: 'lifecycle', type: 'started', detail: 'booted' }, id);
+    } catch (error) {
+      record.shutoffReason = StateReason.shutoff.FAILED;
+      throw error;
+    } finally {
+      record.starting = false;
+    }
+  }
+
+  /** What a start, and each one after a reboot, needs to know. */
+  startOf(record: LxcRecord, domain: Domain, id: number): ContainerStart {
+    const { host, root, config, version, onNote, emit } = this.#init;
+    const networks = host.siblings?.guestNetworks;
+    return {
+      id,
+      domain,
+      root,
+      version,
+      hooks: host.hooks,
+      logLimits: { maxSize: config.logMaxSize, maxBackups: config.logMaxBackups },
+      cgroups: { layout: config.cgroupLayout, controllers: config.cgroupControllers, onNote },
+      names: this.#names,
+      initOf: (name) => this.initOf(name),
+      emit: (event) => {
+        emit(record, event, id);
+        if (event.event === 'lifecycle') this.#persistSoon(record);
+      },
+      giveBack: async () => await closePorts(domain.devices?.interfaces ?? [], networks),
+      onPlugged: async (device, hostEnd) => {
+        const port = portOf(device);
+        if (port !== undefined) await networks?.plugged(port, hostEnd);
+      },
+    };
+  }
+
+  /** First program of a running container, for namespaces that are shared with it. */
+  initOf(name: string): number | undefined {
+    return this.#init.store.all().find((record) => record.name === name)?.guest?.initPid;
+  }
+
+  /** Takes over a container that runs already; ids of later ones are above its. */
+  adopt(record: LxcRecord, container: RunningContainer): void {
+    const { store, root } = this.#init;
+    this.#nextId = Math.max(this.#nextId, container.id + 1);
+    record.guest = container;
+    const shortName = root.shortName(container.id, record.name);
+    void container.ended.then((stop) => {
+      root.dropStatus(shortName);
+      if (record.guest !== container) return;
+      record.guest = undefined;
+      store.rememberStop(record.uuid, stop);
+      record.shutoffReason = container.reason;
+      store.releaseIfGone(record);
+    });
+  }
+
+  /** Writes down what a daemon's running container is now: to be called whenever its live definition or state has changed. */
+  async persist({ guest, isDefined, name }: LxcRecord): Promise<void> {
+    const { root } = this.#init;
+    if (guest === undefined || root.placement === 'embedded' || guest.hasEnded) return;
+    await root.keepStatus({
+      id: guest.id,
+      shortName: root.shortName(guest.id, name),
+      process: guest.process,
+      extra: { init: String(guest.initPid ?? '') },
+      domain: guest.domain,
+      transient: !isDefined,
+      autodestroy: this.#autodestroy.has(guest),
+      state: { state: guest.state, reason: guest.reason },
+    });
+  }
+
+  /** Nobody waits for it: what is lost with a crash right now, the next daemon finds out. */
+  #persistSoon(record: LxcRecord): void {
+    this.persist(record).catch((error: unknown) => {
+      this.#init.onNote?.(`the state of container '${record.name}' could not be written down: ${String(error)}`);
+    });
+  }
+
+  async #openPorts(record: LxcRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
+    const networks = this.#init.host.siblings?.guestNetworks;
+    try {
+      await openPorts(
+        domain.devices?.interfaces ?? [],
+        networks,
+        { name: record.name, uuid: record.uuid, id, driver: 'lxc' },
+        signal,
+      );
+    } catch (cause) {
+      signal?.throwIfAborted();
+      throw startError(record.name, cause);
+    }
+  }
+
+  #read(source: string, fileName: string | undefined): Domain {
+    const { domain, warnings } = parseDomain(source, fileName === undefined ? {} : { fileName });
+    for (const warning of warnings) this.#init.onNote?.(warning);
+    return domain;
+  }
+}

@@ -1,0 +1,124 @@
+/** Limits of containers: those of their group as a whole. There are no virtual CPUs, disks or I/O threads to tune. */
+
+import { changeAffected, readAffected } from '../../../guest/affected-domain.ts';
+import {
+  blkioParametersOf,
+  memoryParametersOf,
+  schedulerParametersOf,
+  setBlkioParameters,
+  setMemoryParameters,
+  setSchedulerParameters,
+} from '../../../guest/cgroups/parameters.ts';
+import type { RetunedPart } from '../../../guest/cgroups/thread-groups.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import type { AffectOptions, TypedParameters } from '../../driver.ts';
+import type { TuningOperations } from '../../tuning-operations.ts';
+import type { LxcParts } from './lxc-parts.ts';
+import { unsupported } from './unsupported.ts';
+
+/** What a container's scheduler is told: its group is one whole. */
+const SCHEDULER_NAMES = ['cpu_shares', 'vcpu_period', 'vcpu_quota'];
+
+export class ContainerTuning implements TuningOperations {
+  readonly #parts: LxcParts;
+
+  constructor(parts: LxcParts) {
+    this.#parts = parts;
+  }
+
+  async memoryParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    return memoryParametersOf(readAffected(this.#parts.store.byUuid(uuid), options).domain);
+  }
+
+  async setMemoryParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await this.#retune(uuid, options, 'memory', (domain) => setMemoryParameters(domain, parameters));
+  }
+
+  async schedulerParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    const { domain } = readAffected(this.#parts.store.byUuid(uuid), options);
+    const all = Object.entries(schedulerParametersOf(domain));
+    return Object.fromEntries(all.filter(([name]) => SCHEDULER_NAMES.includes(name)));
+  }
+
+  async setSchedulerParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await this.#retune(uuid, options, 'cpu', (domain) => setSchedulerParameters(domain, parameters));
+  }
+
+  async blkioParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
+    return blkioParametersOf(readAffected(this.#parts.store.byUuid(uuid), options).domain);
+  }
+
+  async setBlkioParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
+    await this.#retune(uuid, options, 'blkio', (domain) => setBlkioParameters(domain, parameters));
+  }
+
+  async numaParameters(): Promise<TypedParameters> {
+    throw unsupported('virDomainGetNumaParameters');
+  }
+
+  async setNumaParameters(): Promise<void> {
+    throw unsupported('virDomainSetNumaParameters');
+  }
+
+  async blockIoTune(): Promise<TypedParameters> {
+    throw unsupported('virDomainGetBlockIoTune');
+  }
+
+  async setBlockIoTune(): Promise<void> {
+    throw unsupported('virDomainSetBlockIoTune');
+  }
+
+  async interfaceParameters(): Promise<TypedParameters> {
+    throw unsupported('virDomainGetInterfaceParameters');
+  }
+
+  async setInterfaceParameters(): Promise<void> {
+    throw unsupported('virDomainSetInterfaceParameters');
+  }
+
+  async vcpuPins(): Promise<never> {
+    throw unsupported('virDomainGetVcpuPinInfo');
+  }
+
+  async pinVcpu(): Promise<void> {
+    throw unsupported('virDomainPinVcpu');
+  }
+
+  async emulatorPin(): Promise<never> {
+    throw unsupported('virDomainGetEmulatorPinInfo');
+  }
+
+  async pinEmulator(): Promise<void> {
+    throw unsupported('virDomainPinEmulator');
+  }
+
+  async perfEvents(): Promise<never> {
+    throw unsupported('virDomainGetPerfEvents');
+  }
+
+  async setPerfEvents(): Promise<void> {
+    throw unsupported('virDomainSetPerfEvents');
+  }
+
+  async iothreadPins(): Promise<never> {
+    throw unsupported('virDomainGetIOThreadInfo');
+  }
+
+  async pinIothread(): Promise<void> {
+    throw unsupported('virDomainPinIOThread');
+  }
+
+  async #retune(
+    uuid: string,
+    options: AffectOptions,
+    what: RetunedPart,
+    change: (domain: Domain) => void,
+  ): Promise<void> {
+    await changeAffected(this.#parts, uuid, options, {
+      change,
+      carryOut: async ({ cgroups, process }, domain) => {
+        await cgroups.retune(domain, what, { pid: process.pid, vcpus: new Map(), iothreads: new Map() });
+      },
+    });
+  }
+}

@@ -1,0 +1,36 @@
+/** What starting a container would do, as data: the runtime's configuration and the command around it. Starts nothing. */
+import type { Domain } from '../../../model/domain/domain.ts';
+import type { DomainPlan } from '../../driver.ts';
+import type { ContainerFacts } from '../plan/container-context.ts';
+import { planContainer } from '../plan/container-plan.ts';
+import { planOuterCommand } from '../plan/outer-command.ts';
+import { containerPlaces } from './embedded-container.ts';
+import { findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
+
+/** Stands for the folder that a start makes. */
+const FOLDER = '/run/nestling/XXXXXXXX/lxc/1';
+
+export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['initOf']): DomainPlan {
+  const mapped = domain.idmap !== undefined;
+  const places = containerPlaces(FOLDER, { mapped });
+  const plan = planContainer(domain, readContainerFacts(domain, initOf), places);
+  const { command, args } = planOuterCommand({
+    ...places,
+    runtime: findRuntime(),
+    id: 'c1',
+    prepared: plan.prepared,
+    mountPlace: places.mount,
+    hiddenCgroup: hiddenCgroup(),
+    privateNetwork: plan.privateNetwork && !mapped,
+  });
+  return {
+    binary: command,
+    arguments: args,
+    environment: {},
+    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${(args.at(-1) ?? '').replaceAll(' && ', ' && \\\n   ')}'`,
+    fds: [],
+    files: [{ path: `${places.bundle}/config.json`, content: plan.spec }],
+    helpers: [],
+    deferred: [],
+  };
+}

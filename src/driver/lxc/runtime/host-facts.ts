@@ -1,0 +1,79 @@
+/** What of this host the plan of a container depends on. Reads only. */
+import { lstatSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { deviceNumbers } from '../../../cgroup/block-device.ts';
+import { detectCgroups } from '../../../cgroup/detect.ts';
+import { v2Hierarchy } from '../../../cgroup/host.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { lookUpProgram } from '../../../process/find-program.ts';
+import { rootSource } from '../plan/complete-definition.ts';
+import type { TaskFacts } from '../plan/container-cgroup.ts';
+import type { ContainerFacts, DeviceNumbers } from '../plan/container-context.ts';
+
+/** As many as any kernel has. */
+const ALL_CAPABILITIES = (1n << 64n) - 1n;
+
+/** `initOf`: of the containers of this connection. */
+export function readContainerFacts(domain: Domain, initOf: ContainerFacts['initOf']): ContainerFacts & TaskFacts {
+  const root = rootSource(domain);
+  return {
+    capabilities: readCapabilities(domain),
+    idOf: (kind, name) => (root === undefined ? undefined : idIn(root, kind === 'user' ? 'passwd' : 'group', name)),
+    deviceOf,
+    initOf,
+    pidMax: Number(readFileSync('/proc/sys/kernel/pid_max', 'utf8')),
+    threadsMax: Number(readFileSync('/proc/sys/kernel/threads-max', 'utf8')),
+  };
+}
+
+/** A new user namespace gives its root all; else nobody can give more than this process has. */
+function readCapabilities({ idmap }: Domain): bigint {
+  const last = BigInt(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8').trim());
+  const known = ALL_CAPABILITIES & ((1n << (last + 1n)) - 1n);
+  if (idmap !== undefined) return known;
+  const own = /^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  return own === undefined ? known : BigInt(`0x${own}`);
+}
+
+/** The container's own file only: a link in its root must not have the host's read. */
+function idIn(root: string, file: 'passwd' | 'group', name: string): number | undefined {
+  const path = join(root, 'etc', file);
+  const found = lstatSync(path, { throwIfNoEntry: false });
+  if (found?.isFile() !== true || realpathSync(path) !== join(realpathSync(root), 'etc', file)) return undefined;
+  const line = readFileSync(path, 'utf8')
+    .split('\n')
+    .find((candidate) => candidate.startsWith(`${name}:`));
+  const id = Number(line?.split(':')[2]);
+  return line === undefined || !Number.isInteger(id) ? undefined : id;
+}
+
+function deviceOf(path: string): DeviceNumbers | undefined {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined || !(found.isBlockDevice() || found.isCharacterDevice())) return undefined;
+  return { type: found.isBlockDevice() ? 'b' : 'c', ...deviceNumbers(found.rdev) };
+}
+
+/** The v2 tree of a host that has v1 as well: crun refuses to see both. */
+export function hiddenCgroup(): string | undefined {
+  const host = detectCgroups();
+  return host.mode === 'hybrid' || host.mode === 'v1' ? v2Hierarchy(host)?.mountPoint : undefined;
+}
+
+/** @throws VirtError naming the packages */
+export function findRuntime(): string {
+  const found = lookUpProgram('crun') ?? lookUpProgram('runc');
+  if (found !== undefined) return found;
+  throw missing('there is no OCI runtime: install crun (or runc)');
+}
+
+/** @throws VirtError naming the package */
+export function findMonitor(): string {
+  const found = lookUpProgram('conmon');
+  if (found !== undefined) return found;
+  throw missing('containers of a daemon are kept by conmon: install conmon');
+}
+
+function missing(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.CONFIG_UNSUPPORTED, domain: ErrorDomain.LXC });
+}

@@ -1,0 +1,128 @@
+/** Gives devices to a running container and takes them from it: each family's way into its namespaces. */
+import { statSync } from 'node:fs';
+import { deviceNumbers } from '../../../cgroup/block-device.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
+import type { Devices } from '../../../model/domain/devices/devices.ts';
+import type { Filesystem } from '../../../model/domain/devices/filesystem.ts';
+import type { Hostdev } from '../../../model/domain/devices/hostdev.ts';
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { cloneDefinition } from '../../../model/schema/schema.ts';
+import type { ContainerLinks } from '../host/container-links.ts';
+import type { InsideTask } from '../host/inside-task.ts';
+import { changeMounts } from '../host/mount-namespace.ts';
+import { planContainerCgroup } from '../plan/container-cgroup.ts';
+import { isHostLink } from '../plan/container-network.ts';
+import { planFilesystem } from '../plan/mounts.ts';
+import { readContainerFacts } from './host-facts.ts';
+import type { RunningContainer } from './running-container.ts';
+
+const NODE_MODE = 0o600;
+
+export interface LiveDevice {
+  readonly list: keyof Devices;
+  readonly device: DeviceInfo;
+}
+
+/** @throws VirtError CONFIG_UNSUPPORTED for what cannot join a running container */
+export async function plugDevice(
+  guest: RunningContainer,
+  { list, device, index }: LiveDevice & { readonly index: number },
+  signal?: AbortSignal,
+): Promise<void> {
+  if (isOf(list, 'filesystems', device)) return await mount(guest, device);
+  if (isOf(list, 'interfaces', device)) return void (await linksOf(guest).attach(device, index, { signal }));
+  if (isOf(list, 'hostdevs', device)) {
+    if (isHostLink(device)) return await linksOf(guest).giveHostLink(device, { signal });
+    return await makeNode(guest, device);
+  }
+  throw refusal(`<${list}> cannot join a running container`);
+}
+
+export async function unplugDevice(
+  guest: RunningContainer,
+  { list, device }: LiveDevice,
+  _signal?: AbortSignal,
+): Promise<void> {
+  if (isOf(list, 'filesystems', device)) {
+    return await inside(guest, { kind: 'unmount', target: device.target?.dir ?? '', andFile: false });
+  }
+  if (isOf(list, 'interfaces', device)) return await linksOf(guest).detach(device);
+  if (isOf(list, 'hostdevs', device)) {
+    if (isHostLink(device)) return await linksOf(guest).takeHostLink(device);
+    return await inside(guest, { kind: 'unmount', target: nodePath(device), andFile: true });
+  }
+  throw refusal(`<${list}> cannot be taken from a running container`);
+}
+
+interface Families {
+  filesystems: Filesystem;
+  interfaces: NetworkInterface;
+  hostdevs: Hostdev;
+}
+
+/** The list that a device is in says what it is. */
+function isOf<K extends keyof Families>(list: keyof Devices, wanted: K, _device: DeviceInfo): _device is Families[K] {
+  return list === wanted;
+}
+
+async function mount(guest: RunningContainer, device: Filesystem): Promise<void> {
+  const target = device.target?.dir ?? '';
+  const isReadonly = device.readonly === true;
+  const { type = 'mount', source } = device;
+  if (type === 'mount' || type === 'bind') {
+    return await inside(guest, { kind: 'bind', source: source?.dir ?? '', readonly: isReadonly, target });
+  }
+  if (type === 'ram') {
+    const size = planFilesystem(device, [], String).options?.find((option) => option.startsWith('size='));
+    return await inside(guest, { kind: 'memory', bytes: Number(size?.slice(5) ?? 0), readonly: isReadonly, target });
+  }
+  throw refusal(
+    `<filesystem type='${type}'> cannot join a running container: mount it on the host, and attach it with type='mount'`,
+  );
+}
+
+async function makeNode(guest: RunningContainer, device: Hostdev): Promise<void> {
+  const path = nodePath(device);
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined || !(found.isBlockDevice() || found.isCharacterDevice())) {
+    throw refusal(`there is no device ${path} on this host`);
+  }
+  const type = found.isBlockDevice() ? 'b' : 'c';
+  const after: Domain = cloneDefinition(guest.domain);
+  after.devices?.hostdevs.push(device);
+  const facts = readContainerFacts(after, () => undefined);
+  guest.cgroups.allowRules(planContainerCgroup(after, facts).tuning.devices ?? []);
+  await inside(guest, { kind: 'node', type, ...deviceNumbers(found.rdev), mode: NODE_MODE, target: path });
+}
+
+function nodePath({ mode, type, source }: Hostdev): string {
+  if (mode !== 'capabilities')
+    throw refusal(`<hostdev mode='${mode ?? 'subsystem'}'>: containers have mode='capabilities'`);
+  const path = type === 'storage' ? source.block : source.char;
+  return path ?? refuseNameless(type);
+}
+
+function refuseNameless(type: string | undefined): never {
+  throw refusal(`<hostdev type='${type ?? ''}'> names no device`);
+}
+
+async function inside(guest: RunningContainer, task: InsideTask): Promise<void> {
+  const { initPid, domain } = guest;
+  if (initPid === undefined) throw refusal(`container '${domain.name ?? ''}' has no first program any more`);
+  const root = (ids: { readonly start: number; readonly target: number }[] | undefined): number =>
+    ids?.find(({ start }) => start === 0)?.target ?? 0;
+  await changeMounts(task, { initPid, owner: [root(domain.idmap?.uids), root(domain.idmap?.gids)] });
+}
+
+function linksOf({ links, domain }: RunningContainer): ContainerLinks {
+  if (links !== undefined) return links;
+  throw refusal(
+    `container '${domain.name ?? ''}' has the host's network, which interfaces cannot be added to: start it with <privnet/> among its <features>`,
+  );
+}
+
+function refusal(message: string): VirtError {
+  return new VirtError(message, { code: ErrorCode.CONFIG_UNSUPPORTED, domain: ErrorDomain.LXC });
+}

@@ -1,0 +1,45 @@
+/** The document of `virsh -c lxc:/// capabilities`: this host, and the containers that it can run. */
+import { readFileSync } from 'node:fs';
+import { hostArch } from '../../../host/cpu.ts';
+import { element } from '../../../xml/element.ts';
+import { formatXml } from '../../../xml/format.ts';
+import { LIBVIRT_CONTROLLER } from '../plan/complete-definition.ts';
+
+/** 32-bit programs that a 64-bit kernel runs. */
+const COMPATIBLE: Readonly<Record<string, string>> = { x86_64: 'i686', aarch64: 'armv7l', ppc64: 'ppc', s390x: 's390' };
+
+export function formatLxcCapabilities(): string {
+  const arch = hostArch();
+  const guests = [arch, COMPATIBLE[arch]].filter((name) => name !== undefined);
+  return formatXml(
+    element(
+      'capabilities',
+      {},
+      element('host', {}, hostUuid(), element('cpu', {}, element('arch', {}, arch))),
+      ...guests.map((name) =>
+        element(
+          'guest',
+          {},
+          element('os_type', {}, 'exe'),
+          element(
+            'arch',
+            { name },
+            element('wordsize', {}, /64|s390x/.test(name) ? 64 : 32),
+            element('emulator', {}, LIBVIRT_CONTROLLER),
+            element('domain', { type: 'lxc' }),
+          ),
+          element('features', {}, element('privnet')),
+        ),
+      ),
+    ),
+  );
+}
+
+/** Only root may read it. */
+function hostUuid(): ReturnType<typeof element> | undefined {
+  try {
+    return element('uuid', {}, readFileSync('/sys/class/dmi/id/product_uuid', 'utf8').trim().toLowerCase());
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,19 @@
+/** What the LXC driver is told besides definitions; keys of `lxc.conf` are in `src/driver/lxc-settings.ts`. */
+import type { CgroupLayout } from '../../../guest/cgroups/guest-groups.ts';
+
+export interface LxcConfig {
+  /** Where containers' groups lie; default: below their starter's. */
+  readonly cgroupLayout: CgroupLayout;
+  /** Only these controllers are used; undefined: all there are. */
+  readonly cgroupControllers: readonly string[] | undefined;
+  /** Bytes at which a container's log is moved aside; 0: never. */
+  readonly logMaxSize: number;
+  readonly logMaxBackups: number;
+}
+
+export const DEFAULT_LXC_CONFIG: LxcConfig = {
+  cgroupLayout: 'inherit',
+  cgroupControllers: undefined,
+  logMaxSize: 2 * 1024 * 1024,
+  logMaxBackups: 3,
+};

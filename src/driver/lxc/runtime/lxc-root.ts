@@ -1,0 +1,73 @@
+/** A connection's root as the LXC driver uses it: its names on disk (docs/state-layout.md), and what is kept of running containers. */
+import type { DriverRoot, Placement } from '../../../guest/driver-root.ts';
+import { formatStatus, type GuestStatus, readStatuses } from '../../../guest/guest-status.ts';
+import type { ObjectLedger } from '../../siblings.ts';
+
+export class LxcRoot {
+  readonly #root: DriverRoot;
+
+  constructor(root: DriverRoot) {
+    this.#root = root;
+  }
+
+  get path(): string {
+    return this.#root.path;
+  }
+
+  get placement(): Placement {
+    return this.#root.placement;
+  }
+
+  get temporary(): boolean {
+    return this.#root.temporary;
+  }
+
+  /** Definitions (`/etc/libvirt/lxc`). */
+  get definitionsDir(): string {
+    return `${this.#root.folders.etc}/lxc`;
+  }
+
+  /** Of a running container: bundle, sockets, the runtime's state. On a short path, because of the sockets. */
+  containerDir(id: number): string {
+    return `${this.#root.folders.run}/lxc/${id}`;
+  }
+
+  get runDir(): string {
+    return this.#root.folders.run;
+  }
+
+  logFile(name: string): string {
+    return `${this.#root.folders.log}/lxc/${name}.log`;
+  }
+
+  /** Names of ledgers and statuses; `ID-NAME` alone are virtual machines'. */
+  shortName(id: number, name: string): string {
+    return `lxc-${id}-${Array.from(name).slice(0, 20).join('').replaceAll('/', '-')}`;
+  }
+
+  ledgerOf(shortName: string): ObjectLedger {
+    return this.#root.ledgerOf(shortName);
+  }
+
+  ledgers(): string[] {
+    return this.#root.ledgers().filter((name) => name.startsWith('lxc-'));
+  }
+
+  /** Removes all that a container without processes has left. @returns one line for each thing that could not be removed */
+  async collect(shortName: string): Promise<string[]> {
+    return await this.#root.collect(shortName);
+  }
+
+  async keepStatus(status: GuestStatus): Promise<void> {
+    await this.#root.keepStatus(status.shortName, formatStatus(status));
+  }
+
+  dropStatus(shortName: string): void {
+    this.#root.dropStatus(shortName);
+  }
+
+  /** Of the daemon before. */
+  readStatuses(): ReturnType<typeof readStatuses> {
+    return readStatuses(this.#root.statusFiles('lxc'));
+  }
+}

@@ -1,0 +1,204 @@
+/**
+ * Starts one planned container: hooks, log, group, network, processes; what is made is undone when it has ended, or when its start fails. The
+ * counterpart of QEMU's `start-guest.ts`.
+ */
+import { mkdirSync } from 'node:fs';
+import { abandon, DisposalStack } from '../../../core/dispose.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { removeTree } from '../../../core/fs.ts';
+import type { Ledger } from '../../../core/ledger.ts';
+import { LogSource } from '../../../core/log-source.ts';
+import { GuestCgroups, type GuestCgroupsInit } from '../../../guest/cgroups/guest-cgroups.ts';
+import { GuestHooks } from '../../../guest/guest-hooks.ts';
+import { GuestLog, type GuestLogLimits, startLine } from '../../../guest/guest-log.ts';
+import { SharedConsole } from '../../../guest/shared-console.ts';
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { DefinitionError } from '../../../model/schema/faults.ts';
+import type { HookScripts } from '../../../process/hook-scripts.ts';
+import { readProcStat } from '../../../process/proc.ts';
+import { GuestConsole } from '../../guest-console.ts';
+import { ContainerLinks } from '../host/container-links.ts';
+import type { LinkNames } from '../host/link-names.ts';
+import { requireUserNamespaces } from '../host/user-namespaces.ts';
+import { planContainerCgroup } from '../plan/container-cgroup.ts';
+import type { ContainerFacts } from '../plan/container-context.ts';
+import { planContainer } from '../plan/container-plan.ts';
+import type { Container } from './container.ts';
+import { containerPlaces, EmbeddedContainer } from './embedded-container.ts';
+import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
+import { KeptContainer } from './kept-container.ts';
+import type { LxcRoot } from './lxc-root.ts';
+import { type BareEvent, RunningContainer, type Started } from './running-container.ts';
+
+const logger = new LogSource('lxc.lxc_process');
+
+export interface ContainerStart {
+  readonly id: number;
+  /** Completed, with names of devices and places in networks. */
+  readonly domain: Domain;
+  readonly root: LxcRoot;
+  readonly hooks: HookScripts;
+  readonly version: string;
+  readonly logLimits: GuestLogLimits;
+  readonly cgroups: Pick<GuestCgroupsInit, 'layout' | 'controllers' | 'onNote'>;
+  /** One for all containers of a driver. */
+  readonly names: LinkNames;
+  readonly initOf: ContainerFacts['initOf'];
+  readonly emit: (event: BareEvent) => void;
+  /** What its definition names elsewhere is free again. */
+  readonly giveBack: () => Promise<void>;
+  readonly onPlugged: (device: NetworkInterface, hostEnd: string) => Promise<void>;
+}
+
+/** What the starts of one container have in common, the first and those after reboots. */
+export interface ContainerSetting {
+  readonly start: ContainerStart;
+  readonly cgroups: GuestCgroups;
+  readonly joins: readonly string[];
+  readonly log: GuestLog;
+  readonly ledger: Ledger;
+}
+
+/** @returns the container, its first program running @throws VirtError with the cause in one line, or the signal's reason */
+export async function startContainer(start: ContainerStart, signal?: AbortSignal): Promise<RunningContainer> {
+  const { id, domain, root } = start;
+  const name = domain.name ?? '';
+  const undo = new DisposalStack();
+  let log: GuestLog | undefined;
+  logger.info('startContainer', () => `vm=${name} id=${id} uuid=${domain.uuid}`);
+  try {
+    if (domain.idmap !== undefined) requireUserNamespaces();
+    const hooks = new GuestHooks(start.hooks, domain);
+    undo.defer(() => hooks.tell('release'));
+    undo.defer(() => start.giveBack());
+    await hooks.ask('prepare', signal);
+    const own = root.ledgerOf(root.shortName(id, name));
+    undo.defer(() => own.done());
+    log = undo.use(GuestLog.open(root.logFile(name), start.logLimits));
+    const dir = root.containerDir(id);
+    const entry = own.ledger.record('directory', { path: dir, root: root.runDir });
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    undo.defer(async () => {
+      await removeTree(dir, { root: root.runDir });
+      entry.done();
+    });
+    const { cgroups, joins } = await makeGroups(start, own.ledger, undo);
+    undo.defer(() => hooks.tell('stopped'));
+    await hooks.ask('start', signal);
+    log.stamp(startLine({ nestling: start.version }));
+    log.markOutput();
+    const setting = { start, cgroups, joins, log, ledger: own.ledger };
+    const started = await runContainer(setting, signal);
+    const guestLog = log;
+    return await introduce(setting, started, hooks, guestLog, undo, signal);
+  } catch (cause) {
+    logger.error('startContainer', () => `vm=${name}: ${cause instanceof Error ? cause.message : String(cause)}`);
+    log?.stamp('shutting down, reason=failed');
+    await abandon(undo, start.cgroups.onNote);
+    signal?.throwIfAborted();
+    throw startError(name, cause);
+  }
+}
+
+async function introduce(
+  setting: ContainerSetting,
+  started: Started,
+  hooks: GuestHooks,
+  log: GuestLog,
+  undo: DisposalStack,
+  signal: AbortSignal | undefined,
+): Promise<RunningContainer> {
+  const { start, cgroups } = setting;
+  try {
+    await hooks.ask('started', signal);
+  } catch (error) {
+    await started.container.destroy();
+    throw error;
+  }
+  return new RunningContainer({
+    ...started,
+    id: start.id,
+    domain: start.domain,
+    cgroups,
+    log,
+    cleanup: undo,
+    emit: start.emit,
+    restart: async () => await runContainer(setting, undefined),
+    onNote: start.cgroups.onNote,
+  });
+}
+
+/**
+ * A container is stopped, ended and counted by its group; without limits it can do without one where this process may make none.
+ * @throws CgroupError
+ */
+async function makeGroups(
+  { id, domain, root, cgroups: init, initOf }: ContainerStart,
+  ledger: Ledger,
+  undo: DisposalStack,
+): Promise<{ cgroups: GuestCgroups; joins: readonly string[] }> {
+  const { tuning, notes } = planContainerCgroup(domain, readContainerFacts(domain, initOf));
+  for (const note of notes) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
+  const cgroups = undo.use(new GuestCgroups({ ...init, id, root: root.path, ledger, always: true, tuning }));
+  return { cgroups, joins: await cgroups.make(domain) };
+}
+
+/** From the plan to the first program. @throws VirtError, CgroupError, ProcessError; then nothing of it is left */
+export async function runContainer(
+  { start, cgroups, joins, log, ledger }: ContainerSetting,
+  signal: AbortSignal | undefined,
+): Promise<Started> {
+  const { id, domain, root, names, initOf, onPlugged } = start;
+  const dir = root.containerDir(id);
+  const mapped = domain.idmap !== undefined;
+  const plan = planContainer(domain, readContainerFacts(domain, initOf), containerPlaces(dir, { mapped }));
+  const isKept = root.placement === 'daemon';
+  let links: ContainerLinks | undefined;
+  // What does not die with us must be known to whoever comes after us.
+  const announce = isKept ? (pid: number): void => announceProcess(ledger, pid) : undefined;
+  const options = {
+    runtime: findRuntime(),
+    id: `c${id}`,
+    dir,
+    hiddenCgroup: hiddenCgroup(),
+    cgroupProcs: joins,
+    setUpNetwork: async (pid: number): Promise<void> => {
+      links = new ContainerLinks({ pid, ledger, names, onPlugged });
+      await links.connect(domain, { signal });
+    },
+    beforeExec: cgroups.beforeExec(domain, [], { announce, signal }),
+    signal,
+  };
+  try {
+    const container: Container = isKept
+      ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), logFd: log.fd })
+      : await EmbeddedContainer.start(plan, options);
+    return { container, console: consoleOf(domain, container, isKept), links };
+  } catch (error) {
+    await links?.[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** A terminal that we hold is there once; conmon's can be opened again and again. */
+export function consoleOf(domain: Domain, container: Container, isKept: boolean): Started['console'] {
+  const alias = domain.devices?.consoles[0]?.alias?.name ?? 'console0';
+  if (isKept) return new SharedConsole(alias, (fromNow) => container.openConsole(fromNow));
+  return new GuestConsole(alias, container.openConsole(false));
+}
+
+function announceProcess(ledger: Ledger, pid: number): void {
+  const startTime = readProcStat(pid)?.startTime;
+  if (startTime !== undefined) ledger.record('process', { pid, startTime });
+}
+
+/** A failed start in one line that names the container; what is wrong with the definition itself says so already. */
+export function startError(name: string, cause: unknown): Error {
+  if (cause instanceof DefinitionError) return cause;
+  const message = `cannot start container ${name}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  if (!(cause instanceof VirtError)) {
+    return new VirtError(message, { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.LXC, cause });
+  }
+  return new VirtError(message, { code: cause.code, domain: cause.domain, cause });
+}

@@ -1,0 +1,68 @@
+/**
+ * The moments of a container's start in which the caller has work to do: its namespaces are there, its first program is not. Where it waits
+ * depends on who owns its network.
+ */
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
+import type { ChildHandle } from '../../../process/child-handle.ts';
+import { listDescendants } from '../../../process/proc.ts';
+import { errnoOf } from '../../../process/process-error.ts';
+import { runCommand } from '../../../process/run-command.ts';
+
+/** A container's state as the runtime tells it to hooks. */
+const MAX_STATE_BYTES = 65_536;
+
+/** Fills the network namespace of that process. */
+export type SetUpNetwork = ((pid: number) => Promise<void>) | undefined;
+
+/** The outer command has made its namespaces: fills the network, and lets it go on. */
+export async function letIn(child: ChildHandle, setUp: SetUpNetwork, signal: AbortSignal | undefined): Promise<void> {
+  const gate = child.duplex(3);
+  await once(gate, 'data', { signal });
+  await setUp?.(child.pid);
+  gate.end('go\n');
+}
+
+/** FIFOs that the runtime's hook writes to and reads from. */
+export async function makeGate(path: string, signal: AbortSignal | undefined): Promise<void> {
+  const { status, stderr } = await runCommand('mkfifo', ['-m', '600', `${path}.in`, `${path}.out`], { signal });
+  if (status === 0) return;
+  throw new VirtError(`cannot make ${path}.in: ${stderr.trim()}`, {
+    code: ErrorCode.SYSTEM_ERROR,
+    domain: ErrorDomain.LXC,
+  });
+}
+
+/** The runtime has made the container's namespaces and waits in its hook: fills the network, and lets it go on. */
+export async function letHookOn(child: ChildHandle, path: string, setUp: SetUpNetwork): Promise<void> {
+  // Opened for both ends, so that neither side waits for the other to open it.
+  await using incoming = await open(`${path}.in`, 'r+');
+  await using outgoing = await open(`${path}.out`, 'r+');
+  const { buffer, bytesRead } = await incoming.read(Buffer.alloc(MAX_STATE_BYTES), 0, MAX_STATE_BYTES);
+  const state: unknown = JSON.parse(buffer.toString('utf8', 0, bytesRead));
+  const inner = innerPid(child.pid, String(memberOf(state, 'pid')));
+  if (inner !== undefined) await setUp?.(inner);
+  await outgoing.write('go\n');
+}
+
+/** The process that the outer PID namespace knows by `pid`, by our number. */
+export function innerPid(outer: number, pid: string): number | undefined {
+  return listDescendants(outer).find((candidate) => {
+    const numbers = namespacePids(candidate.pid);
+    // Ours, the outer namespace's, the container's.
+    return numbers.at(-2) === pid.trim() && numbers.at(-1) === '1';
+  })?.pid;
+}
+
+/** A process's numbers, from our PID namespace to its own. */
+function namespacePids(pid: number): string[] {
+  try {
+    return /^NSpid:\s+(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]?.split(/\s+/) ?? [];
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return [];
+    throw error;
+  }
+}

@@ -1,0 +1,21 @@
+/**
+ * Opens the other end of a pseudo-terminal, wherever its file system is mounted. Whoever holds one open keeps the terminal alive while programs
+ * come and go: without, the first moment at which none has it open is its end. Linux 4.13 and later.
+ */
+import { constants } from 'node:fs';
+import { ProcessError } from './process-error.ts';
+
+/** ioctl_tty(2): `_IO('T', 0x41)`, whose encoding has a direction on some machines. */
+const TIOCGPTPEER = /^(ppc|mips|sparc)/.test(process.arch) ? 0x2000_5441 : 0x5441;
+
+/** @returns a descriptor, the caller's. Loads koffi, about 10 ms the first time. @throws ProcessError with the errno */
+export async function openPtyPeer(master: number): Promise<number> {
+  const { default: koffi } = await import('koffi');
+  const ioctl = koffi.load(null).func('ioctl', 'int', ['int', 'ulong', '...']);
+  const fd = Number(ioctl(master, TIOCGPTPEER, 'int', constants.O_RDWR | constants.O_NOCTTY | 0o2000000));
+  if (fd >= 0) return fd;
+  throw new ProcessError(`cannot open the other end of a terminal: errno ${koffi.errno()}`, {
+    operation: 'set up',
+    command: 'ioctl',
+  });
+}

@@ -1,0 +1,26 @@
+/** A root file system of busybox alone, for containers of tests, and whether this host can run any. */
+import { copyFileSync, existsSync, mkdirSync, symlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { lookUpProgram } from '../../src/process/find-program.ts';
+
+const PROGRAMS =
+  'sh cat ls mount umount id ps tty touch echo sleep mknod ip nc ping tail head wc dd stat grep setsid kill ln mkdir rm df mkfifo init poweroff halt reboot chroot unshare readlink test true chmod od free stty';
+
+/** Says loudly why not. */
+export function canRunContainers(): boolean {
+  const isAble = lookUpProgram('crun') !== undefined && process.getuid?.() === 0 && existsSync('/bin/busybox');
+  if (!isAble) process.stderr.write('\nSKIPPED: containers need root, crun and busybox-static\n\n');
+  return isAble;
+}
+
+/** @returns the root's path */
+export function makeBusyboxRoot(folder: string): string {
+  const rootfs = join(folder, 'rootfs');
+  for (const dir of ['bin', 'sbin', 'proc', 'sys', 'dev', 'tmp', 'etc', 'mnt', 'run']) {
+    mkdirSync(join(rootfs, dir), { recursive: true });
+  }
+  copyFileSync('/bin/busybox', join(rootfs, 'bin/busybox'));
+  for (const name of PROGRAMS.split(' ')) symlinkSync('busybox', join(rootfs, 'bin', name));
+  symlinkSync('../bin/busybox', join(rootfs, 'sbin/init'));
+  return rootfs;
+}
