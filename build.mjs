@@ -24,7 +24,7 @@ const ONLY_RUN = {
   name: 'only-run',
   setup(build) {
     const elsewhere =
-      /\/(cli\/(daemon|doctor|ci|partition|gc|capabilities|domcapabilities|domxml-to-native|network)|driver\/(lxc\/runtime\/lxc-driver|test\/test-driver)|rpc\/(client\/remote-driver|server\/index)|runtime\/(domain-(devices|saving|interaction|inspection|tuning)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
+      /\/(cli\/(daemon|doctor|ci|image|partition|gc|capabilities|domcapabilities|domxml-to-native|network)|driver\/(lxc\/runtime\/lxc-driver|test\/test-driver)|rpc\/(client\/remote-driver|server\/index)|runtime\/(domain-(devices|saving|interaction|inspection|tuning)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
     build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const full = new URL(path, `file://${resolveDir}/`).pathname;
@@ -74,7 +74,12 @@ rmSync('dist', { recursive: true, force: true });
 await Promise.all([
   build({
     ...shared,
-    entryPoints: { index: 'src/index.ts', qmp: 'src/qmp/index.ts', cgroup: 'src/cgroup/index.ts' },
+    entryPoints: {
+      index: 'src/index.ts',
+      qmp: 'src/qmp/index.ts',
+      cgroup: 'src/cgroup/index.ts',
+      rootfs: 'src/rootfs/index.ts',
+    },
     outdir: 'dist',
     splitting: true,
     chunkNames: 'chunks/[name]-[hash]',

@@ -32,6 +32,10 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     summary: 'what a virtual network would do to this host; its port forwards',
     load: () => import('./network.ts'),
   },
+  image: {
+    summary: 'root file systems of containers: build, list, unpack, run, provision',
+    load: () => import('./image.ts'),
+  },
   doctor: {
     summary: 'why a guest does not start: checks this host and one definition',
     load: () => import('./doctor.ts'),

@@ -45,6 +45,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   security: ['core', 'process'],
   // The accelerator probe runs a guest, so it needs to start programs.
   host: ['core', 'process', 'qmp'],
+  // Root file systems of containers: how they are built, cached, unpacked and changed without booting.
+  rootfs: ['core', 'process', 'host', 'log'],
   // Firewall rules, port forwards and limits of networks and their guests; running networks is a driver's work.
   network: ['core', 'model', 'process', 'host'],
   // Files directly in src/driver: the contract.
