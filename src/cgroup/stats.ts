@@ -65,6 +65,11 @@ export function readStats(
   };
 }
 
+/** Nanoseconds on each CPU of the host, by its number; only v1 counts them. */
+export function readCpuTimes({ v1 }: CgroupPlace): readonly bigint[] {
+  return v1['cpuacct'] === undefined ? [] : cpuV1.statCpuTimes(v1['cpuacct']);
+}
+
 function cpuStats(v1: CgroupPlace['v1'], v2: string | undefined): GroupStats {
   const { cpuacct, cpu } = v1;
   if (cpuacct === undefined && v2 !== undefined) {

@@ -45,6 +45,12 @@ export function statCpu(directory: string): CpuStats {
   };
 }
 
+/** Nanoseconds on each CPU of the host, by its number; empty on kernels without the file. */
+export function statCpuTimes(directory: string): readonly bigint[] {
+  const words = readIfThere(directory, 'cpuacct.usage_percpu')?.trim().split(/\s+/) ?? [];
+  return words.filter((word) => word !== '').map((word) => BigInt(word));
+}
+
 /** How often and for how long the quota held the group back. */
 export interface ThrottleStats {
   readonly periods: number;
