@@ -53,9 +53,19 @@ async function run(
     .trim()
     .split('\n')
     .filter((line) => !line.startsWith('Command failed'));
-  const failed = /Command failed -:(\d+)/.exec(output.stderr)?.[1];
-  const index = failed === undefined ? 0 : Number(failed) - 1;
+  const index = failedLine(output.stderr, what);
   const why = words[0] ?? output.error?.message ?? `status ${output.status}`;
   const fix = /not permitted/.test(why) ? "; run as root (CAP_NET_ADMIN), or use <interface type='user'/>" : '';
   throw new IpBatchError(`${program === 'nsenter' ? 'ip' : program} ${what[index] ?? ''}: ${why}${fix}`, index);
+}
+
+/** What the kernel refuses is told by its line; an argument that names nothing ends the program at once, without one. */
+function failedLine(stderr: string, lines: readonly string[]): number {
+  const told = /Command failed -:(\d+)/.exec(stderr)?.[1];
+  if (told !== undefined) return Number(told) - 1;
+  const argument = /argument "([^"]*)" is wrong/.exec(stderr)?.[1] ?? /Cannot find device "([^"]*)"/.exec(stderr)?.[1];
+  return Math.max(
+    0,
+    lines.findIndex((line) => argument !== undefined && line.split(' ').includes(argument)),
+  );
 }

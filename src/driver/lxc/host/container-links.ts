@@ -55,6 +55,16 @@ export class ContainerLinks implements AsyncDisposable {
     this.#options = options;
   }
 
+  /** Of a container that an earlier process has connected: what its live definition says of the ends of its interfaces. */
+  static takeOver({ devices }: Domain, options: ContainerLinksOptions): ContainerLinks {
+    const links = new ContainerLinks(options);
+    for (const [index, device] of (devices?.interfaces ?? []).entries()) {
+      const name = device.guest?.dev ?? `eth${index}`;
+      links.#links.set(device, { name, hostEnd: device.target?.dev });
+    }
+    return links;
+  }
+
   /**
    * Before the container's first program: its loopback, all its interfaces, the host's devices that it gets. The definition's interfaces are told
    * the names of their ends (`target`).
@@ -82,7 +92,7 @@ export class ContainerLinks implements AsyncDisposable {
     index: number,
     { signal }: { signal?: AbortSignal | undefined } = {},
   ): Promise<string> {
-    const { name, inside } = await this.#plug(device, index, signal);
+    const { name, inside } = await this.#plug(device, this.#freeIndex(index), signal);
     await using undo = new DisposalStack();
     undo.defer(async () => await this.detach(device));
     await this.#inside(inside, signal);
@@ -124,12 +134,21 @@ export class ContainerLinks implements AsyncDisposable {
     this.#links.clear();
   }
 
+  /** One that names no interface yet: others may have left. */
+  #freeIndex(index: number): number {
+    const names = new Set([...this.#links.values()].map(({ name }) => name));
+    let free = index;
+    while (names.has(`eth${free}`)) free++;
+    return free;
+  }
+
   /** The host's side of an interface, whole or not at all. */
   async #plug(device: NetworkInterface, index: number, signal: AbortSignal | undefined): Promise<LinkPlan> {
     const plan = await this.#make(device, index, signal);
     const { name, hostEnd } = plan;
     const link: Link = { name, hostEnd };
     this.#links.set(device, link);
+    device.guest = { ...device.guest, dev: name };
     log.debug('plug', () => `${name} of process ${this.#options.pid}, host's end ${hostEnd ?? 'none'}`);
     if (hostEnd === undefined) return plan;
     await using undo = new DisposalStack();

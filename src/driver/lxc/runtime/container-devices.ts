@@ -36,7 +36,10 @@ export class ContainerDevices implements DeviceOperations {
   async attachDevice(uuid: string, xml: string, options: AffectOptions = {}): Promise<void> {
     const { record, live, next, done } = await this.#begin(uuid, options);
     using _job = done;
-    if (next !== undefined) addDevice(next, parseDevice(xml, 'lxc'));
+    if (next !== undefined) {
+      requireFreeTarget(next, parseDevice(xml, 'lxc'));
+      addDevice(next, parseDevice(xml, 'lxc'));
+    }
     const complete = next === undefined ? undefined : this.#parts.starter.prepare(next);
     if (live !== undefined) await this.#plug(record, live, parseDevice(xml, 'lxc'), complete, options.signal);
     if (complete !== undefined) await this.#parts.store.save(record, complete);
@@ -187,6 +190,7 @@ export class ContainerDevices implements DeviceOperations {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     const { host, starter } = this.#parts;
+    requireFreeTarget(guest.domain, wanted);
     const after = cloneDefinition(guest.domain);
     addDevice(after, wanted);
     const networks = host.siblings?.guestNetworks;
@@ -235,6 +239,8 @@ export class ContainerDevices implements DeviceOperations {
       const own: Domain = { ...live.domain, devices: { ...emptied(live.domain), [list]: [device] } };
       await closePorts(own.devices?.interfaces ?? [], this.#parts.host.siblings?.guestNetworks);
       removeDevice(live.domain, list, device);
+      // Without its last interface it must not have the host's network after a reboot.
+      if (list === 'interfaces') live.domain.features = { ...live.domain.features, privnet: true };
       await this.#parts.starter.persist(record);
       this.#parts.emit(record, { event: 'device-removed', device: device.alias?.name ?? '' });
     }
@@ -263,4 +269,20 @@ function unpluggable(name: string): VirtError {
     code: ErrorCode.CONFIG_UNSUPPORTED,
     domain: ErrorDomain.LXC,
   });
+}
+
+/** Two file systems in one place cannot be told apart when one is to go. */
+function requireFreeTarget({ devices }: Domain, { list, device }: SingleDevice): void {
+  if (list !== 'filesystems') return;
+  const dir = targetOf(device);
+  if (dir === undefined || devices?.filesystems.every((other) => targetOf(other) !== dir) !== false) return;
+  throw new VirtError(`target ${dir} already exists`, {
+    code: ErrorCode.OPERATION_FAILED,
+    domain: ErrorDomain.LXC,
+  });
+}
+
+function targetOf(device: DeviceInfo): unknown {
+  const target: unknown = Reflect.get(device, 'target');
+  return typeof target === 'object' && target !== null ? Reflect.get(target, 'dir') : undefined;
 }

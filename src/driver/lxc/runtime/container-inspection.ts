@@ -1,6 +1,6 @@
 /** What is measured of containers: CPU time, memory and I/O of their group, traffic of their interfaces. Reads only. */
 import { readFileSync } from 'node:fs';
-import { readStats } from '../../../cgroup/stats.ts';
+import { readStats, statPerCpu } from '../../../cgroup/stats.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { activeGuest, definitionOf } from '../../../guest/domain-report.ts';
 import { stateOf } from '../../../guest/domain-store.ts';
@@ -128,13 +128,15 @@ export class ContainerInspection implements InspectionOperations {
   async cpuStats(
     uuid: string,
   ): Promise<{ readonly total: TypedParameters; readonly perCpu: readonly (TypedParameters | undefined)[] }> {
-    const stats = this.#active(uuid).cgroups.stats();
+    const { cgroups } = this.#active(uuid);
+    const stats = cgroups.stats();
+    const perCpu = cgroups.place === undefined ? [] : (statPerCpu(cgroups.place) ?? []);
     const total = { cpu_time: stats?.cpuUsageNs, user_time: stats?.cpuUserNs, system_time: stats?.cpuSystemNs };
     return {
       total: Object.fromEntries(
         Object.entries(total).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),
       ),
-      perCpu: [],
+      perCpu: perCpu.map((time) => ({ cpu_time: time })),
     };
   }
 
@@ -162,7 +164,7 @@ export class ContainerInspection implements InspectionOperations {
   async securityLabels(
     uuid: string,
   ): Promise<readonly { readonly model: string; readonly label: string; readonly enforcing: boolean }[]> {
-    const { initPid } = this.#active(uuid);
+    const initPid = this.#parts.store.byUuid(uuid).guest?.initPid;
     const label =
       initPid === undefined ? '' : readOrEmpty(`/proc/${initPid}/attr/current`).replace(/\0.*$/s, '').trim();
     return label === '' ? [] : [{ model: 'lsm', label, enforcing: true }];

@@ -5,6 +5,7 @@ import type { DomainStore } from '../../../guest/domain-store.ts';
 import type { GuestHost } from '../../../guest/guest-host.ts';
 import { closePorts, openPorts, portOf } from '../../../guest/guest-ports.ts';
 import { hostArch } from '../../../host/cpu.ts';
+import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import { StateReason } from '../../domain-state.ts';
@@ -31,9 +32,16 @@ export interface ContainerStarterInit {
 
 export class ContainerStarter {
   readonly #init: ContainerStarterInit;
-  readonly #names = new LinkNames();
+  /** One for all containers of a driver. */
+  readonly names = new LinkNames();
   readonly #autodestroy = new WeakSet<RunningContainer>();
   #nextId = 1;
+
+  /** The virtual network hears of the host's end of an interface. */
+  readonly onPlugged = async (device: NetworkInterface, hostEnd: string): Promise<void> => {
+    const port = portOf(device);
+    if (port !== undefined) await this.#init.host.siblings?.guestNetworks?.plugged(port, hostEnd);
+  };
 
   constructor(init: ContainerStarterInit) {
     this.#init = init;
@@ -81,17 +89,15 @@ export class ContainerStarter {
       hooks: host.hooks,
       logLimits: { maxSize: config.logMaxSize, maxBackups: config.logMaxBackups },
       cgroups: { layout: config.cgroupLayout, controllers: config.cgroupControllers, onNote },
-      names: this.#names,
+      names: this.names,
       initOf: (name) => this.initOf(name),
       emit: (event) => {
         emit(record, event, id);
-        if (event.event === 'lifecycle') this.#persistSoon(record);
+        // A reboot has changed its processes.
+        if (event.event === 'lifecycle' || event.event === 'reboot') this.#persistSoon(record);
       },
       giveBack: async () => await closePorts(domain.devices?.interfaces ?? [], networks),
-      onPlugged: async (device, hostEnd) => {
-        const port = portOf(device);
-        if (port !== undefined) await networks?.plugged(port, hostEnd);
-      },
+      onPlugged: this.onPlugged,
     };
   }
 

@@ -1,5 +1,6 @@
 /** Limits of containers: those of their group as a whole. There are no virtual CPUs, disks or I/O threads to tune. */
-
+import { readTuning } from '../../../cgroup/controllers.ts';
+import type { CgroupPlace } from '../../../cgroup/host.ts';
 import { changeAffected, readAffected } from '../../../guest/affected-domain.ts';
 import {
   blkioParametersOf,
@@ -27,7 +28,16 @@ export class ContainerTuning implements TuningOperations {
   }
 
   async memoryParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    return memoryParametersOf(readAffected(this.#parts.store.byUuid(uuid), options).domain);
+    const { domain, place } = this.#read(uuid, options);
+    const memory = place === undefined ? undefined : readTuning(place).memory;
+    return {
+      ...memoryParametersOf(domain),
+      ...present({
+        hard_limit: memory?.hardLimitKiB,
+        soft_limit: memory?.softLimitKiB,
+        swap_hard_limit: memory?.swapHardLimitKiB,
+      }),
+    };
   }
 
   async setMemoryParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
@@ -35,9 +45,13 @@ export class ContainerTuning implements TuningOperations {
   }
 
   async schedulerParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    const { domain } = readAffected(this.#parts.store.byUuid(uuid), options);
+    const { domain, place } = this.#read(uuid, options);
+    const cpu = place === undefined ? undefined : readTuning(place).cpu;
     const all = Object.entries(schedulerParametersOf(domain));
-    return Object.fromEntries(all.filter(([name]) => SCHEDULER_NAMES.includes(name)));
+    return {
+      ...Object.fromEntries(all.filter(([name]) => SCHEDULER_NAMES.includes(name))),
+      ...present({ cpu_shares: cpu?.shares, vcpu_period: cpu?.periodUs, vcpu_quota: cpu?.quotaUs }),
+    };
   }
 
   async setSchedulerParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
@@ -45,7 +59,9 @@ export class ContainerTuning implements TuningOperations {
   }
 
   async blkioParameters(uuid: string, options: AffectOptions = {}): Promise<TypedParameters> {
-    return blkioParametersOf(readAffected(this.#parts.store.byUuid(uuid), options).domain);
+    const { domain, place } = this.#read(uuid, options);
+    const blkio = place === undefined ? undefined : readTuning(place).blkio;
+    return { ...blkioParametersOf(domain), ...present({ weight: blkio?.weight }) };
   }
 
   async setBlkioParameters(uuid: string, parameters: TypedParameters, options: AffectOptions = {}): Promise<void> {
@@ -108,6 +124,12 @@ export class ContainerTuning implements TuningOperations {
     throw unsupported('virDomainPinIOThread');
   }
 
+  /** What is asked of a running container is what the kernel has, as with libvirt; undefined `place`: it has no group, or does not run. */
+  #read(uuid: string, options: AffectOptions): { domain: Domain; place: CgroupPlace | undefined } {
+    const { domain, guest } = readAffected(this.#parts.store.byUuid(uuid), options);
+    return { domain, place: guest?.cgroups.place };
+  }
+
   async #retune(
     uuid: string,
     options: AffectOptions,
@@ -121,4 +143,10 @@ export class ContainerTuning implements TuningOperations {
       },
     });
   }
+}
+
+function present(values: Readonly<Record<string, number | undefined>>): TypedParameters {
+  return Object.fromEntries(
+    Object.entries(values).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),
+  );
 }

@@ -1,5 +1,5 @@
 /** What of this host the plan of a container depends on. Reads only. */
-import { lstatSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { deviceNumbers } from '../../../cgroup/block-device.ts';
 import { detectCgroups } from '../../../cgroup/detect.ts';
@@ -58,6 +58,18 @@ function deviceOf(path: string): DeviceNumbers | undefined {
 export function hiddenCgroup(): string | undefined {
   const host = detectCgroups();
   return host.mode === 'hybrid' || host.mode === 'v1' ? v2Hierarchy(host)?.mountPoint : undefined;
+}
+
+/** What its file systems show must be there: an empty directory in its place would hide a typing error. @throws VirtError */
+export function requireSources({ devices }: Domain): void {
+  for (const { type = 'mount', source, target } of devices?.filesystems ?? []) {
+    const path = type === 'file' ? source?.file : type === 'block' ? source?.dev : source?.dir;
+    if (path === undefined || existsSync(path)) continue;
+    throw new VirtError(`<filesystem> on ${target?.dir ?? '?'} shows ${path}, which this host does not have: make it`, {
+      code: ErrorCode.CONFIG_UNSUPPORTED,
+      domain: ErrorDomain.LXC,
+    });
+  }
 }
 
 /** @throws VirtError naming the packages */

@@ -28,8 +28,8 @@ const log = new LogSource('lxc.lxc_process');
 export interface KeptContainerOptions extends EmbeddedContainerOptions {
   /** conmon, as found. */
   readonly monitor: string;
-  /** For what conmon and the runtime say beside the start. */
-  readonly logFd: number;
+  /** For what conmon and the runtime say beside the start, and how that begins. */
+  readonly log: { readonly fd: number; qemuOutput(): string };
 }
 
 interface KeptInit {
@@ -92,7 +92,7 @@ export class KeptContainer implements Container {
       {
         ...outer,
         args: [...outer.args],
-        stdio: ['ignore', { fd: options.logFd }, { fd: options.logFd }, waitsOutside ? 'pipe' : 'ignore', 'pipe'],
+        stdio: ['ignore', { fd: options.log.fd }, { fd: options.log.fd }, waitsOutside ? 'pipe' : 'ignore', 'pipe'],
         newSession: true,
         ...(options.cgroupProcs === undefined ? {} : { cgroupProcs: options.cgroupProcs }),
       },
@@ -100,10 +100,12 @@ export class KeptContainer implements Container {
     );
     undo.use(child);
     const failed = child.exited.then(({ stderrTail, exitCode }) => {
-      throw cannotStart(stderrTail.trim() || `${options.monitor} ended with status ${exitCode}`);
+      throw cannotStart(
+        stderrTail.trim() || lastWords(options.log) || `${options.monitor} ended with status ${exitCode}`,
+      );
     });
     failed.catch(() => {});
-    const told = readSync(child, signal);
+    const told = readSync(child, () => lastWords(options.log), signal);
     // Who waits for it may have given up with another error by then.
     told.catch(() => {});
     if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
@@ -158,7 +160,7 @@ function exitDirOf(dir: string): string {
 }
 
 /** @returns the first program's pid as conmon's namespace numbers it @throws VirtError with the runtime's words */
-async function readSync(child: ChildHandle, signal: AbortSignal | undefined): Promise<number> {
+async function readSync(child: ChildHandle, words: () => string, signal: AbortSignal | undefined): Promise<number> {
   const pipe = child.duplex(SYNC_FD);
   let text = '';
   const line = (async (): Promise<string> => {
@@ -175,7 +177,12 @@ async function readSync(child: ChildHandle, signal: AbortSignal | undefined): Pr
       ? [Reflect.get(answer, 'pid') ?? Reflect.get(answer, 'data'), Reflect.get(answer, 'message')]
       : [];
   if (typeof pid === 'number' && pid > 0) return pid;
-  throw cannotStart(typeof message === 'string' ? message.trim() : 'conmon does not say why');
+  throw cannotStart(typeof message === 'string' ? message.trim() : words() || 'conmon does not say why');
+}
+
+/** The first thing that was said since the start is the reason; what follows are its consequences. */
+function lastWords(log: KeptContainerOptions['log']): string {
+  return log.qemuOutput().split('\n')[0] ?? '';
 }
 
 /** The runtime knows the container by pids of the inner namespace, and its state lies behind mounts of it. */

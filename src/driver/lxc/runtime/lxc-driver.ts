@@ -43,6 +43,7 @@ import type { InterfaceOperations } from '../../interface-operations.ts';
 import type { NetworkOperations } from '../../network-operations.ts';
 import type { NodeDeviceOperations } from '../../node-device-operations.ts';
 import type { NodeOperations } from '../../node-operations.ts';
+import type { SavingOperations } from '../../saving-operations.ts';
 import type { SecretOperations } from '../../secret-operations.ts';
 import type { StorageOperations } from '../../storage-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
@@ -85,6 +86,10 @@ export class LxcDriver implements Driver {
   readonly inspection: InspectionOperations = lazyGroup<InspectionOperations>(async () => {
     const { ContainerInspection } = await import('./container-inspection.ts');
     return new ContainerInspection(this.#parts);
+  });
+  readonly saving: SavingOperations = lazyGroup<SavingOperations>(async () => {
+    const { ContainerSaving } = await import('./container-saving.ts');
+    return new ContainerSaving(this.#parts);
   });
   readonly node: NodeOperations = lazyGroup<NodeOperations>(async () => {
     const { LxcNode } = await import('./lxc-node.ts');

@@ -2,17 +2,21 @@
  * A new daemon finds the containers of the one before it: takes over those that run, says how those ended that did meanwhile, removes what is left
  * of those that are gone. All at the same time.
  */
+import { readlinkSync } from 'node:fs';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { removeTree } from '../../../core/fs.ts';
+import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { GuestCgroups } from '../../../guest/cgroups/guest-cgroups.ts';
 import { GuestHooks } from '../../../guest/guest-hooks.ts';
 import { GuestLog } from '../../../guest/guest-log.ts';
 import { closePorts } from '../../../guest/guest-ports.ts';
 import type { GuestStatus } from '../../../guest/guest-status.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
 import { ForeignProcess } from '../../../process/foreign-process.ts';
 import { isAlive } from '../../../process/proc.ts';
 import { StateReason } from '../../domain-state.ts';
+import { ContainerLinks } from '../host/container-links.ts';
 import { exitCodeIn, KeptContainer } from './kept-container.ts';
 import type { LxcParts } from './lxc-parts.ts';
 import { RunningContainer } from './running-container.ts';
@@ -108,7 +112,7 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     domain,
     container,
     console: consoleOf(domain, container, true),
-    links: undefined,
+    links: linksOf(parts, domain, initPid, ledger),
     cgroups,
     log: guestLog,
     cleanup,
@@ -124,4 +128,15 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
   starter.adopt(record, guest);
   // Its client went with the daemon before us.
   if (status.autodestroy) await guest.destroy('the client that started it is gone');
+}
+
+/** Undefined for one that has the host's network. */
+function linksOf(
+  { starter }: LxcParts,
+  domain: Domain,
+  pid: number | undefined,
+  ledger: Ledger,
+): ContainerLinks | undefined {
+  if (pid === undefined || readlinkSync(`/proc/${pid}/ns/net`) === readlinkSync('/proc/self/ns/net')) return undefined;
+  return ContainerLinks.takeOver(domain, { pid, ledger, names: starter.names, onPlugged: starter.onPlugged });
 }

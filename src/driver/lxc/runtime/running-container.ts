@@ -159,6 +159,12 @@ export class RunningContainer implements LiveGuest {
     const { initPid } = this;
     const name = this.domain.name ?? '';
     const isAllowed = (mode: 'initctl' | 'signal'): boolean => modes === undefined || modes.includes(mode);
+    if (modes !== undefined && !isAllowed('initctl') && !isAllowed('signal')) {
+      throw new VirtError(`containers are asked by initctl or signal: not by ${modes.join(', ')}`, {
+        code: ErrorCode.INVALID_ARG,
+        domain: ErrorDomain.LXC,
+      });
+    }
     if (initPid === undefined) throw invalid(`container '${name}' has no first program any more`);
     if (isAllowed('initctl') && askInit(initPid, runlevel)) return;
     if (!isAllowed('signal')) {

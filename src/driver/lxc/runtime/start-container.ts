@@ -29,7 +29,7 @@ import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import type { Container } from './container.ts';
 import { containerPlaces, EmbeddedContainer } from './embedded-container.ts';
-import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
+import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
 import { type BareEvent, RunningContainer, type Started } from './running-container.ts';
@@ -73,6 +73,7 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   logger.info('startContainer', () => `vm=${name} id=${id} uuid=${domain.uuid}`);
   try {
     if (domain.idmap !== undefined) requireUserNamespaces();
+    requireSources(domain);
     const hooks = new GuestHooks(start.hooks, domain);
     undo.defer(() => hooks.tell('release'));
     undo.defer(() => start.giveBack());
@@ -190,7 +191,7 @@ export async function runContainer(
   };
   try {
     const container: Container = isKept
-      ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), logFd: log.fd })
+      ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), log })
       : await EmbeddedContainer.start(plan, options);
     return { container, console: consoleOf(domain, container, isKept), links };
   } catch (error) {
