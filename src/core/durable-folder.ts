@@ -141,7 +141,7 @@ export class DurableFolder implements AsyncDisposable {
 
   async #drain(): Promise<void> {
     // Never done before its promise is known: without a journal nothing else is waited for.
-    await undefined;
+    await Promise.resolve();
     while (this.#queue.length > 0) {
       const batch = this.#queue.splice(0);
       try {
