@@ -3,6 +3,7 @@
  * are carried out in its namespaces.
  */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { memberOf } from '../../../core/members.ts';
 import { affectedBy, changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
 import { closePorts, openPorts } from '../../../guest/guest-ports.ts';
 import { readMetadata, writeMetadata } from '../../../guest/metadata.ts';
@@ -276,13 +277,13 @@ function requireFreeTarget({ devices }: Domain, { list, device }: SingleDevice):
   if (list !== 'filesystems') return;
   const dir = targetOf(device);
   if (dir === undefined || devices?.filesystems.every((other) => targetOf(other) !== dir) !== false) return;
-  throw new VirtError(`target ${String(dir)} already exists`, {
+  throw new VirtError(`target ${dir} already exists`, {
     code: ErrorCode.OPERATION_FAILED,
     domain: ErrorDomain.LXC,
   });
 }
 
-function targetOf(device: DeviceInfo): unknown {
-  const target: unknown = Reflect.get(device, 'target');
-  return typeof target === 'object' && target !== null ? Reflect.get(target, 'dir') : undefined;
+function targetOf(device: DeviceInfo): string | undefined {
+  const dir = memberOf(device, 'target', 'dir');
+  return typeof dir === 'string' ? dir : undefined;
 }
