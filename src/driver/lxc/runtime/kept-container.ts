@@ -15,7 +15,7 @@ import { runCommand } from '../../../process/run-command.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
-import { openConmonConsole } from './conmon-console.ts';
+import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import { containerPlaces, type EmbeddedContainerOptions } from './embedded-container.ts';
 import { innerPid, letHookOn, letIn, makeGate } from './start-gate.ts';
@@ -39,6 +39,8 @@ interface KeptInit {
   readonly initPid: number | undefined;
   /** Its root is another user of the host: then its bundle lies in its own mount namespace. */
   readonly mapped: boolean;
+  /** Nobody has seen its console yet. */
+  readonly isNew?: boolean;
 }
 
 export class KeptContainer implements Container {
@@ -47,13 +49,15 @@ export class KeptContainer implements Container {
   readonly ended: Promise<ContainerEnd>;
   readonly #dir: string;
   readonly #mapped: boolean;
+  #unread: LogPosition | 'now' | undefined;
 
   /** One that runs already. */
-  constructor({ process, id, dir, initPid, mapped }: KeptInit) {
+  constructor({ process, id, dir, initPid, mapped, isNew = false }: KeptInit) {
     this.process = process;
     this.initPid = initPid;
     this.#dir = dir;
     this.#mapped = mapped;
+    this.#unread = isNew ? undefined : 'now';
     this.ended = process.exited.then(() => ({
       exitCode: exitCodeIn(dir, id),
       signal: undefined,
@@ -115,14 +119,18 @@ export class KeptContainer implements Container {
     await startProgram(child.pid, runtime, places.stateDir, id, signal);
     log.debug('start', () => `container ${id} runs as ${initPid ?? 'nobody any more'}`);
     undo.move();
-    return new KeptContainer({ process: child, id, dir, initPid, mapped: plan.mapped });
+    return new KeptContainer({ process: child, id, dir, initPid, mapped: plan.mapped, isNew: true });
   }
 
+  /** As with a terminal, what nobody has read yet comes first, whoever opens it. */
   openConsole(fromNow: boolean): Duplex {
     return openConmonConsole({
       socket: this.#attachSocket(),
       log: consoleLogOf(this.#dir),
-      fromNow,
+      from: fromNow ? this.#unread : undefined,
+      onClose: (position) => {
+        this.#unread = position;
+      },
       ended: this.ended,
     });
   }
