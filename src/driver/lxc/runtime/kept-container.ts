@@ -2,7 +2,7 @@
  * A running container that outlives this process: conmon holds its terminal, waits for its first program and writes down how that ended. Whoever
  * comes later finds it by its outermost process and its folder. The kernel ends all of it with conmon.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { raceSignal } from '../../../core/abort.ts';
@@ -17,7 +17,7 @@ import type { ContainerPlan } from '../plan/container-plan.ts';
 import { planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
-import { containerPlaces, type EmbeddedContainerOptions } from './embedded-container.ts';
+import { containerPlaces, type EmbeddedContainerOptions, forgetFormerRun } from './embedded-container.ts';
 import { innerPid, letHookOn, letIn, makeGate } from './start-gate.ts';
 
 /** How much of what a container prints is kept for those who open its console late. */
@@ -70,6 +70,8 @@ export class KeptContainer implements Container {
     const { dir, runtime, id, signal, setUpNetwork } = options;
     const places = containerPlaces(dir, { mapped: plan.mapped });
     const exitDir = exitDirOf(dir);
+    forgetFormerRun(places);
+    rmSync(exitDir, { recursive: true, force: true });
     for (const path of [places.bundle, places.stateDir, exitDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
     writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
     await using undo = new DisposalStack();
@@ -102,7 +104,8 @@ export class KeptContainer implements Container {
       },
       { signal, beforeExec: options.beforeExec },
     );
-    undo.use(child);
+    // Nobody in there would act on a request by now.
+    undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
     const failed = child.exited.then(({ stderrTail, exitCode }) => {
       throw cannotStart(
         stderrTail.trim() || lastWords(options.log) || `${options.monitor} ended with status ${exitCode}`,
