@@ -1,27 +1,30 @@
 /**
- * The driver contract as tests: what every connection with QEMU guests must do, whatever is behind it (this process, our daemon,
- * libvirtd). Each difference of one of them is a skip with its reason. Guests are boot sectors.
+ * The driver contract as tests: what every connection with guests must do, whatever is behind it (this process, our daemon,
+ * libvirtd). Each difference of one of them is a skip with its reason. Guests are boot sectors, or
+ * containers.
  */
 import { describe, expect, it } from 'vitest';
 import type { Connection } from '../../src/index.ts';
 import { describeDomains } from './domains.ts';
 import { describeHost } from './host.ts';
 import { describeChanges } from './live.ts';
-import { type ContractTest, useSetting } from './setting.ts';
+import { BOOT_SECTORS, type ContractTest, type GuestKind, useSetting } from './setting.ts';
 
 export interface ContractSubject {
   readonly name: string;
   /** Called once; the suite closes what it returns. */
   readonly open: () => Promise<Connection>;
+  /** Default: boot sectors. */
+  readonly guests?: GuestKind;
   /** Tests that this subject cannot pass, by title, with the reason. */
   readonly skips?: Readonly<Record<string, string>>;
 }
 
-export function describeContract({ name, open, skips = {} }: ContractSubject): void {
+export function describeContract({ name, open, guests = BOOT_SECTORS, skips = {} }: ContractSubject): void {
   const used = new Set<string>();
 
   describe(`contract: ${name}`, () => {
-    const setting = useSetting(open);
+    const setting = useSetting(open, guests);
     const contract: ContractTest = (title, body) => {
       const reason = skips[title];
       if (reason !== undefined) used.add(title);

@@ -1,4 +1,4 @@
-/** What tests of the contract share: a connection, guests that are boot sectors, and that nothing of a test stays. */
+/** What tests of the contract share: a connection, guests (boot sectors, or containers that do the same), and that nothing of a test stays. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { type Connection, type CreateOptions, type Domain, type ErrorCode, VirtE
 import { domainXml, type TestDomain } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
 
-type Guest = Parameters<typeof bootSectorImage>[0];
+export type Guest = Parameters<typeof bootSectorImage>[0];
 
 /** What a test of the contract works with. */
 export interface ContractSetting {
@@ -16,6 +16,8 @@ export interface ContractSetting {
   readonly scratch: string;
   /** Names of the test's domains: they go with it. */
   readonly made: Set<string>;
+  /** Whether guests can be started paused. */
+  readonly canPause: boolean;
   /** A definition of a boot sector's guest, with a name of its own. */
   readonly xmlOf: (guest: Guest, overrides?: TestDomain) => Promise<string>;
   readonly started: (guest: Guest, overrides?: TestDomain, options?: CreateOptions) => Promise<Domain>;
@@ -24,15 +26,27 @@ export interface ContractSetting {
 /** One test, or a skip with the subject's reason. */
 export type ContractTest = (title: string, body: (setting: ContractSetting) => Promise<void>) => void;
 
+/** What differs between kinds of guests. */
+export interface GuestKind {
+  readonly canPause: boolean;
+  readonly define: (guest: Guest, overrides: TestDomain & { readonly name: string }) => Promise<string>;
+}
+
+export const BOOT_SECTORS: GuestKind = {
+  canPause: true,
+  define: async (guest, overrides) =>
+    domainXml({ disks: [{ path: await bootSectorImage(guest), readonly: true }], ...overrides }),
+};
+
 /** `open` is called once; the suite closes what it returns. */
-export function useSetting(open: () => Promise<Connection>): () => ContractSetting {
+export function useSetting(open: () => Promise<Connection>, kind: GuestKind): () => ContractSetting {
   let setting: ContractSetting | undefined;
   const current = (): ContractSetting => {
     if (setting === undefined) throw new TypeError('the suite has no connection yet');
     return setting;
   };
   beforeAll(async () => {
-    setting = makeSetting(await open(), mkdtempSync(join(tmpdir(), 'contract-')));
+    setting = makeSetting(await open(), mkdtempSync(join(tmpdir(), 'contract-')), kind);
   });
   afterEach(async () => await removeDomains(current()));
   afterAll(async () => {
@@ -42,17 +56,17 @@ export function useSetting(open: () => Promise<Connection>): () => ContractSetti
   return current;
 }
 
-function makeSetting(connection: Connection, scratch: string): ContractSetting {
+function makeSetting(connection: Connection, scratch: string, kind: GuestKind): ContractSetting {
   const made = new Set<string>();
   let counter = 0;
   const xmlOf = async (guest: Guest, overrides: TestDomain = {}): Promise<string> => {
     const name = overrides.name ?? `contract-${process.pid}-${++counter}`;
     made.add(name);
-    return domainXml({ disks: [{ path: await bootSectorImage(guest), readonly: true }], ...overrides, name });
+    return await kind.define(guest, { ...overrides, name });
   };
   const started = async (guest: Guest, overrides: TestDomain = {}, options: CreateOptions = {}): Promise<Domain> =>
     await connection.createDomain(await xmlOf(guest, overrides), options);
-  return { connection, scratch, made, xmlOf, started };
+  return { connection, scratch, made, canPause: kind.canPause, xmlOf, started };
 }
 
 /** Whatever a test leaves must not disturb the next. */

@@ -95,6 +95,8 @@ function innerCommand({
   return [
     'env',
     `_OCI_SYNCPIPE=${SYNC_FD}`,
+    // It makes a folder for a moment, which would stay where it is killed in it.
+    `TMPDIR=${monitor.socketDir}`,
     monitor.program,
     '--sync',
     '--terminal',

@@ -15,19 +15,28 @@ const CHUNK_BYTES = 65_536;
 export interface ConmonConsoleInit {
   readonly socket: string;
   readonly log: string;
-  /** Without what was printed before. */
-  readonly fromNow: boolean;
+  /** Where reading begins; default: with the first output. */
+  readonly from?: LogPosition | 'now' | undefined;
+  /** Told when it is closed: up to where was read. */
+  readonly onClose?: ((position: LogPosition) => void) | undefined;
   readonly ended: Promise<unknown>;
 }
 
-export function openConmonConsole({ socket, log, fromNow, ended }: ConmonConsoleInit): Duplex {
-  const follower = new LogFollower(log, fromNow);
+/** A place in the log of a console. */
+export interface LogPosition {
+  readonly inode: number;
+  readonly offset: number;
+}
+
+export function openConmonConsole({ socket, log, from, onClose, ended }: ConmonConsoleInit): Duplex {
+  const follower = new LogFollower(log, from);
   const input = new ConsoleInput(socket);
   const stream = new Duplex({
     read: () => {},
     write: (chunk: Buffer, _encoding, callback) => void input.send(chunk, callback),
     destroy: (error, callback) => {
       watcher.close();
+      onClose?.(follower.position);
       follower[Symbol.dispose]();
       input[Symbol.dispose]();
       callback(error);
@@ -91,10 +100,17 @@ class LogFollower implements Disposable {
   #offset = 0;
   #rest: Buffer = Buffer.alloc(0);
 
-  constructor(path: string, fromNow: boolean) {
+  constructor(path: string, from: ConmonConsoleInit['from']) {
     this.#path = path;
     this.#reopen();
-    if (fromNow && this.#fd !== undefined) this.#offset = fstatSync(this.#fd).size;
+    if (from === undefined || this.#fd === undefined) return;
+    if (from === 'now') this.#offset = fstatSync(this.#fd).size;
+    else if (from.inode === this.#inode) this.#offset = from.offset;
+  }
+
+  /** Behind the last whole line that was handed out. */
+  get position(): LogPosition {
+    return { inode: this.#inode, offset: this.#offset - this.#rest.length };
   }
 
   readNew(): Buffer {

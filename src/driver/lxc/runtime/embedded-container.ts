@@ -3,7 +3,7 @@
  * foreground inside an outer PID namespace. It starts, signals and reaps; what the container is, was planned.
  */
 import { once } from 'node:events';
-import { closeSync, mkdirSync, readFileSync, statSync, watch, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, readFileSync, rmSync, statSync, watch, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -89,6 +89,7 @@ export class EmbeddedContainer implements Container {
   static async start(plan: ContainerPlan, options: EmbeddedContainerOptions): Promise<EmbeddedContainer> {
     const { dir, runtime, id, signal } = options;
     const places = containerPlaces(dir, { mapped: plan.mapped });
+    forgetFormerRun(places);
     for (const path of [places.bundle, places.stateDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
     writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
     await using undo = new DisposalStack();
@@ -118,7 +119,8 @@ export class EmbeddedContainer implements Container {
       },
       { signal, beforeExec: options.beforeExec },
     );
-    undo.use(child);
+    // Nobody in there would act on a request by now.
+    undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
     const failed = child.exited.then(({ stderrTail, exitCode }) => {
       throw new VirtError(
         `cannot start the container: ${stderrTail.trim() || `${runtime} ended with status ${exitCode}`}`,
@@ -175,6 +177,18 @@ export class EmbeddedContainer implements Container {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.destroy();
   }
+}
+
+/** A reboot starts in the folder of the run before, whose traces must not be taken for those of the new one. */
+export function forgetFormerRun({
+  stateDir,
+  pidFile,
+  consoleSocket,
+  gate,
+  bundle,
+}: ReturnType<typeof containerPlaces>): void {
+  const traces = [stateDir, pidFile, consoleSocket, `${gate}.in`, `${gate}.out`, `${bundle}/attach`, `${bundle}/ctl`];
+  for (const path of traces) rmSync(path, { recursive: true, force: true });
 }
 
 /** What the runtime says weighs more than what was noticed of its end. */

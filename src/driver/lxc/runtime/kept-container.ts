@@ -2,7 +2,7 @@
  * A running container that outlives this process: conmon holds its terminal, waits for its first program and writes down how that ended. Whoever
  * comes later finds it by its outermost process and its folder. The kernel ends all of it with conmon.
  */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { raceSignal } from '../../../core/abort.ts';
@@ -15,9 +15,9 @@ import { runCommand } from '../../../process/run-command.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
-import { openConmonConsole } from './conmon-console.ts';
+import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
-import { containerPlaces, type EmbeddedContainerOptions } from './embedded-container.ts';
+import { containerPlaces, type EmbeddedContainerOptions, forgetFormerRun } from './embedded-container.ts';
 import { innerPid, letHookOn, letIn, makeGate } from './start-gate.ts';
 
 /** How much of what a container prints is kept for those who open its console late. */
@@ -39,6 +39,8 @@ interface KeptInit {
   readonly initPid: number | undefined;
   /** Its root is another user of the host: then its bundle lies in its own mount namespace. */
   readonly mapped: boolean;
+  /** Nobody has seen its console yet. */
+  readonly isNew?: boolean;
 }
 
 export class KeptContainer implements Container {
@@ -47,13 +49,15 @@ export class KeptContainer implements Container {
   readonly ended: Promise<ContainerEnd>;
   readonly #dir: string;
   readonly #mapped: boolean;
+  #unread: LogPosition | 'now' | undefined;
 
   /** One that runs already. */
-  constructor({ process, id, dir, initPid, mapped }: KeptInit) {
+  constructor({ process, id, dir, initPid, mapped, isNew = false }: KeptInit) {
     this.process = process;
     this.initPid = initPid;
     this.#dir = dir;
     this.#mapped = mapped;
+    this.#unread = isNew ? undefined : 'now';
     this.ended = process.exited.then(() => ({
       exitCode: exitCodeIn(dir, id),
       signal: undefined,
@@ -66,6 +70,8 @@ export class KeptContainer implements Container {
     const { dir, runtime, id, signal, setUpNetwork } = options;
     const places = containerPlaces(dir, { mapped: plan.mapped });
     const exitDir = exitDirOf(dir);
+    forgetFormerRun(places);
+    rmSync(exitDir, { recursive: true, force: true });
     for (const path of [places.bundle, places.stateDir, exitDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
     writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
     await using undo = new DisposalStack();
@@ -98,7 +104,8 @@ export class KeptContainer implements Container {
       },
       { signal, beforeExec: options.beforeExec },
     );
-    undo.use(child);
+    // Nobody in there would act on a request by now.
+    undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
     const failed = child.exited.then(({ stderrTail, exitCode }) => {
       throw cannotStart(
         stderrTail.trim() || lastWords(options.log) || `${options.monitor} ended with status ${exitCode}`,
@@ -115,14 +122,18 @@ export class KeptContainer implements Container {
     await startProgram(child.pid, runtime, places.stateDir, id, signal);
     log.debug('start', () => `container ${id} runs as ${initPid ?? 'nobody any more'}`);
     undo.move();
-    return new KeptContainer({ process: child, id, dir, initPid, mapped: plan.mapped });
+    return new KeptContainer({ process: child, id, dir, initPid, mapped: plan.mapped, isNew: true });
   }
 
+  /** As with a terminal, what nobody has read yet comes first, whoever opens it. */
   openConsole(fromNow: boolean): Duplex {
     return openConmonConsole({
       socket: this.#attachSocket(),
       log: consoleLogOf(this.#dir),
-      fromNow,
+      from: fromNow ? this.#unread : undefined,
+      onClose: (position) => {
+        this.#unread = position;
+      },
       ended: this.ended,
     });
   }

@@ -20,6 +20,7 @@ import {
 } from '../../../guest/domain-report.ts';
 import { DomainStore, identityOf, stateOf } from '../../../guest/domain-store.ts';
 import { GuestHost, type GuestHostOptions } from '../../../guest/guest-host.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
 import type { DeviceOperations } from '../../device-operations.ts';
 import type { DomainEvent } from '../../domain-events.ts';
 import type { DomainOperation } from '../../domain-state.ts';
@@ -210,6 +211,7 @@ export class LxcDriver implements Driver {
     using _job = await record.job.acquire(signal);
     const isNew = !record.isDefined;
     await this.#store.save(record, domain);
+    await this.#noteDuplicates(domain);
     this.#emit(record, { event: 'lifecycle', type: 'defined', detail: isNew ? 'added' : 'updated' });
     return identityOf(record);
   }
@@ -396,6 +398,15 @@ export class LxcDriver implements Driver {
       });
     }
     await this.#starter.start(record, definition, options);
+  }
+
+  /** Allowed, as in libvirt, and hardly ever meant. */
+  async #noteDuplicates(domain: Domain): Promise<void> {
+    const { onNote } = this.#parts;
+    if (onNote === undefined || (domain.devices?.interfaces ?? []).length === 0) return;
+    const { duplicateMacs } = await import('../plan/duplicate-macs.ts');
+    const others = this.#store.all().flatMap(({ definition }) => (definition === undefined ? [] : [definition]));
+    for (const note of duplicateMacs(domain, others)) onNote(note);
   }
 
   async #readDefinitions({ onNote }: LxcDriverOptions): Promise<void> {

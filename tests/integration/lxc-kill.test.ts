@@ -1,0 +1,126 @@
+/**
+ * SIGKILL of the daemon at random moments of containers' starts, lives and ends, and of programs that embed containers: after recovery nothing
+ * of what does not run is left, and every definition is.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connect } from '../../src/index.ts';
+import { listProcesses } from '../../src/process/proc.ts';
+import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
+import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { pollUntil } from '../support/poll.ts';
+
+const NAMES = ['kill-a', 'kill-b', 'kill-c', 'kill-d'];
+const ROUNDS = 8;
+/** A start, and the moments after it. */
+const LATEST_MS = 250;
+const HERD = 50;
+
+describe.skipIf(!canRunContainers())('containers of a daemon that is killed', () => {
+  let folder = '';
+  let rootfs = '';
+  let daemon: TestDaemon;
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'nt-lxck-'));
+    rootfs = makeBusyboxRoot(folder);
+    daemon = await startDaemon();
+  });
+
+  afterAll(async () => {
+    await daemon[Symbol.asyncDispose]();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  const uri = (): string => daemon.uri.replace(/^qemu/, 'lxc');
+
+  function xmlOf(name: string): string {
+    return `<domain type='lxc'><name>${name}</name><memory unit='MiB'>64</memory>
+      <os><type>exe</type><init>/bin/sleep</init><initarg>1000</initarg></os>
+      <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>
+      <interface type='ethernet'/><console type='pty'/></devices></domain>`;
+  }
+
+  /** Living processes with the state's folder in their command line, without the daemon. */
+  function processes(): string[] {
+    return listProcesses().flatMap(({ pid, gone }) => {
+      if (gone || pid === daemon.pid || pid === process.pid) return [];
+      try {
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+        return command.includes(daemon.stateDir) ? [`${pid} ${command.slice(0, 160)}`] : [];
+      } catch {
+        // Gone between the two looks.
+        return [];
+      }
+    });
+  }
+
+  function groups(): string[] {
+    const { stdout } = spawnSync('find', ['/sys/fs/cgroup', '-type', 'd', '-name', '*-kill-?.libvirt-lxc'], {
+      encoding: 'utf8',
+    });
+    return stdout.split('\n').filter(Boolean);
+  }
+
+  it('leaves what runs running, and nothing of the rest', { timeout: 90_000 }, async () => {
+    {
+      await using connection = await connect(uri());
+      for (const name of NAMES) await connection.defineDomain(xmlOf(name));
+    }
+    for (let round = 0; round < ROUNDS; round++) {
+      const connection = await connect(uri());
+      const all = await connection.listAllDomains();
+      const busy = all.map(async (domain) => {
+        await ((await domain.isActive()) ? domain.destroy() : domain.create());
+      });
+      // The daemon goes while they wait for it.
+      const settled = Promise.allSettled(busy);
+      await pause(Math.random() * LATEST_MS);
+      await daemon.crash();
+      await settled;
+      await connection.close().catch(() => undefined);
+      await using fresh = await connect(uri());
+      const domains = await fresh.listAllDomains();
+      expect(domains.map(({ name }) => name).toSorted()).toEqual(NAMES);
+      const running = (await fresh.listAllDomains({ active: true })).length;
+      // Each has one outermost process, and conmon below it.
+      const outermost = (): number => processes().filter((line) => line.includes('--kill-child')).length;
+      await pollUntil(
+        () => outermost() === running,
+        () => `${running} run, but: ${processes().join('\n')}`,
+      );
+      const left = readdirSync(join(daemon.stateDir, 'run/lxc'));
+      expect(left).toHaveLength(running);
+    }
+    await using connection = await connect(uri());
+    for (const domain of await connection.listAllDomains({ active: true })) await domain.destroy();
+    await pollUntil(
+      () => processes().length === 0,
+      () => processes().join('\n'),
+    );
+    await pollUntil(
+      () => groups().length === 0,
+      () => groups().join('\n'),
+    );
+    expect(readdirSync(join(daemon.stateDir, 'run/lxc'))).toEqual([]);
+    for (const domain of await connection.listAllDomains()) await domain.undefine();
+  });
+
+  it(`starts, lists and ends ${HERD} at once`, { timeout: 90_000 }, async () => {
+    await using connection = await connect(uri());
+    const herd = await Promise.all(
+      Array.from({ length: HERD }, async (_, index) => await connection.createDomain(xmlOf(`herd-${index}`))),
+    );
+    expect(await connection.listAllDomains({ active: true })).toHaveLength(HERD);
+    await Promise.all(herd.map(async (domain) => await domain.destroy()));
+    expect(await connection.listAllDomains()).toEqual([]);
+    await pollUntil(
+      () => processes().length === 0,
+      () => processes().join('\n'),
+    );
+  });
+});
