@@ -57,7 +57,7 @@ describe('parseUri', () => {
   it.each([
     ['qemu:///embed?root=relative', /absolute path/],
     ['qemu:///embed?rot=/x', /'rot' is unknown/],
-    ['lxc:///embed', /embeds QEMU guests only/],
+    ['xen:///embed', /has no embedded guests/],
     ['esx:///system', /no driver 'esx'/],
     ['nonsense', /no connection URI/],
     ['', /no connection URI/],

@@ -1,14 +1,11 @@
 /** Takes one file descriptor from whoever connects to a socket: how OCI runtimes hand over a terminal. Linux only. */
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { getSystemErrorName } from 'node:util';
 import { raceSignal } from '../core/abort.ts';
-import { decodeRights, rightsBytes } from '../core/fd-rights.ts';
 import { ProcessError } from './process-error.ts';
+import { socketFds } from './socket-fds.ts';
 
-const MSG_DONTWAIT = 0x40;
-const MSG_CMSG_CLOEXEC = 0x4000_0000;
-const EAGAIN = 11;
+const MESSAGE_BYTES = 4096;
 
 export interface FdReceiver extends Disposable {
   /** The descriptor, the caller's from then on. @throws ProcessError, or the signal's reason */
@@ -17,10 +14,9 @@ export interface FdReceiver extends Disposable {
 
 /** Listens on `path` at once. The socket goes with disposal. */
 export async function listenForFd(path: string): Promise<FdReceiver> {
-  const take = await loadTake();
   const server = createServer({ pauseOnConnect: true });
   const received = new Promise<number>((resolve, reject) => {
-    server.once('connection', (socket) => void takeFrom(socket, take).then(resolve, reject));
+    server.once('connection', (socket) => void takeFrom(socket).then(resolve, reject));
     server.once('error', reject);
   });
   // Whoever disposes without receiving does not want to hear of it.
@@ -41,18 +37,14 @@ function close(server: Server, path: string): void {
   rmSync(path, { force: true });
 }
 
-/** @returns undefined while nothing has come */
-type Take = (socketFd: number) => number | undefined;
-
 /** The sender writes right after it has connected: a few turns at most. */
-async function takeFrom(socket: Socket, take: Take): Promise<number> {
-  const handle: unknown = Reflect.get(socket, '_handle');
-  const fd: unknown = typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : undefined;
+async function takeFrom(socket: Socket): Promise<number> {
   try {
-    if (typeof fd !== 'number') throw new TypeError('the connection has no descriptor');
+    const fds = await socketFds(socket);
     for (;;) {
-      const found = take(fd);
-      if (found !== undefined) return found;
+      const found = fds.receive(Buffer.alloc(MESSAGE_BYTES));
+      if (found?.fd !== undefined) return found.fd;
+      if (found?.count === 0) throw noneCame();
       await new Promise((resolve) => setImmediate(resolve));
     }
   } finally {
@@ -60,36 +52,9 @@ async function takeFrom(socket: Socket, take: Take): Promise<number> {
   }
 }
 
-async function loadTake(): Promise<Take> {
-  const { default: koffi } = await import('koffi');
-  const iovec = koffi.struct({ base: 'void *', length: 'size_t' });
-  const msghdr = koffi.struct({
-    name: 'void *',
-    nameLength: 'uint32_t',
-    iov: koffi.pointer(iovec),
-    iovLength: 'size_t',
-    control: 'void *',
-    controlLength: 'size_t',
-    flags: 'int',
+function noneCame(): ProcessError {
+  return new ProcessError('cannot receive a descriptor: the sender closed without one', {
+    operation: 'spawn',
+    command: 'recvmsg',
   });
-  const recvmsg = koffi.load(null).func('recvmsg', 'intptr_t', ['int', koffi.inout(koffi.pointer(msghdr)), 'int']);
-  return (socketFd) => {
-    const bytes = Buffer.alloc(4096);
-    const control = Buffer.alloc(rightsBytes(1));
-    const message = {
-      name: null,
-      nameLength: 0,
-      iov: [{ base: bytes, length: bytes.length }],
-      iovLength: 1,
-      control,
-      controlLength: control.length,
-      flags: 0,
-    };
-    const count = Number(recvmsg(socketFd, message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC));
-    if (count < 0 && koffi.errno() === EAGAIN) return undefined;
-    const [fd] = count > 0 ? decodeRights(control) : [];
-    if (fd !== undefined) return fd;
-    const why = count < 0 ? getSystemErrorName(-koffi.errno()) : 'the sender closed without a descriptor';
-    throw new ProcessError(`cannot receive a descriptor: ${why}`, { operation: 'spawn', command: 'recvmsg' });
-  };
 }

@@ -26,8 +26,10 @@ import { Keepalive } from '../keepalive.ts';
 import { admitCall, findProcedure } from './admit-call.ts';
 import { Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
 import { destroyWithClient } from './autodestroy.ts';
+import { type Attached, giveUp, seenByCall } from './call-attachments.ts';
 import type { ClientInfo, SessionLimits } from './client-info.ts';
 import type { ConsoleSessions } from './console-sessions.ts';
+import { DescriptorReplies } from './descriptor-replies.ts';
 import { isUnexpected, stackOf, toMessageError } from './error-text.ts';
 import type { EventSession } from './event-handlers.ts';
 import { SessionEvents } from './events.ts';
@@ -53,9 +55,6 @@ export interface SessionInit {
   readonly onClosed: () => void;
 }
 
-/** What a call that opens a stream has attached. */
-type StreamCall = { stream?: Readable | Duplex | Writable };
-
 /** Milliseconds for the last message to a client of a server that stops. */
 const FAREWELL_MS = 1000;
 /** Milliseconds in which a client that was answered while the server stops may take leave by itself. */
@@ -78,6 +77,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   readonly #splitter: FrameSplitter;
   readonly #abort = new AbortController();
   readonly #streams: SessionStreams;
+  readonly #descriptors: DescriptorReplies;
   readonly #waiting: Frame[] = [];
   readonly #keepalive = new Keepalive((frame) => this.#write(frame));
   #driver: Driver | undefined;
@@ -107,6 +107,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
       write: (frame) => this.#write(frame),
       onFull: (isFull) => (isFull ? this.#stream.pause() : this.#readOn()),
     });
+    this.#descriptors = new DescriptorReplies(this.#stream, this.#abort.signal);
     this.events = new SessionEvents(
       (program, event, message) => this.#sendEvent(program, event, message),
       this.#abort.signal,
@@ -181,6 +182,12 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   attach(stream: Readable | Duplex | Writable): void {
     stream.destroy();
     throw new TypeError('this procedure opens no stream');
+  }
+
+  /** The same of descriptors. */
+  pass(fds: readonly number[]): void {
+    giveUp({ fds });
+    throw new TypeError('the reply of this procedure brings no descriptors');
   }
 
   finish(): void {
@@ -284,15 +291,20 @@ export class Session implements EventSession, AuthSession, OpeningSession {
       });
       const { args, handler } = admitCall(served, payload, this.#isReadOnly);
       log.debug('call', () => `client=${this.id} ${served.api} serial=${header.serial}`);
-      const call: StreamCall = {};
-      const seen = served.stream ? seenByCall(this, call) : this;
+      const call: Attached = {};
+      const seen = served.stream || served.descriptors ? seenByCall(this, call) : this;
       const result = handler(seen as never, args as never);
       const ret: unknown = result instanceof Promise ? await result : result;
       if (this.#isClosing) {
-        call.stream?.destroy();
+        giveUp(call);
         return;
       }
-      if (call.stream !== undefined) this.#streams.open(header, call.stream);
+      const { stream, fds } = call;
+      if (fds !== undefined) {
+        await this.#descriptors.send({ header, codec: served.ret, ret, fds }, (frame) => this.#write(frame));
+        return;
+      }
+      if (stream !== undefined) this.#streams.open(header, stream);
       this.#write(encodeFrame(replyTo(header, MessageType.REPLY), served.ret, ret));
     } catch (error) {
       if (isUnexpected(error)) log.error('call', () => `client=${this.id} proc=${header.procedure}: ${stackOf(error)}`);
@@ -349,6 +361,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   /** All that is sent in one turn of the event loop goes out in one write. False: enough is waiting already. */
   #write(frame: Uint8Array): boolean {
     if (this.#isClosing || this.#stream.destroyed) return false;
+    if (this.#descriptors.holds(frame)) return false;
     if (this.#stream.writableLength > OUTPUT_MAX) {
       log.warn('write', () => `client=${this.id} ${this.info.description} does not read: it is sent away`);
       this.close();
@@ -382,18 +395,4 @@ export class Session implements EventSession, AuthSession, OpeningSession {
     if (driver === undefined) return;
     await Promise.all([...this.autodestroy].map(([uuid, id]) => destroyWithClient(driver, uuid, id)));
   }
-}
-
-/** The session as the handler of one call sees it: what it attaches belongs to that call. */
-function seenByCall(session: Session, call: StreamCall): Session {
-  const attach = (stream: Readable | Duplex): void => {
-    call.stream = stream;
-  };
-  return new Proxy(session, {
-    get: (target, name) => {
-      if (name === 'attach') return attach;
-      const value: unknown = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
 }

@@ -105,6 +105,27 @@ function innerCommand({
   ];
 }
 
+/** What a container's runtime is called with, to reach it again. */
+export interface RuntimePlace {
+  readonly runtime: string;
+  readonly stateDir: string;
+  readonly id: string;
+}
+
+/** Of the process that keeps a container in the foreground, by its command line; undefined for any other. */
+export function readRuntimePlace(words: readonly string[]): RuntimePlace | undefined {
+  const [program = ''] = words;
+  const after = (word: string): string | undefined => words[words.indexOf(word, 1) + 1];
+  const isMonitor = words.includes('--runtime-arg') && words.includes('--cid');
+  if (!isMonitor && !words.includes('--console-socket')) return undefined;
+  const own = words.filter((word) => word !== '--runtime-arg');
+  const stateDir = own[own.indexOf('--root') + 1];
+  const runtime = isMonitor ? after('--runtime') : program;
+  const id = isMonitor ? after('--cid') : words.at(-1);
+  if (!own.includes('--root') || stateDir === undefined || runtime === undefined || id === undefined) return undefined;
+  return { runtime, stateDir, id };
+}
+
 /** The container's root reads its bundle too: hooks start in it. */
 function openPlace({ open, bundle }: OuterCommandInput): string[] {
   if (open === undefined) return [];
