@@ -24,7 +24,7 @@ const onlyRun = (others) => ({
   name: 'only-run',
   setup(build) {
     const elsewhere =
-      /\/(cli\/(exec|daemon|doctor|ci|partition|gc|capabilities|domcapabilities|domxml-(to|from)-native)|rpc\/(client\/remote-driver|server\/index)|driver\/agent-exec|runtime\/(run-in-container|domain-(devices|saving|interaction|inspection)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
+      /\/(cli\/(exec|daemon|doctor|ci|partition|gc|capabilities|domcapabilities|domxml-(to|from)-native)|rpc\/(client\/remote-driver|server\/index)|driver\/(agent-exec|test\/test-driver)|runtime\/(run-in-container|domain-(devices|saving|interaction|inspection)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
     build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const full = new URL(path, `file://${resolveDir}/`).pathname;
@@ -45,7 +45,7 @@ const onlyRun = (others) => ({
 /** Of the other kind of guests, and what only its clients ask a container for. */
 const NO_CONTAINERS = /\/lxc\/runtime\/lxc-driver\.ts$/;
 const ONLY_CONTAINERS =
-  /\/(cli\/run-plan|qemu\/runtime\/qemu-driver|test\/test-driver|runtime\/(container-(devices|inspection|tuning|exec)|native-formats|lxc-capabilities|lxc-node|describe-plan|reattach-containers))\.ts$/;
+  /\/(cli\/run-plan|qemu\/runtime\/qemu-driver|runtime\/(container-(devices|inspection|tuning|exec)|native-formats|lxc-capabilities|lxc-node|describe-plan|reattach-containers))\.ts$/;
 
 const command = {
   ...shared,
