@@ -1,11 +1,13 @@
 /** Takes one file descriptor from whoever connects to a socket: how OCI runtimes hand over a terminal. Linux only. */
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal } from '../core/abort.ts';
 import { ProcessError } from './process-error.ts';
 import { socketFds } from './socket-fds.ts';
 
 const MESSAGE_BYTES = 4096;
+const POLL_MS = 1;
 
 export interface FdReceiver extends Disposable {
   /** The descriptor, the caller's from then on. @throws ProcessError, or the signal's reason */
@@ -37,15 +39,17 @@ function close(server: Server, path: string): void {
   rmSync(path, { force: true });
 }
 
-/** The sender writes right after it has connected: a few turns at most. */
+/** The sender writes right after it has connected. */
 async function takeFrom(socket: Socket): Promise<number> {
   try {
     const fds = await socketFds(socket);
+    const bytes = Buffer.alloc(MESSAGE_BYTES);
     for (;;) {
-      const found = fds.receive(Buffer.alloc(MESSAGE_BYTES));
+      const found = fds.receive(bytes);
       if (found?.fd !== undefined) return found.fd;
       if (found?.count === 0) throw noneCame();
-      await new Promise((resolve) => setImmediate(resolve));
+      // Not at once again: the sender needs the processor.
+      await pause(POLL_MS);
     }
   } finally {
     socket.destroy();

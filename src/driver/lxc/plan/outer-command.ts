@@ -132,16 +132,24 @@ function openPlace({ open, bundle }: OuterCommandInput): string[] {
   return [words('mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', open), words('cp', `${bundle}/config.json`, open)];
 }
 
-function prepare(mount: PreparedMount, { root, mountPlace }: OuterCommandInput): string[] {
+/** Where mounts are put; on the host's own file system the caller makes these folders, without a process for each. */
+export function placesOfMounts({
+  prepared,
+  root,
+  mountPlace,
+}: Pick<OuterCommandInput, 'prepared' | 'root' | 'mountPlace'>): string[] {
+  return prepared.map(({ at }) => (at === 'root' ? root : mountPlace(at)));
+}
+
+function prepare(mount: PreparedMount, { root, open, mountPlace }: OuterCommandInput): string[] {
   const { kind, source, readonly, at } = mount;
   const place = at === 'root' ? root : mountPlace(at);
   const access = readonly ? 'ro' : 'rw';
-  const made = words('mkdir', '-p', place);
-  // A private copy of the tree: what is mounted in the container is not seen outside.
-  if (kind === 'bind')
-    return [made, words('mount', '--rbind', source, place), words('mount', '--make-rprivate', place)];
+  const made = open === undefined ? [] : [words('mkdir', '-p', place)];
+  // A copy of the tree, private as all mounts of the namespace are: what is mounted in the container is not seen outside.
+  if (kind === 'bind') return [...made, words('mount', '--rbind', source, place)];
   // An `nbd` image has been connected by the caller; `source` is the device then.
-  return [made, words('mount', '-o', kind === 'loop' ? `loop,${access}` : access, source, place)];
+  return [...made, words('mount', '-o', kind === 'loop' ? `loop,${access}` : access, source, place)];
 }
 
 function words(...all: readonly string[]): string {
