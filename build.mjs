@@ -20,11 +20,11 @@ const shared = {
 };
 
 /** What `nestling run` never loads is not in its bundle: reading it and its code cache is most of the time to the first line. */
-const ONLY_RUN = {
+const onlyRun = (others) => ({
   name: 'only-run',
   setup(build) {
     const elsewhere =
-      /\/(cli\/(daemon|doctor|ci|image|partition|gc|capabilities|domcapabilities|domxml-to-native|network)|driver\/(lxc\/runtime\/lxc-driver|test\/test-driver)|rpc\/(client\/remote-driver|server\/index)|runtime\/(domain-(devices|saving|interaction|inspection|tuning)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
+      /\/(cli\/(exec|daemon|doctor|ci|image|partition|gc|capabilities|domcapabilities|domxml-(to|from)-native|network)|rpc\/(client\/remote-driver|server\/index)|driver\/(agent-exec|test\/test-driver)|runtime\/(run-in-container|domain-(devices|saving|interaction|inspection|tuning)|node-information)|nodedev\/node-devices|interface\/host-interfaces)\.ts$/;
     build.onResolve({ filter: /\.ts$/ }, ({ path, kind, resolveDir }) => {
       if (kind !== 'dynamic-import') return undefined;
       const full = new URL(path, `file://${resolveDir}/`).pathname;
@@ -32,7 +32,7 @@ const ONLY_RUN = {
       if (full.endsWith('/doctor/knowledge.ts')) return { path: './cli-knowledge.cjs', external: true };
       // The launcher takes the other bundle for containers, and for guests that need networks or pools.
       if (full.endsWith('/driver/open-siblings.ts')) return { path: full, namespace: 'no-siblings' };
-      return elsewhere.test(full) ? { path: full, namespace: 'elsewhere' } : undefined;
+      return elsewhere.test(full) || others.test(full) ? { path: full, namespace: 'elsewhere' } : undefined;
     });
     build.onLoad({ filter: /.*/, namespace: 'no-siblings' }, () => ({
       contents: 'export const openSiblings = undefined;',
@@ -41,7 +41,11 @@ const ONLY_RUN = {
       contents: "throw new Error('this is not in the bundle of nestling run');",
     }));
   },
-};
+});
+/** Of the other kind of guests, and what only its clients ask a container for. */
+const NO_CONTAINERS = /\/lxc\/runtime\/lxc-driver\.ts$/;
+const ONLY_CONTAINERS =
+  /\/(cli\/run-plan|qemu\/runtime\/qemu-driver|runtime\/(container-(devices|inspection|tuning|exec)|native-formats|lxc-capabilities|lxc-node|describe-plan|reattach-containers))\.ts$/;
 
 const command = {
   ...shared,
@@ -61,7 +65,12 @@ const compiled = {
   footer: { js: '})' },
   metafile: true,
 };
-const run = { ...compiled, entryPoints: { 'cli-run': 'src/cli/main.ts' }, plugins: [ONLY_RUN] };
+const run = { ...compiled, entryPoints: { 'cli-run': 'src/cli/main.ts' }, plugins: [onlyRun(NO_CONTAINERS)] };
+const container = {
+  ...compiled,
+  entryPoints: { 'cli-container': 'src/cli/main.ts' },
+  plugins: [onlyRun(ONLY_CONTAINERS)],
+};
 
 // For the test of what is in it.
 if (process.argv.includes('--metafile-of-run')) {
@@ -102,6 +111,7 @@ async function buildCommand() {
   await Promise.all([
     build({ ...compiled, entryPoints: { 'cli-main': 'src/cli/main.ts' } }),
     build(run),
+    build(container),
     build({ ...command, entryPoints: { 'cli-knowledge': 'src/doctor/knowledge.ts' } }),
   ]);
   const hashOf = (name) =>
@@ -114,7 +124,9 @@ async function buildCommand() {
     entryPoints: { cli: 'src/cli/launch.ts' },
     define: {
       ...shared.define,
-      NESTLING_BUNDLE_HASHES: JSON.stringify({ 'cli-main': hashOf('cli-main'), 'cli-run': hashOf('cli-run') }),
+      NESTLING_BUNDLE_HASHES: JSON.stringify(
+        Object.fromEntries(['cli-main', 'cli-run', 'cli-container'].map((name) => [name, hashOf(name)])),
+      ),
     },
     // The extra certificates of the environment cost 45 ms of every start and are of no use here.
     banner: { js: '#!/usr/bin/env -S -u NODE_EXTRA_CA_CERTS node' },

@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import type { Bench } from './bench.ts';
 import { CAPABILITIES } from './cases/capabilities.ts';
 import { CGROUP } from './cases/cgroup.ts';
+import { CONTAINERS } from './cases/containers.ts';
 import { CREATE } from './cases/create.ts';
 import { DAEMON } from './cases/daemon.ts';
 import { DOCTOR } from './cases/doctor.ts';
@@ -33,6 +34,7 @@ const BENCHES: readonly Bench[] = [
   DAEMON,
   NETWORK,
   STORAGE,
+  CONTAINERS,
   LIBVIRT,
 ];
 const ROUNDS = 15;

@@ -11,6 +11,7 @@ import type { Log } from './log/log.ts';
 import type { LogTexts } from './log/settings.ts';
 import type { CredentialSource } from './rpc/client/authenticate.ts';
 import type { RemoteDriverOptions } from './rpc/client/remote-driver.ts';
+import type { EnterContainer } from './rpc/client/remote-exec.ts';
 import { VERSION } from './version.ts';
 
 export { Connection, type ServeOptions } from './api/connection.ts';
@@ -38,6 +39,7 @@ export type {
   Waiting,
   XmlOptions,
 } from './driver/driver.ts';
+export type { ExecOperations, ExecOptions, ExecResult } from './driver/exec-operations.ts';
 export type { InspectionOperations } from './driver/inspection-operations.ts';
 export type { InteractionOperations, MonitorEvent } from './driver/interaction-operations.ts';
 export type { HostInterfaceIdentity, InterfaceOperations } from './driver/interface-operations.ts';
@@ -157,12 +159,18 @@ async function connectTest(uri: string, file: string | undefined, options: Conne
   );
 }
 
+/** Containers of a daemon on this host are entered from here. */
+const enterContainer: EnterContainer = async (namespace, command, options) => {
+  const { initOfNamespace, runInContainer } = await import('./driver/lxc/runtime/run-in-container.ts');
+  return await runInContainer(initOfNamespace(namespace) ?? 0, command, options);
+};
+
 /** A daemon's driver behind libvirt's protocol. */
 async function connectRemote(uri: RemoteUri, options: ConnectOptions): Promise<Connection> {
   const log = await logFor(options.log);
   try {
     const { RemoteDriver } = await import('./rpc/client/remote-driver.ts');
-    return new Connection(await RemoteDriver.open(uri, options), serveDriver, log);
+    return new Connection(await RemoteDriver.open(uri, { ...options, enterContainer }), serveDriver, log);
   } catch (error) {
     log?.[Symbol.dispose]();
     throw error;

@@ -4,6 +4,7 @@
  */
 import type { DeviceOperations } from '../driver/device-operations.ts';
 import type { Driver } from '../driver/driver.ts';
+import type { ExecOperations } from '../driver/exec-operations.ts';
 import type { InspectionOperations } from '../driver/inspection-operations.ts';
 import type { InteractionOperations } from '../driver/interaction-operations.ts';
 import type { SavingOperations } from '../driver/saving-operations.ts';
@@ -26,6 +27,7 @@ export interface DomainCalls
     OfDomain<TuningOperations>,
     OfDomain<InspectionOperations>,
     OfDomain<InteractionOperations>,
+    OfDomain<ExecOperations>,
     OfDomain<SavingOfDomain> {}
 
 /** The group of each operation. One that is missing here does not compile. */
@@ -115,6 +117,11 @@ const GROUP_OF: Readonly<Record<keyof DomainCalls, OperationGroup>> = {
     monitorText: true,
     agentText: true,
   } satisfies Record<keyof InteractionOperations, true>),
+  ...inGroup('exec', {
+    exec: true,
+    sendSignal: true,
+    openNamespaces: true,
+  } satisfies Record<keyof ExecOperations, true>),
   ...inGroup('saving', {
     save: true,
     managedSave: true,

@@ -8,7 +8,13 @@ import { OPERATION_GROUPS } from './need.ts';
 
 const log = new LogSource('libvirt');
 /** Calls whose arguments are secrets. */
-const SECRET = new Set(['secrets.setValue', 'agentCommand', 'interaction.agentText', 'interaction.setUserPassword']);
+const SECRET = new Set([
+  'secrets.setValue',
+  'agentCommand',
+  'interaction.agentText',
+  'interaction.setUserPassword',
+  'exec.exec',
+]);
 const GROUPS: ReadonlySet<unknown> = new Set(OPERATION_GROUPS);
 
 /** The same driver, logged. */

@@ -9,6 +9,7 @@ export const OPERATION_GROUPS = [
   'inspection',
   'saving',
   'interaction',
+  'exec',
   'node',
   'secrets',
   'networks',

@@ -4,6 +4,8 @@ import { chooseBundle } from './choose-bundle.ts';
 const FILES: Readonly<Record<string, string>> = {
   'plain.xml': "<domain><devices><interface type='user'/><disk type='file'/></devices></domain>",
   'network.xml': "<domain><interface\n  type = 'network'><source network='default'/></interface></domain>",
+  'box.xml': "<domain type='lxc'><devices><interface type='bridge'/></devices></domain>",
+  'network-box.xml': "<domain type='lxc'><devices><interface type='network'/></devices></domain>",
   'volume.xml': '<domain><disk device="disk" type="volume"/></domain>',
 };
 const choose = (...words: string[]) => chooseBundle(words, (path) => FILES[path] ?? '');
@@ -16,7 +18,13 @@ describe('chooseBundle', () => {
     expect(choose('run', 'missing.xml')).toBe('cli-run');
   });
 
+  it('takes the one for containers', () => {
+    expect(choose('run', 'box.xml')).toBe('cli-container');
+  });
+
   it.each([
+    [['run', 'network-box.xml']],
+    [['run', '--dry-run', 'box.xml']],
     [['run', 'network.xml']],
     [['run', '--console', 'volume.xml']],
     [['run', '-']],

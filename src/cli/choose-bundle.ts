@@ -1,11 +1,11 @@
-/** Which bundle of the command a command line needs: the small one runs guests that need nothing but themselves. */
+/** Which bundle of the command a command line needs: the small ones run guests that need nothing but themselves, a kind each. */
 import { readFileSync } from 'node:fs';
 
-export type BundleName = 'cli-main' | 'cli-run';
+export type BundleName = 'cli-main' | 'cli-run' | 'cli-container';
 
-/** Devices that other drivers stand behind (networks and storage pools), and containers. */
-const NEEDS_DRIVERS =
-  /<(interface|disk|filesystem|hostdev)\b[^>]*\btype\s*=\s*["'](network|volume)["']|<domain\b[^>]*\btype\s*=\s*["']lxc["']/;
+/** Devices that other drivers stand behind (networks and storage pools). */
+const NEEDS_DRIVERS = /<(interface|disk|filesystem|hostdev)\b[^>]*\btype\s*=\s*["'](network|volume)["']/;
+const CONTAINER = /<domain\b[^>]*\btype\s*=\s*["']lxc["']/;
 /** Definitions are much smaller. */
 const MAX_BYTES = 4 << 20;
 
@@ -15,7 +15,10 @@ export function chooseBundle(words: readonly string[], read: (path: string) => s
   if (command !== 'run' || rest.some((word) => word.startsWith('--listen'))) return 'cli-main';
   // What comes on standard input is not known yet.
   if (rest.includes('-')) return 'cli-main';
-  return rest.some((word) => !word.startsWith('-') && NEEDS_DRIVERS.test(read(word))) ? 'cli-main' : 'cli-run';
+  const texts = rest.filter((word) => !word.startsWith('-')).map((word) => read(word));
+  if (texts.some((text) => NEEDS_DRIVERS.test(text))) return 'cli-main';
+  if (!texts.some((text) => CONTAINER.test(text))) return 'cli-run';
+  return rest.includes('--dry-run') ? 'cli-main' : 'cli-container';
 }
 
 /** Empty for what is no readable file: the command says what is wrong with it. */

@@ -1,11 +1,13 @@
-/** `nestling domxml-to-native`: QEMU's command line for a definition, for this host or for another's QEMU. */
+/** `nestling domxml-to-native`: QEMU's command line for a definition, for this host or for another's QEMU; or LXC's configuration. */
 import { CAPABILITIES_FORMAT, type QemuCapabilities } from '../driver/qemu/capabilities/capabilities.ts';
 import { nativeCommand, type PlannedHost } from '../driver/qemu/runtime/native-command.ts';
 import { displayName, InputError, onePositional, parseOptions, readInput, readInputFile, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling domxml-to-native qemu-argv [--capabilities FILE [--host FILE]] XML
+       nestling domxml-to-native lxc-tools XML
 
-Prints the command line with which QEMU would be started for the domain XML ('-': standard input).
+Prints the command line with which QEMU would be started for the domain XML ('-': standard input), or a container's
+configuration for LXC's own tools, with a comment for each thing that it cannot say.
 
 Options:
       --capabilities FILE   plan for the QEMU described by FILE, made by 'nestling capabilities --json'
@@ -25,8 +27,16 @@ export async function main(args: string[]): Promise<number> {
     return 0;
   }
   const [format, ...rest] = positionals;
-  if (format !== 'qemu-argv') throw new UsageError(`the format must be qemu-argv, not '${format ?? ''}'`);
+  if (format !== 'qemu-argv' && format !== 'lxc-tools')
+    throw new UsageError(`the format must be qemu-argv or lxc-tools, not '${format ?? ''}'`);
   const fileName = onePositional(rest, 'XML');
+  if (format === 'lxc-tools') {
+    if (values.capabilities !== undefined || values.host !== undefined)
+      throw new UsageError('--capabilities and --host are for qemu-argv');
+    const { toNative } = await import('../driver/lxc/runtime/native-formats.ts');
+    process.stdout.write(toNative(format, await readInput(fileName)));
+    return 0;
+  }
   const xml = await readInput(fileName);
   if (values.host !== undefined && values.capabilities === undefined)
     throw new UsageError('--host goes with --capabilities');

@@ -17,13 +17,21 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
     summary: 'run a guest from domain XML, in the foreground, as a child of this process',
     load: () => import('./run.ts'),
   },
+  exec: { summary: 'run a program in a running guest, container or virtual machine', load: () => import('./exec.ts') },
   daemon: {
     summary: 'serve guests that outlive it to virsh and every other libvirt client',
     load: () => import('./daemon.ts'),
   },
   capabilities: { summary: 'what this host and one QEMU binary can do', load: () => import('./capabilities.ts') },
   domcapabilities: { summary: 'what a domain may use with one emulator', load: () => import('./domcapabilities.ts') },
-  'domxml-to-native': { summary: "QEMU's command line for domain XML", load: () => import('./domxml-to-native.ts') },
+  'domxml-to-native': {
+    summary: "QEMU's command line, or LXC's configuration, for domain XML",
+    load: () => import('./domxml-to-native.ts'),
+  },
+  'domxml-from-native': {
+    summary: "domain XML for a configuration of LXC's own tools",
+    load: () => import('./domxml-from-native.ts'),
+  },
   partition: {
     summary: 'groups that guests share limits in: create, limit, list, remove',
     load: () => import('./partition.ts'),

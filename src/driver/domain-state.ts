@@ -99,7 +99,10 @@ export type DomainOperation =
   | 'coreDump'
   | 'changeDevices'
   | 'measure'
-  | 'abortJob';
+  | 'abortJob'
+  | 'exec'
+  | 'sendSignal'
+  | 'openNamespaces';
 
 const ACTIVE = [
   DomainState.RUNNING,
@@ -139,6 +142,10 @@ export const LEGAL_STATES = {
   changeDevices: ACTIVE,
   measure: ACTIVE,
   abortJob: ACTIVE,
+  // A stopped container would never carry it out.
+  exec: EXECUTING,
+  sendSignal: ACTIVE,
+  openNamespaces: ACTIVE,
 } as const satisfies Record<DomainOperation, readonly DomainState[]>;
 
 /** True where the table allows it. */

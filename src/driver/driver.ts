@@ -7,6 +7,7 @@ import type { Duplex } from 'node:stream';
 import type { DeviceOperations } from './device-operations.ts';
 import type { DomainEvent } from './domain-events.ts';
 import type { DomainState } from './domain-state.ts';
+import type { ExecOperations } from './exec-operations.ts';
 import type { InspectionOperations } from './inspection-operations.ts';
 import type { InteractionOperations, MonitorEvent } from './interaction-operations.ts';
 import type { InterfaceOperations } from './interface-operations.ts';
@@ -212,6 +213,7 @@ export interface Driver extends AsyncDisposable {
   readonly inspection?: InspectionOperations;
   readonly saving?: SavingOperations;
   readonly interaction?: InteractionOperations;
+  readonly exec?: ExecOperations;
   readonly node?: NodeOperations;
   readonly secrets?: SecretOperations;
   readonly networks?: NetworkOperations | undefined;

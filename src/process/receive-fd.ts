@@ -1,18 +1,13 @@
 /** Takes one file descriptor from whoever connects to a socket: how OCI runtimes hand over a terminal. Linux only. */
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
-import { getSystemErrorName } from 'node:util';
+import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal } from '../core/abort.ts';
-import { decodeRights, rightsBytes } from '../core/fd-rights.ts';
-import {
-  EAGAIN,
-  loadSocketMessages,
-  MSG_CMSG_CLOEXEC,
-  MSG_DONTWAIT,
-  type SocketMessages,
-  socketFd,
-} from '../core/socket-messages.ts';
 import { ProcessError } from './process-error.ts';
+import { socketFds } from './socket-fds.ts';
+
+const MESSAGE_BYTES = 4096;
+const POLL_MS = 1;
 
 export interface FdReceiver extends Disposable {
   /** The descriptor, the caller's from then on. @throws ProcessError, or the signal's reason */
@@ -21,10 +16,9 @@ export interface FdReceiver extends Disposable {
 
 /** Listens on `path` at once. The socket goes with disposal. */
 export async function listenForFd(path: string): Promise<FdReceiver> {
-  const messages = await loadSocketMessages();
   const server = createServer({ pauseOnConnect: true });
   const received = new Promise<number>((resolve, reject) => {
-    server.once('connection', (socket) => void takeFrom(socket, messages).then(resolve, reject));
+    server.once('connection', (socket) => void takeFrom(socket).then(resolve, reject));
     server.once('error', reject);
   });
   // Whoever disposes without receiving does not want to hear of it.
@@ -45,28 +39,26 @@ function close(server: Server, path: string): void {
   rmSync(path, { force: true });
 }
 
-/** The sender writes right after it has connected: a few turns at most. */
-async function takeFrom(socket: Socket, messages: SocketMessages): Promise<number> {
+/** The sender writes right after it has connected. */
+async function takeFrom(socket: Socket): Promise<number> {
   try {
-    const from = socketFd(socket);
-    if (from === undefined) throw new TypeError('the connection has no descriptor');
+    const fds = await socketFds(socket);
+    const bytes = Buffer.alloc(MESSAGE_BYTES);
     for (;;) {
-      const found = take(from, messages);
-      if (found !== undefined) return found;
-      await new Promise((resolve) => setImmediate(resolve));
+      const found = fds.receive(bytes);
+      if (found?.fd !== undefined) return found.fd;
+      if (found?.count === 0) throw noneCame();
+      // Not at once again: the sender needs the processor.
+      await pause(POLL_MS);
     }
   } finally {
     socket.destroy();
   }
 }
 
-/** @returns undefined while nothing has come */
-function take(from: number, messages: SocketMessages): number | undefined {
-  const control = Buffer.alloc(rightsBytes(1));
-  const count = messages.receive(from, Buffer.alloc(4096), control, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-  if (count === -EAGAIN) return undefined;
-  const [fd] = count > 0 ? decodeRights(control) : [];
-  if (fd !== undefined) return fd;
-  const why = count < 0 ? getSystemErrorName(count) : 'the sender closed without a descriptor';
-  throw new ProcessError(`cannot receive a descriptor: ${why}`, { operation: 'spawn', command: 'recvmsg' });
+function noneCame(): ProcessError {
+  return new ProcessError('cannot receive a descriptor: the sender closed without one', {
+    operation: 'spawn',
+    command: 'recvmsg',
+  });
 }

@@ -4,5 +4,8 @@ import { call, none } from './procedure.ts';
 import { domain } from './structs.ts';
 
 export const LXC_PROCEDURES = {
-  domainOpenNamespace: call(1, 'virDomainLxcOpenNamespace', { dom: domain, flags: uint }, none, { writes: true }),
+  domainOpenNamespace: call(1, 'virDomainLxcOpenNamespace', { dom: domain, flags: uint }, none, {
+    writes: true,
+    descriptors: true,
+  }),
 } as const;

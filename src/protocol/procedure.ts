@@ -15,6 +15,8 @@ export interface Procedure<A = unknown, R = unknown> {
   writesWhen?(this: void, args: A): boolean;
   /** It opens a stream, which the client reads or writes. */
   readonly stream?: 'read' | 'write';
+  /** Its reply brings descriptors. */
+  readonly descriptors?: boolean;
 }
 
 /** A message from the server that nobody asked for. */
@@ -48,6 +50,7 @@ export function call<A extends Record<string, unknown>, R extends Record<string,
     readonly writes?: boolean;
     readonly writesWhen?: (args: Readonly<A>) => boolean;
     readonly stream?: 'read' | 'write';
+    readonly descriptors?: boolean;
   } = {},
 ): Procedure<Readonly<A>, Readonly<R>> {
   return { kind: 'call', number, api, args: struct(args), ret: struct(ret), writes, ...more };

@@ -16,6 +16,8 @@ const COMMANDS = [
   'capabilities',
   'domcapabilities',
   'domxml-to-native',
+  'domxml-from-native',
+  'exec',
   'partition',
   'network',
   'doctor',

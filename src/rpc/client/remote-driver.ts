@@ -29,6 +29,7 @@ import type {
   Waiting,
   XmlOptions,
 } from '../../driver/driver.ts';
+import type { ExecOperations } from '../../driver/exec-operations.ts';
 import type { InspectionOperations } from '../../driver/inspection-operations.ts';
 import type { InteractionOperations, MonitorEvent } from '../../driver/interaction-operations.ts';
 import type { InterfaceOperations } from '../../driver/interface-operations.ts';
@@ -55,6 +56,7 @@ import { authenticate, type CredentialSource } from './authenticate.ts';
 import type { RemoteCalls } from './remote-call.ts';
 import { RemoteConsole } from './remote-console.ts';
 import { RemoteDomainEvents } from './remote-domain-events.ts';
+import type { EnterContainer, RemoteExecInit } from './remote-exec.ts';
 import { RemoteNetworks } from './remote-networks.ts';
 import { RemoteNodeDevices } from './remote-node-devices.ts';
 import { RemoteSecrets } from './remote-secrets.ts';
@@ -67,6 +69,8 @@ export interface RemoteDriverOptions {
   /** Signs of life asked of the server: every so many seconds (0: none), and how many may stay unanswered. Default 5 and 5. */
   readonly keepAlive?: { readonly intervalS: number; readonly count: number } | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Runs programs in containers of this host; default: nobody does. */
+  readonly enterContainer?: EnterContainer | undefined;
 }
 
 /** VIR_CONNECT_RO. */
@@ -74,6 +78,8 @@ const READ_ONLY = 1;
 /** virDrvFeature. */
 const Feature = { PROGRAM_KEEPALIVE: 10, REMOTE_EVENT_CALLBACK: 14 } as const;
 const KEEP_ALIVE = { intervalS: 5, count: 5 };
+type LocalCalls = Pick<RemoteExecInit, 'enterContainer' | 'callForDescriptors'>;
+
 export class RemoteDriver implements Driver, RemoteCalls {
   readonly type: string;
   readonly uri: string;
@@ -99,6 +105,16 @@ export class RemoteDriver implements Driver, RemoteCalls {
     const { RemoteInteraction } = await import('./remote-interaction.ts');
     return new RemoteInteraction(this);
   });
+  readonly exec: ExecOperations = lazyGroup<ExecOperations>(async () => {
+    const { AgentExec } = await import('../../driver/agent-exec.ts');
+    const { RemoteExec } = await import('./remote-exec.ts');
+    return new RemoteExec({
+      calls: this,
+      agent: new AgentExec((...command) => this.agentCommand(...command)),
+      hasContainers: this.type === 'LXC',
+      ...this.#local,
+    });
+  });
   readonly node: NodeOperations = lazyGroup<NodeOperations>(async () => {
     const { RemoteNode } = await import('./remote-node.ts');
     return new RemoteNode(this);
@@ -117,9 +133,11 @@ export class RemoteDriver implements Driver, RemoteCalls {
   readonly #names = new Map<string, string>();
   readonly #events: RemoteDomainEvents;
   readonly #consoles = new Map<string, RemoteConsole>();
+  readonly #local: LocalCalls;
   #barrier: Promise<unknown> | undefined;
 
-  private constructor(client: RpcClient, type: string, uri: string) {
+  private constructor(client: RpcClient, type: string, uri: string, local: LocalCalls) {
+    this.#local = local;
     this.client = client;
     this.type = type;
     this.uri = uri;
@@ -150,7 +168,7 @@ export class RemoteDriver implements Driver, RemoteCalls {
       const { intervalS, count } = options.keepAlive ?? KEEP_ALIVE;
       if (keepalive.supported !== 0 && intervalS > 0) client.keepAlive(intervalS * 1000, count);
       const { type } = await client.call(P.connectGetType, {}, { signal });
-      return new RemoteDriver(client, type, uri.serverUri);
+      return new RemoteDriver(client, type, uri.serverUri, localCalls(uri, options));
     } catch (error) {
       client.close();
       throw error;
@@ -433,4 +451,36 @@ function replyOf(text: string, command: string): unknown {
     throw new VirtError(`${command}: ${String(why)}`, { code: ErrorCode.OPERATION_FAILED });
   }
   return 'return' in reply ? reply.return : reply;
+}
+
+/** What needs the server's host to be this one. */
+function localCalls(uri: RemoteUri, options: RemoteDriverOptions): LocalCalls {
+  return {
+    enterContainer:
+      options.enterContainer ??
+      (() => {
+        throw new VirtError('this program has nothing to run programs in containers with', {
+          code: ErrorCode.NO_SUPPORT,
+          domain: ErrorDomain.LXC,
+        });
+      }),
+    callForDescriptors: async (procedure, args, { signal }) => {
+      if (uri.transport !== 'unix') {
+        throw new VirtError('containers can be entered on their own host only: connect with lxc:///system there', {
+          code: ErrorCode.NO_SUPPORT,
+          domain: ErrorDomain.LXC,
+        });
+      }
+      const transport = await openTransport(uri, { readOnly: false, signal });
+      const client = new RpcClient(transport.stream, { name: nameOf(uri) });
+      try {
+        await authenticate(client, { credentials: options.credentials, encrypted: transport.encrypted, signal });
+        await client.call(P.connectOpen, { name: uri.serverUri, flags: 0 }, { signal });
+        const { callForDescriptors } = await import('./call-for-descriptors.ts');
+        return await callForDescriptors(transport.stream, { procedure, program: Program.LXC, args, signal });
+      } finally {
+        client.close();
+      }
+    },
+  };
 }

@@ -20,6 +20,8 @@ export interface HandlerSession {
   readonly signal: AbortSignal;
   /** Joins a byte stream of ours with the stream that this call opens; after its reply. */
   attach(stream: Readable | Duplex | Writable): void;
+  /** Sends descriptors with the reply of this call, and closes them then. @throws VirtError where the client is not on a UNIX socket */
+  pass(fds: readonly number[]): void;
   /** Domains that end with this connection: the id of the run by UUID. */
   readonly autodestroy: Map<string, number>;
 }

@@ -15,6 +15,7 @@ import { deviceHandlers } from './handlers/devices.ts';
 import { inspectionHandlers } from './handlers/inspection.ts';
 import { interfaceHandlers } from './handlers/interfaces.ts';
 import { lifecycleHandlers } from './handlers/lifecycle.ts';
+import { lxcHandlers } from './handlers/lxc.ts';
 import { networkHandlers } from './handlers/networks.ts';
 import { nodeHandlers } from './handlers/node.ts';
 import { nodeDeviceHandlers } from './handlers/node-devices.ts';
@@ -38,6 +39,8 @@ export interface Served {
   readonly handler: ((session: never, args: never) => unknown) | undefined;
   /** It opens a stream. */
   readonly stream: boolean;
+  /** Its reply brings descriptors. */
+  readonly descriptors: boolean;
   /** May be called before the client has proved who it is. */
   readonly isOpenToAll: boolean;
 }
@@ -69,7 +72,7 @@ const HANDLERS = {
     },
   ],
   [Program.QEMU]: [QEMU_PROCEDURES, { ...qemuHandlers, ...monitorEventHandlers }],
-  [Program.LXC]: [LXC_PROCEDURES, {}],
+  [Program.LXC]: [LXC_PROCEDURES, lxcHandlers],
 } as const;
 
 type Table = Readonly<Record<string, Row>>;
@@ -97,6 +100,7 @@ function byNumber(table: Table, handlers: HandlerTable): ReadonlyMap<number, Ser
       ret: row.ret,
       handler: handlers[name],
       stream: row.stream !== undefined,
+      descriptors: row.descriptors === true,
       isOpenToAll: OPEN_TO_ALL.has(name),
     });
   }

@@ -26,15 +26,16 @@ import { Keepalive } from '../keepalive.ts';
 import { admitCall, findProcedure } from './admit-call.ts';
 import { Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
 import { destroyWithClient } from './autodestroy.ts';
+import { type Attached, giveUp, seenByCall } from './call-attachments.ts';
 import type { ClientInfo, SessionLimits } from './client-info.ts';
 import type { ConsoleSessions } from './console-sessions.ts';
+import { DescriptorReplies } from './descriptor-replies.ts';
 import { isUnexpected, stackOf, toMessageError } from './error-text.ts';
 import type { EventSession } from './event-handlers.ts';
 import { SessionEvents } from './events.ts';
 import type { Served } from './procedures.ts';
 import { type ConnectionInput, type Hold, readConnection } from './read-buffers.ts';
 import { replyTo } from './reply-header.ts';
-import { type StreamCall, seenByCall } from './seen-by-call.ts';
 import type { OpeningSession } from './session-handlers.ts';
 import { SessionStreams } from './session-streams.ts';
 
@@ -78,6 +79,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   readonly #reader: FrameReader;
   readonly #abort = new AbortController();
   readonly #streams: SessionStreams;
+  readonly #descriptors: DescriptorReplies;
   readonly #waiting: Frame[] = [];
   readonly #keepalive = new Keepalive((frame) => this.#write(frame));
   #driver: Driver | undefined;
@@ -108,6 +110,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
       write: (frame, done) => this.#write(frame, done),
       onFull: (isFull) => (isFull ? this.#input.pause() : this.#readOn()),
     });
+    this.#descriptors = new DescriptorReplies(this.#stream, this.#abort.signal);
     this.events = new SessionEvents(
       (program, event, message) => this.#sendEvent(program, event, message),
       this.#abort.signal,
@@ -181,6 +184,12 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   attach(stream: Readable | Duplex | Writable): void {
     stream.destroy();
     throw new TypeError('this procedure opens no stream');
+  }
+
+  /** The same of descriptors. */
+  pass(fds: readonly number[]): void {
+    giveUp({ fds });
+    throw new TypeError('the reply of this procedure brings no descriptors');
   }
 
   finish(): void {
@@ -286,15 +295,20 @@ export class Session implements EventSession, AuthSession, OpeningSession {
       });
       const { args, handler } = admitCall(served, payload, this.#isReadOnly);
       log.debug('call', () => `client=${this.id} ${served.api} serial=${header.serial}`);
-      const call: StreamCall = {};
-      const seen = served.stream ? seenByCall(this, call) : this;
+      const call: Attached = {};
+      const seen = served.stream || served.descriptors ? seenByCall(this, call) : this;
       const result = handler(seen as never, args as never);
       const ret: unknown = result instanceof Promise ? await result : result;
       if (this.#isClosing) {
-        call.stream?.destroy();
+        giveUp(call);
         return;
       }
-      if (call.stream !== undefined) this.#streams.open(header, call.stream);
+      const { stream, fds } = call;
+      if (fds !== undefined) {
+        await this.#descriptors.send({ header, codec: served.ret, ret, fds }, (frame) => this.#write(frame));
+        return;
+      }
+      if (stream !== undefined) this.#streams.open(header, stream);
       this.#write(encodeFrame(replyTo(header, MessageType.REPLY), served.ret, ret));
     } catch (error) {
       if (isUnexpected(error)) log.error('call', () => `client=${this.id} proc=${header.procedure}: ${stackOf(error)}`);
@@ -351,6 +365,7 @@ export class Session implements EventSession, AuthSession, OpeningSession {
   /** All that is sent in one turn of the event loop goes out in one write. False: enough is waiting already. */
   #write(frame: Uint8Array, done?: () => void): boolean {
     if (this.#isClosing || this.#stream.destroyed) return false;
+    if (this.#descriptors.holds(frame)) return false;
     if (this.#stream.writableLength > OUTPUT_MAX) {
       log.warn('write', () => `client=${this.id} ${this.info.description} does not read: it is sent away`);
       this.close();

@@ -15,7 +15,12 @@ export interface LxcEntry {
  * Reads a file that a configuration names: the texts of it, or of the `*.conf` files of a folder, each with its path. Undefined where there is
  * none.
  */
-export type ReadIncluded = (path: string) => readonly { readonly path: string; readonly text: string }[] | undefined;
+export type ReadIncluded = (path: string) => readonly IncludedFile[] | undefined;
+
+export interface IncludedFile {
+  readonly path: string;
+  readonly text: string;
+}
 
 export interface LxcConfigOptions {
   /** What to call the text in messages. */

@@ -121,22 +121,53 @@ function refuseLink(path: string): string {
   return `{ [ ! -L ${quote(path)} ] || { echo ${quote(why)} >&2; exit 1; }; }`;
 }
 
+/** What a container's runtime is called with, to reach it again. */
+export interface RuntimePlace {
+  readonly runtime: string;
+  readonly stateDir: string;
+  readonly id: string;
+}
+
+/** Of the process that keeps a container in the foreground, by its command line; undefined for any other. */
+export function readRuntimePlace(words: readonly string[]): RuntimePlace | undefined {
+  const valueOf = (option: string): string | undefined =>
+    words.find((word) => word.startsWith(`${option}=`))?.slice(option.length + 1);
+  const runtimeWords = words.flatMap((word) =>
+    word.startsWith('--runtime-arg=') ? [word.slice('--runtime-arg='.length)] : [],
+  );
+  const isMonitor = runtimeWords.length > 0;
+  if (!isMonitor && !words.includes('--console-socket')) return undefined;
+  const own = isMonitor ? runtimeWords : words;
+  const stateDir = own.includes('--root') ? own[own.indexOf('--root') + 1] : undefined;
+  const runtime = isMonitor ? valueOf('--runtime') : words[0];
+  const id = isMonitor ? valueOf('--cid') : words.at(-1);
+  return stateDir === undefined || runtime === undefined || id === undefined ? undefined : { runtime, stateDir, id };
+}
+
 /** The container's root reads its bundle too: hooks start in it. */
 function openPlace({ open, bundle }: OuterCommandInput): string[] {
   if (open === undefined) return [];
   return [words('mount', '-t', 'tmpfs', '-o', 'mode=755', 'tmpfs', open), words('cp', `${bundle}/config.json`, open)];
 }
 
-function prepare(mount: PreparedMount, { root, mountPlace }: OuterCommandInput): string[] {
+/** Where mounts are put; on the host's own file system the caller makes these folders, without a process for each. */
+export function placesOfMounts({
+  prepared,
+  root,
+  mountPlace,
+}: Pick<OuterCommandInput, 'prepared' | 'root' | 'mountPlace'>): string[] {
+  return prepared.map(({ at }) => (at === 'root' ? root : mountPlace(at)));
+}
+
+function prepare(mount: PreparedMount, { root, open, mountPlace }: OuterCommandInput): string[] {
   const { kind, source, readonly, at } = mount;
   const place = at === 'root' ? root : mountPlace(at);
   const access = readonly ? 'ro' : 'rw';
-  const made = words('mkdir', '-p', place);
-  // A private copy of the tree: what is mounted in the container is not seen outside.
-  if (kind === 'bind')
-    return [made, words('mount', '--rbind', source, place), words('mount', '--make-rprivate', place)];
+  const made = open === undefined ? [] : [words('mkdir', '-p', place)];
+  // A copy of the tree, private as all mounts of the namespace are: what is mounted in the container is not seen outside.
+  if (kind === 'bind') return [...made, words('mount', '--rbind', source, place)];
   // Device nodes in it are whatever its maker wrote there.
-  return [made, words('mount', '-o', `${kind === 'loop' ? 'loop,' : ''}nodev,${access}`, source, place)];
+  return [...made, words('mount', '-o', `${kind === 'loop' ? 'loop,' : ''}nodev,${access}`, source, place)];
 }
 
 function words(...all: readonly string[]): string {

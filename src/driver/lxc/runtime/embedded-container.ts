@@ -17,7 +17,7 @@ import { openPtyPeer } from '../../../process/pty-peer.ts';
 import { listenForFd } from '../../../process/receive-fd.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
-import { planOuterCommand } from '../plan/outer-command.ts';
+import { placesOfMounts, planOuterCommand } from '../plan/outer-command.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import { innerPid, letHookOn, letIn, makeGate, type SetUpNetwork } from './start-gate.ts';
 
@@ -91,6 +91,10 @@ export class EmbeddedContainer implements Container {
     const places = containerPlaces(dir, { mapped: plan.mapped });
     forgetFormerRun(places);
     for (const path of [places.bundle, places.stateDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (!plan.mapped) {
+      const made = placesOfMounts({ ...places, prepared: plan.prepared, mountPlace: places.mount });
+      for (const path of made) mkdirSync(path, { recursive: true, mode: 0o700 });
+    }
     writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
     await using undo = new DisposalStack();
     const receiver = await listenForFd(places.consoleSocket);

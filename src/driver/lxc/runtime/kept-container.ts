@@ -14,7 +14,7 @@ import type { ChildHandle } from '../../../process/child-handle.ts';
 import { runCommand } from '../../../process/run-command.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
-import { planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
+import { placesOfMounts, planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import { containerPlaces, type EmbeddedContainerOptions, forgetFormerRun } from './embedded-container.ts';
@@ -73,6 +73,10 @@ export class KeptContainer implements Container {
     forgetFormerRun(places);
     rmSync(exitDir, { recursive: true, force: true });
     for (const path of [places.bundle, places.stateDir, exitDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
+    if (!plan.mapped) {
+      const made = placesOfMounts({ ...places, prepared: plan.prepared, mountPlace: places.mount });
+      for (const path of made) mkdirSync(path, { recursive: true, mode: 0o700 });
+    }
     writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
     await using undo = new DisposalStack();
     const waitsOutside = plan.privateNetwork && !plan.mapped;

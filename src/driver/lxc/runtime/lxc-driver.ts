@@ -39,6 +39,7 @@ import type {
   Waiting,
   XmlOptions,
 } from '../../driver.ts';
+import type { ExecOperations } from '../../exec-operations.ts';
 import type { InspectionOperations } from '../../inspection-operations.ts';
 import type { InterfaceOperations } from '../../interface-operations.ts';
 import type { NetworkOperations } from '../../network-operations.ts';
@@ -91,6 +92,10 @@ export class LxcDriver implements Driver {
   readonly saving: SavingOperations = lazyGroup<SavingOperations>(async () => {
     const { ContainerSaving } = await import('./container-saving.ts');
     return new ContainerSaving(this.#parts);
+  });
+  readonly exec: ExecOperations = lazyGroup<ExecOperations>(async () => {
+    const { ContainerExec } = await import('./container-exec.ts');
+    return new ContainerExec(this.#parts);
   });
   readonly node: NodeOperations = lazyGroup<NodeOperations>(async () => {
     const { LxcNode } = await import('./lxc-node.ts');

@@ -38,6 +38,7 @@ import type {
   UndefineOptions,
   XmlOptions,
 } from '../../driver.ts';
+import type { ExecOperations } from '../../exec-operations.ts';
 import type { InspectionOperations } from '../../inspection-operations.ts';
 import type { InteractionOperations, MonitorEvent } from '../../interaction-operations.ts';
 import type { InterfaceOperations } from '../../interface-operations.ts';
@@ -123,6 +124,10 @@ export class QemuDriver implements Driver {
   readonly node: NodeOperations = lazyGroup<NodeOperations>(async () => {
     const { NodeInformation } = await import('./node-information.ts');
     return new NodeInformation(this.#parts);
+  });
+  readonly exec: ExecOperations = lazyGroup<ExecOperations>(async () => {
+    const { AgentExec } = await import('../../agent-exec.ts');
+    return new AgentExec((...command) => this.agentCommand(...command));
   });
   readonly interaction: InteractionOperations = lazyGroup<InteractionOperations>(async () => {
     const { DomainInteraction } = await import('./domain-interaction.ts');

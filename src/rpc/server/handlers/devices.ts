@@ -102,6 +102,11 @@ export const deviceHandlers: Handlers<typeof DOMAIN_DEVICES_PROCEDURES> = {
     await group(session, 'interaction').sendKey(uuidOf(dom), keycodes, options);
     return DONE;
   },
+  domainSendProcessSignal: async (session, { dom, pidValue, signum, flags }) => {
+    checkFlags(flags, 0, 'virDomainSendProcessSignal');
+    await group(session, 'exec').sendSignal(uuidOf(dom), Number(pidValue), signum);
+    return DONE;
+  },
   domainInjectNmi: async (session, { dom, flags }) => {
     checkFlags(flags, 0, 'virDomainInjectNMI');
     await group(session, 'interaction').injectNmi(uuidOf(dom));

@@ -1,0 +1,147 @@
+/** Containers of busybox: `nestling run`, the library and the daemon, over plain crun. */
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { connect, type Domain } from '../../src/index.ts';
+import { lookUpProgram } from '../../src/process/find-program.ts';
+import { startDaemon } from '../../tests/support/daemon.ts';
+import type { Bench } from '../bench.ts';
+import { interleave, type Result, type Row, summarize } from '../figures.ts';
+import { firstOutput, makeBusyboxRoot, PlainCrun } from '../sides/crun.ts';
+import { NESTLING, type Workplace } from '../workplace.ts';
+
+const GOAL_RUN_MS = 60;
+const GOAL_CREATE_MS = 8;
+const GOAL_HERD_PERCENT = 130;
+const GOAL_MEMORY_MIB = 2;
+/** Of the hundred: a round is a part of it. */
+const HERD = 10;
+const KEPT = 20;
+const PATIENCE_MS = 20_000;
+
+const RUN = '`nestling run` of a busybox container to its first output';
+const CREATE = 'library: `createDomain` of a busybox container';
+const HERD_WHAT = `${HERD} busybox containers started and ended, one after the other`;
+const MEMORY = "daemon's memory for each running container, conmon's apart";
+
+export const CONTAINERS: Bench = {
+  name: 'containers',
+  summary: 'busybox containers: run, library, herd and memory, over plain crun',
+  measure: async (place, { rounds }) => {
+    const lacking = missing();
+    if (lacking !== undefined) return [RUN, CREATE, HERD_WHAT, MEMORY].map((what) => ({ what, skipped: lacking }));
+    const root = makeBusyboxRoot(place);
+    return [...(await measureTimes(place, root, rounds)), await measureMemory(root)];
+  },
+};
+
+function missing(): string | undefined {
+  if (process.getuid?.() !== 0) return 'needs root';
+  if (!existsSync('/bin/busybox')) return 'busybox-static is not installed';
+  return ['crun', 'conmon'].find((name) => lookUpProgram(name) === undefined)?.concat(' is not installed');
+}
+
+async function measureTimes(place: Workplace, root: string, rounds: number): Promise<Row[]> {
+  const crun = await PlainCrun.start(place, root, ['/bin/echo', 'hello']);
+  const cacheDir = place.folder('cache');
+  const xmlPath = join(place.folder('xml'), 'box.xml');
+  writeFileSync(xmlPath, definition('box', root, ['/bin/echo', 'hello']));
+  const connection = await connect('lxc:///embed');
+  try {
+    const samples = await interleave(
+      {
+        entering: () => crun.timeEntering(),
+        crun: () => crun.timeFirstOutput(),
+        run: async () => {
+          const run = place.nestling(['run', '-c', xmlPath], cacheDir);
+          const at = await run.whileRunning(firstOutput(run));
+          await run.exited(AbortSignal.timeout(PATIENCE_MS));
+          return at - run.startedMs;
+        },
+        create: async () => {
+          const startedMs = performance.now();
+          const guest = await connection.createDomain(definition('made', root, ['/bin/sleep', '1000']));
+          const ms = performance.now() - startedMs;
+          await guest.destroy();
+          return ms;
+        },
+        crunHerd: async () => {
+          let ms = 0;
+          for (let index = 0; index < HERD; index++) ms += await crun.timeWhole();
+          return ms;
+        },
+        herd: async () => {
+          const startedMs = performance.now();
+          for (let index = 0; index < HERD; index++) {
+            const guest = await connection.createDomain(definition('herd', root, ['/bin/true']));
+            await guest.waitForStop();
+          }
+          return performance.now() - startedMs;
+        },
+      },
+      { rounds },
+    );
+    return rowsOf(samples);
+  } finally {
+    await connection.close();
+    await crun.end();
+  }
+}
+
+type Samples = Record<'entering' | 'crun' | 'run' | 'create' | 'crunHerd' | 'herd', number[]>;
+
+function rowsOf({ entering, ...samples }: Samples): Row[] {
+  const off = summarize('', entering).median;
+  const crun = summarize(
+    'crun run',
+    samples.crun.map((ms) => ms - off),
+  );
+  const crunHerd = summarize(
+    'crun run in a loop',
+    samples.crunHerd.map((ms) => ms - HERD * off),
+  );
+  const added = (what: string, ours: number[], goal: number): Row => {
+    const mine = summarize('ours', ours);
+    const figure = { name: 'added', value: mine.median - crun.median, unit: 'ms' } as const;
+    return { what, unit: 'ms', ours: mine, others: [crun], figure, goal };
+  };
+  const herd = summarize('ours', samples.herd);
+  const share = { name: 'share', value: (100 * herd.median) / crunHerd.median, unit: '%' } as const;
+  return [
+    added(RUN, samples.run, GOAL_RUN_MS),
+    added(CREATE, samples.create, GOAL_CREATE_MS),
+    { what: HERD_WHAT, unit: 'ms', ours: herd, others: [crunHerd], figure: share, goal: GOAL_HERD_PERCENT },
+  ];
+}
+
+/** What its resident memory grows by, with the second half of the containers: the first loads the code. */
+async function measureMemory(root: string): Promise<Result> {
+  const daemon = await startDaemon([], { cli: NESTLING });
+  const connection = await connect(`lxc+unix:///system?socket=${daemon.socket}`);
+  const guests: Domain[] = [];
+  try {
+    const start = async (index: number): Promise<void> => {
+      guests.push(await connection.createDomain(definition(`kept${index}`, root, ['/bin/sleep', '1000'])));
+    };
+    for (let index = 0; index < KEPT; index++) await start(index);
+    const before = residentMiB(daemon.pid);
+    for (let index = KEPT; index < 2 * KEPT; index++) await start(index);
+    const each = (residentMiB(daemon.pid) - before) / KEPT;
+    const figure = { name: 'MiB each', value: each, unit: '' } as const;
+    return { what: MEMORY, unit: '', ours: summarize('ours', [each]), others: [], figure, goal: GOAL_MEMORY_MIB };
+  } finally {
+    await Promise.all(guests.map(async (guest) => await guest.destroy()));
+    await connection.close();
+    await daemon[Symbol.asyncDispose]();
+  }
+}
+
+function residentMiB(pid: number): number {
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024;
+}
+
+function definition(name: string, root: string, [init = '', ...args]: readonly string[]): string {
+  const words = args.map((word) => `<initarg>${word}</initarg>`).join('');
+  return `<domain type='lxc'><name>${name}</name><memory unit='MiB'>64</memory>
+    <os><type>exe</type><init>${init}</init>${words}</os>
+    <devices><filesystem type='mount'><source dir='${root}'/><target dir='/'/></filesystem><console type='pty'/></devices></domain>`;
+}
