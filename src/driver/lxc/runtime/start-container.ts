@@ -205,12 +205,12 @@ export function startError(name: string, cause: unknown): Error {
   return new VirtError(message, { code: cause.code, domain: cause.domain, cause });
 }
 
-/** Groups, mounts and devices of containers are root's to make; one in a user namespace will do. */
+/** Groups, mounts and devices of containers are root's to make. */
 function requireRoot(): void {
   const uid = process.geteuid?.() ?? 0;
   if (uid === 0) return;
   throw new VirtError(
-    `containers are root's to start, and this process is user ${uid}: use sudo, or unshare --map-root-user, or a daemon of root's (lxc:///system)`,
+    `containers are root's to start, and this process is user ${uid}: use sudo, or a daemon of root's (lxc:///system)`,
     { code: ErrorCode.OPERATION_DENIED, domain: ErrorDomain.LXC },
   );
 }
