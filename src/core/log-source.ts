@@ -28,6 +28,7 @@ export const LOG_SOURCES = [
   'conf.domain_conf',
   'daemon.remote',
   'locking.lock_manager',
+  'lxc.lxc_conf',
   'lxc.lxc_container',
   'lxc.lxc_driver',
   'lxc.lxc_process',

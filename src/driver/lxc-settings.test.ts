@@ -17,6 +17,15 @@ describe('lxc.conf', () => {
     expect(() => parseLxcSettings('\nsecurity_require_confined = "yes"', 'f')).toThrow(/^f:2: .* takes 0 or 1$/);
   });
 
+  it('says where the groups of containers lie', () => {
+    const text = 'cgroup_layout = "machine"\ncgroup_controllers = ["memory", "pids"]';
+    expect(parseLxcSettings(text, 'f').config).toEqual({
+      cgroupLayout: 'machine',
+      cgroupControllers: ['memory', 'pids'],
+    });
+    expect(() => parseLxcSettings('cgroup_layout = "legacy"', 'f')).toThrow(/^f:1: cgroup_layout takes "inherit"/);
+  });
+
   const sample = '/etc/libvirt/lxc.conf';
   if (!existsSync(sample)) process.stderr.write(`\nSKIPPED: no ${sample} to compare with\n\n`);
   it.skipIf(!existsSync(sample))("knows every key of libvirt's own sample", () => {

@@ -10,9 +10,11 @@ export interface LxcConfig {
   securityDrivers: readonly string[] | undefined;
   securityDefaultConfined: boolean;
   securityRequireConfined: boolean;
+  cgroupLayout: 'inherit' | 'machine' | 'systemd';
+  cgroupControllers: readonly string[];
 }
 
-/** Every key of libvirt's `lxc.conf`. */
+/** Every key of libvirt's `lxc.conf`, and those of `qemu.conf` and ours that say where groups lie. */
 export const LXC_SETTINGS: SettingsTable<keyof LxcConfig> = {
   log_with_libvirtd: { kind: 'flag', inert: 'containers write to logs of their own' },
   security_driver: {
@@ -23,6 +25,8 @@ export const LXC_SETTINGS: SettingsTable<keyof LxcConfig> = {
   },
   security_default_confined: { kind: 'flag', field: 'securityDefaultConfined' },
   security_require_confined: { kind: 'flag', field: 'securityRequireConfined' },
+  cgroup_layout: { kind: 'text', field: 'cgroupLayout', choices: ['inherit', 'machine', 'systemd'] },
+  cgroup_controllers: { kind: 'texts', field: 'cgroupControllers' },
 };
 
 /** One file. @throws ConfSyntaxError, SettingsError */

@@ -277,7 +277,7 @@ function requireFreeTarget({ devices }: Domain, { list, device }: SingleDevice):
   if (list !== 'filesystems') return;
   const dir = targetOf(device);
   if (dir === undefined || devices?.filesystems.every((other) => targetOf(other) !== dir) !== false) return;
-  throw new VirtError(`target ${String(dir)} already exists`, {
+  throw new VirtError(`target ${dir} already exists`, {
     code: ErrorCode.OPERATION_FAILED,
     domain: ErrorDomain.LXC,
   });

@@ -145,10 +145,11 @@ export class LxcDriver implements Driver {
 
   /** Opens the root, removes what dead processes left, and reads the definitions. @throws VirtError when the root cannot be used */
   static async open(options: EmbeddedLxcOptions): Promise<LxcDriver> {
+    const config = await readSettings(options, options.root);
     const host = await GuestHost.openEmbedded(options);
     try {
       const uri = options.root === undefined ? 'lxc:///embed' : `lxc:///embed?root=${options.root}`;
-      const driver = new LxcDriver(host, uri, options);
+      const driver = new LxcDriver(host, uri, { ...options, config });
       if (!host.root.temporary) for (const problem of driver.#store.load()) options.onNote?.(problem);
       return driver;
     } catch (error) {
@@ -160,9 +161,10 @@ export class LxcDriver implements Driver {
   /** A daemon's: takes over the containers of the daemon before, removes what dead ones left, and reads the definitions. */
   static async openDaemon(
     host: GuestHost,
-    options: LxcDriverOptions & Pick<DaemonRootOptions, 'mode'>,
+    options: LxcDriverOptions & Pick<DaemonRootOptions, 'mode' | 'stateDir'>,
   ): Promise<LxcDriver> {
-    const driver = new LxcDriver(host, `lxc:///${options.mode}`, options);
+    const config = await readSettings(options, options.stateDir);
+    const driver = new LxcDriver(host, `lxc:///${options.mode}`, { ...options, config });
     for (const problem of driver.#store.load()) options.onNote?.(problem);
     const { reattachContainers } = await import('./reattach-containers.ts');
     await reattachContainers(driver.#parts);
@@ -435,4 +437,12 @@ export class LxcDriver implements Driver {
 
 function memoryOf(stats: { memoryUsageKiB?: number | bigint | undefined } | undefined): number | undefined {
   return stats?.memoryUsageKiB === undefined ? undefined : Number(stats.memoryUsageKiB);
+}
+
+/** Of `lxc.conf`; what the program says itself weighs more. */
+async function readSettings(options: LxcDriverOptions, root: string | undefined): Promise<Partial<LxcConfig>> {
+  const { loadLxcSettings } = await import('./lxc-settings-files.ts');
+  const { config, notes } = await loadLxcSettings({ root });
+  for (const note of notes) options.onNote?.(note);
+  return { ...config, ...options.config };
 }

@@ -72,6 +72,7 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   let log: GuestLog | undefined;
   logger.info('startContainer', () => `vm=${name} id=${id} uuid=${domain.uuid}`);
   try {
+    requireRoot();
     if (domain.idmap !== undefined) requireUserNamespaces();
     requireSources(domain);
     const hooks = new GuestHooks(start.hooks, domain);
@@ -220,4 +221,14 @@ export function startError(name: string, cause: unknown): Error {
     return new VirtError(message, { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.LXC, cause });
   }
   return new VirtError(message, { code: cause.code, domain: cause.domain, cause });
+}
+
+/** Groups, mounts and devices of containers are root's to make. */
+function requireRoot(): void {
+  const uid = process.geteuid?.() ?? 0;
+  if (uid === 0) return;
+  throw new VirtError(
+    `containers are root's to start, and this process is user ${uid}: use sudo, or a daemon of root's (lxc:///system)`,
+    { code: ErrorCode.OPERATION_DENIED, domain: ErrorDomain.LXC },
+  );
 }
