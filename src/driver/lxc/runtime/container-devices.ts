@@ -208,7 +208,7 @@ export class ContainerDevices implements DeviceOperations {
       await openPorts(
         own.devices?.interfaces ?? [],
         networks,
-        { name: record.name, uuid: record.uuid, id: guest.id, driver: 'lxc' },
+        { name: record.name, uuid: record.uuid, id: guest.number, driver: 'lxc' },
         signal,
       );
     }

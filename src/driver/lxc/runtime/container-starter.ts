@@ -27,7 +27,7 @@ export interface ContainerStarterInit {
   readonly config: LxcConfig;
   readonly version: string;
   readonly onNote?: ((note: string) => void) | undefined;
-  readonly emit: (record: LxcRecord, event: BareEvent, id?: number) => void;
+  readonly emit: (record: LxcRecord, event: BareEvent) => void;
 }
 
 export class ContainerStarter {
@@ -68,7 +68,7 @@ export class ContainerStarter {
       if (options.autodestroy === true) this.#autodestroy.add(container);
       this.adopt(record, container);
       await this.persist(record);
-      emit(record, { event: 'lifecycle', type: 'started', detail: 'booted' }, id);
+      emit(record, { event: 'lifecycle', type: 'started', detail: 'booted' });
     } catch (error) {
       record.shutoffReason = StateReason.shutoff.FAILED;
       throw error;
@@ -92,7 +92,7 @@ export class ContainerStarter {
       names: this.names,
       initOf: (name) => this.initOf(name),
       emit: (event) => {
-        emit(record, event, id);
+        emit(record, event);
         // A reboot has changed its processes.
         if (event.event === 'lifecycle' || event.event === 'reboot') this.#persistSoon(record);
       },
@@ -109,9 +109,9 @@ export class ContainerStarter {
   /** Takes over a container that runs already; ids of later ones are above its. */
   adopt(record: LxcRecord, container: RunningContainer): void {
     const { store, root } = this.#init;
-    this.#nextId = Math.max(this.#nextId, container.id + 1);
+    this.#nextId = Math.max(this.#nextId, container.number + 1);
     record.guest = container;
-    const shortName = root.shortName(container.id, record.name);
+    const shortName = root.shortName(container.number, record.name);
     void container.ended.then((stop) => {
       root.dropStatus(shortName);
       if (record.guest !== container) return;
@@ -127,8 +127,8 @@ export class ContainerStarter {
     const { root } = this.#init;
     if (guest === undefined || root.placement === 'embedded' || guest.hasEnded) return;
     await root.keepStatus({
-      id: guest.id,
-      shortName: root.shortName(guest.id, name),
+      id: guest.number,
+      shortName: root.shortName(guest.number, name),
       process: guest.process,
       extra: { init: String(guest.initPid ?? '') },
       domain: guest.domain,

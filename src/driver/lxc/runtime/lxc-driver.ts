@@ -137,7 +137,7 @@ export class LxcDriver implements Driver {
       config: { ...DEFAULT_LXC_CONFIG, ...options.config },
       version: options.version,
       onNote: options.onNote,
-      emit: (record: LxcRecord, event: BareEvent, id?: number) => this.#emit(record, event, id),
+      emit: (record: LxcRecord, event: BareEvent) => this.#emit(record, event),
     };
     this.#starter = new ContainerStarter(shared);
     this.#parts = { ...shared, starter: this.#starter };
@@ -420,7 +420,8 @@ export class LxcDriver implements Driver {
     for (const note of await this.#store.readAll(this.#stop.signal)) onNote?.(note);
   }
 
-  #emit(record: LxcRecord, event: BareEvent, id = record.guest?.id ?? -1): void {
+  #emit(record: LxcRecord, event: BareEvent): void {
+    const id = record.guest?.id ?? -1;
     events.debug('emit', () => `${record.name}: ${Object.values(event).join(' ')}`);
     this.#events.send({ ...event, domain: { name: record.name, uuid: record.uuid, id }, timestampMs: Date.now() });
   }

@@ -108,7 +108,7 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
   cleanup.use(guestLog);
   const record = store.claim(name, domain.uuid ?? '');
   const guest = new RunningContainer({
-    id,
+    number: id,
     domain,
     container,
     console: consoleOf(domain, container, true),
@@ -117,7 +117,7 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     log: guestLog,
     cleanup,
     initial: status.state,
-    emit: (event) => parts.emit(record, event, id),
+    emit: (event) => parts.emit(record, event),
     restart: async () => {
       const start = starter.startOf(record, domain, id);
       const { joins, initGroup } = initGroupsOf(start, cgroups);

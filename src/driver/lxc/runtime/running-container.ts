@@ -33,7 +33,8 @@ export interface Started {
 }
 
 export interface RunningContainerInit extends Started {
-  readonly id: number;
+  /** What its folders, groups and ledger are called after. */
+  readonly number: number;
   readonly domain: Domain;
   readonly cgroups: GuestCgroups;
   readonly log: GuestLog;
@@ -51,7 +52,9 @@ const REBOOT_STATUS = 128 + 1;
 const SIGNALS: Readonly<Record<Runlevel, NodeJS.Signals>> = { poweroff: 'SIGTERM', reboot: 'SIGHUP' };
 
 export class RunningContainer implements LiveGuest {
+  /** Of its outermost process when it was started: libvirt's tools take a container's id for a process. */
   readonly id: number;
+  readonly number: number;
   readonly domain: Domain;
   readonly cgroups: GuestCgroups;
   /** Resolves once all of it has ended and everything that it had is removed. */
@@ -65,7 +68,8 @@ export class RunningContainer implements LiveGuest {
 
   constructor(init: RunningContainerInit) {
     this.#init = init;
-    this.id = init.id;
+    this.id = init.container.process.pid;
+    this.number = init.number;
     this.domain = init.domain;
     this.cgroups = init.cgroups;
     this.#started = init;

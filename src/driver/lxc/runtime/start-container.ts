@@ -124,7 +124,7 @@ async function introduce(
   }
   return new RunningContainer({
     ...started,
-    id: start.id,
+    number: start.id,
     domain: start.domain,
     cgroups,
     log,
