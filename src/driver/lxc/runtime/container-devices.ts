@@ -276,13 +276,14 @@ function requireFreeTarget({ devices }: Domain, { list, device }: SingleDevice):
   if (list !== 'filesystems') return;
   const dir = targetOf(device);
   if (dir === undefined || devices?.filesystems.every((other) => targetOf(other) !== dir) !== false) return;
-  throw new VirtError(`target ${String(dir)} already exists`, {
+  throw new VirtError(`target ${dir} already exists`, {
     code: ErrorCode.OPERATION_FAILED,
     domain: ErrorDomain.LXC,
   });
 }
 
-function targetOf(device: DeviceInfo): unknown {
+function targetOf(device: DeviceInfo): string | undefined {
   const target: unknown = Reflect.get(device, 'target');
-  return typeof target === 'object' && target !== null ? Reflect.get(target, 'dir') : undefined;
+  const dir: unknown = typeof target === 'object' && target !== null ? Reflect.get(target, 'dir') : undefined;
+  return typeof dir === 'string' ? dir : undefined;
 }
