@@ -7,6 +7,9 @@ import type { Handlers } from './handler.ts';
 /** remote_auth_type. */
 const AuthType = { NONE: 0, SASL: 1 } as const;
 
+/** Bytes of a message from who has not proved who it is: a step of SASL at its longest, twice. */
+export const ANONYMOUS_MESSAGE_MAX = 2 * Max.authSaslData;
+
 export interface SaslUsers {
   /** What is kept of a user; undefined: there is no such user. */
   readonly verifierOf: (user: string) => ScramVerifier | undefined;

@@ -24,7 +24,7 @@ import { XdrError } from '../../xdr/error.ts';
 import { XdrReader } from '../../xdr/reader.ts';
 import { Keepalive } from '../keepalive.ts';
 import { admitCall, findProcedure } from './admit-call.ts';
-import { Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
+import { ANONYMOUS_MESSAGE_MAX, Authentication, type AuthSession, type SaslUsers } from './authentication.ts';
 import { destroyWithClient } from './autodestroy.ts';
 import { type Attached, giveUp, seenByCall } from './call-attachments.ts';
 import type { ClientInfo, SessionLimits } from './client-info.ts';
@@ -60,8 +60,6 @@ export interface SessionInit {
 const FAREWELL_MS = 1000;
 /** Milliseconds in which a client that was answered while the server stops may take leave by itself. */
 const LINGER_MS = 200;
-/** Bytes of a message from who has not proved who it is: a step of SASL at its longest, twice. */
-const ANONYMOUS_MESSAGE_MAX = 2 * Max.authSaslData;
 /** Bytes that may wait to be sent to a client that does not read. */
 const OUTPUT_MAX = 64 * 1024 * 1024;
 
