@@ -1,5 +1,6 @@
 /** How a client proves who it is: not at all, or with SASL. The state of one connection's exchange. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
+import { Max } from '../../protocol/index.ts';
 import type { CONNECT_PROCEDURES } from '../../protocol/remote/connect.ts';
 import { makeVerifier, SaslError, SCRAM_MECHANISM, ScramServer, type ScramVerifier } from '../sasl/scram.ts';
 import type { Handlers } from './handler.ts';

@@ -11,7 +11,6 @@ import {
   encodeFrame,
   type Frame,
   FrameReader,
-  Max,
   MESSAGE_MAX,
   MessageStatus,
   MessageType,
