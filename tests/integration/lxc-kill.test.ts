@@ -1,5 +1,5 @@
 /**
- * SIGKILL of the daemon at random moments of containers' starts, lives and ends, and of programs that embed containers: after recovery nothing
+ * SIGKILL of the daemon at random moments of containers' starts, lives and ends: after recovery nothing
  * of what does not run is left, and every definition is.
  */
 import { spawnSync } from 'node:child_process';

@@ -125,7 +125,9 @@ export class EmbeddedContainer implements Container {
     );
     // Nobody in there would act on a request by now.
     undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
-    const failed = child.exited.then(({ stderrTail, exitCode }) => {
+    const failed = child.exited.then(async ({ stderrTail, exitCode }) => {
+      // Its first program ran, and was short: the terminal is on its way.
+      if (isWritten(places.pidFile)) await pause(DRAIN_MS, undefined, { ref: false });
       throw new VirtError(
         `cannot start the container: ${stderrTail.trim() || `${runtime} ended with status ${exitCode}`}`,
         {
