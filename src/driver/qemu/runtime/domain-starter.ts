@@ -134,12 +134,14 @@ export class DomainStarter {
         placement: root.placement,
         lookup,
         volumes: this.#init.volumes,
+        isRestored: options.incomingFd !== undefined,
         signal: options.signal,
       } as const;
-      const { plan, context } = await planStart(wanted, planning).catch((cause: unknown) => {
+      const { plan, context, events } = await planStart(wanted, planning).catch((cause: unknown) => {
         options.signal?.throwIfAborted();
         throw startError(record.name, cause);
       });
+      for (const event of events) emit(record, event, id);
       lookup.fillPorts(context.domain);
       const guest = await startGuest(
         {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
+import type { JsonObject } from '../../../qmp/json.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import { type EventSituation, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 
@@ -88,5 +89,21 @@ describe('other events', () => {
       { state: 'connected' },
     ]);
     expect(readGuestEvent('VSERPORT_CHANGE', { id: 'channel1', open: true }, at)).toEqual({});
+  });
+
+  it('name the disk that an I/O error is of, however QEMU does', () => {
+    const devices = `<disk type='file' device='disk'><source file='/a.img' index='3'/><target dev='vda'/><alias name='virtio-disk0'/></disk>`;
+    const { domain } = parseDomain(`<domain type='qemu'><devices>${devices}</devices></domain>`);
+    const error = { event: 'io-error', device: 'virtio-disk0', path: '/a.img', action: 'stop' };
+    const read = (data: JsonObject) =>
+      readGuestEvent('BLOCK_IO_ERROR', { action: 'stop', ...data }, situation('', { domain })).events;
+    const byNode = read({ 'node-name': 'libvirt-3-format', nospace: true, reason: 'No space left on device' });
+    expect(byNode).toEqual([{ ...error, reason: 'enospc' }]);
+    const byPlace = read({
+      'qom-path': '/machine/peripheral/virtio-disk0/virtio-backend',
+      reason: 'Input/output error',
+    });
+    expect(byPlace).toEqual([{ ...error, reason: '' }]);
+    expect(read({ 'node-name': 'libvirt-9-format' })).toEqual([{ ...error, device: '', path: '', reason: '' }]);
   });
 });

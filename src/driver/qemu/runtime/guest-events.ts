@@ -127,17 +127,7 @@ const READERS: Readonly<Record<string, Reader>> = {
   GUEST_CRASHLOADED: () => ({ events: [lifecycle('crashed', 'crashloaded')] }),
   RTC_CHANGE: (data) => ({ events: [{ event: 'rtc-change', offsetSeconds: number(data, 'offset') }] }),
   WATCHDOG: (data) => ({ events: [{ event: 'watchdog', action: text(data, 'action') }] }),
-  BLOCK_IO_ERROR: (data) => ({
-    events: [
-      {
-        event: 'io-error',
-        device: text(data, 'device') || text(data, 'qom-path'),
-        path: text(data, 'node-name'),
-        action: text(data, 'action'),
-        reason: data['nospace'] === true ? 'enospc' : text(data, 'reason'),
-      },
-    ],
-  }),
+  BLOCK_IO_ERROR: (data, { domain }) => ({ events: [ioError(data, domain)] }),
   DEVICE_TRAY_MOVED: (data) => ({
     events: [{ event: 'tray-change', device: text(data, 'id'), reason: data['tray-open'] === true ? 'open' : 'close' }],
   }),
@@ -178,6 +168,24 @@ const READERS: Readonly<Record<string, Reader>> = {
     };
   },
 };
+
+/** libvirt tells the disk's name and its image, and a reason only where there is no space left; QEMU tells its own nodes. */
+function ioError(data: JsonObject, { devices }: Domain): BareEvent {
+  const node = Number(/^libvirt-(\d+)-(?:format|storage)$/.exec(text(data, 'node-name'))?.[1]);
+  const qomPath = text(data, 'qom-path').split('/');
+  const disk = (devices?.disks ?? []).find(
+    (one) =>
+      [...sourcesOf(one)].some(({ index }) => index === node) ||
+      (one.alias !== undefined && qomPath.includes(one.alias.name)),
+  );
+  return {
+    event: 'io-error',
+    device: disk?.alias?.name ?? text(data, 'device'),
+    path: disk?.source?.file ?? disk?.source?.dev ?? disk?.source?.name ?? '',
+    action: text(data, 'action'),
+    reason: data['nospace'] === true ? 'enospc' : '',
+  };
+}
 
 /** QEMU names the block node that was written to. */
 function blockThreshold(data: JsonObject, { devices }: Domain): BareEvent[] {
