@@ -61,10 +61,28 @@ describe('crashes', () => {
     ['', 'quit'],
     ['<on_crash>restart</on_crash>', 'restart'],
     ['<on_crash>preserve</on_crash>', undefined],
+    ['<on_crash>coredump-destroy</on_crash>', 'dump'],
+    ['<on_crash>coredump-restart</on_crash>', 'dump'],
   ])('%s', (xml, followUp) => {
     const meaning = readGuestEvent('GUEST_PANICKED', {}, situation(xml));
     expect(meaning.state?.state).toBe(DomainState.CRASHED);
     expect(meaning.followUp?.kind).toBe(followUp);
+  });
+});
+
+describe('dumps', () => {
+  it('come before what is done with a guest that crashed, or whose watchdog expired', () => {
+    const crash = (action: string) =>
+      readGuestEvent('GUEST_PANICKED', {}, situation(`<on_crash>${action}</on_crash>`)).followUp;
+    expect(crash('coredump-restart')).toEqual({ kind: 'dump', cause: 'crash', next: { kind: 'restart' } });
+    expect(crash('coredump-destroy')).toMatchObject({ next: { kind: 'quit', detail: 'crashed' } });
+    const watchdog = (action: string) => {
+      const devices = `<watchdog model='i6300esb' action='${action}'/>`;
+      const { domain } = parseDomain(`<domain type='qemu'><devices>${devices}</devices></domain>`);
+      return readGuestEvent('WATCHDOG', { action: 'pause' }, situation('', { domain })).followUp;
+    };
+    expect(watchdog('dump')).toEqual({ kind: 'dump', cause: 'watchdog', next: { kind: 'resume' } });
+    expect(watchdog('pause')).toBeUndefined();
   });
 });
 
