@@ -237,6 +237,71 @@ describe('nestling daemon', () => {
     expect(third).toContain('another process listens there');
   });
 
+  it('starts a guest without media that may be missing, tells of them, and has them again when they are there', async () => {
+    const iso = join(daemon.stateDir, 'medium.iso');
+    const image = await bootSectorImage('halt');
+    const disks = `<disk type='file' device='cdrom'><source file='${iso}' startupPolicy='optional'/><target dev='sda' bus='sata'/></disk>
+      <disk type='file' device='disk'><source file='${iso}.img' startupPolicy='optional'/><target dev='vdb' bus='virtio'/></disk>`;
+    const xml = domainXml({ name: 'optional', disks: [{ path: image, readonly: true }] });
+    const domain = await connection.defineDomain(xml.replace('</devices>', `${disks}</devices>`));
+    const told: string[] = [];
+    const events = new AbortController();
+    const done = (async () => {
+      for await (const event of domain.events({ signal: events.signal })) {
+        if (event.event === 'disk-change') told.push(`${event.device} ${event.oldSource} ${event.reason}`);
+        if (event.event === 'lifecycle' && event.type === 'stopped') return;
+      }
+    })();
+    await domain.create();
+    expect(await domain.xmlDesc()).not.toContain(iso);
+    expect(await domain.xmlDesc({ inactive: true })).toContain(`${iso}.img`);
+    await domain.destroy();
+    await done;
+    events.abort();
+    expect(told).toEqual([`virtio-disk1 ${iso}.img drop-missing-on-start`, `sata0-0-0 ${iso} missing-on-start`]);
+
+    for (const path of [iso, `${iso}.img`]) writeFileSync(path, Buffer.alloc(1024 * 1024));
+    await domain.create();
+    expect(await domain.xmlDesc()).toContain(`${iso}.img`);
+    await domain.destroy();
+  });
+
+  it('dumps a guest that panics, and then ends it or starts it again', async () => {
+    const dumps = join(daemon.stateDir, 'dumps');
+    const more = { devices: "<panic model='isa'/>" };
+    const endings: string[] = [];
+    await connection.close();
+    await daemon.stop();
+    const conf = join(daemon.stateDir, 'etc', 'qemu.conf');
+    mkdirSync(join(conf, '..'), { recursive: true });
+    writeFileSync(conf, `auto_dump_path = "${dumps}"\n`);
+    await daemon.start();
+    connection = await connect(daemon.uri);
+    for (const action of ['coredump-destroy', 'coredump-restart'] as const) {
+      const xml = await xmlOf('panic', action, { ...more, onCrash: action });
+      const domain = await connection.defineDomain(xml);
+      const until = action === 'coredump-destroy' ? 'stopped' : 'resumed';
+      let hasPanicked = false;
+      const seen = (async () => {
+        for await (const event of domain.events()) {
+          if (event.event !== 'lifecycle') continue;
+          hasPanicked ||= event.type === 'crashed';
+          if (hasPanicked && event.type === until) return endings.push(`${event.type} ${event.detail}`);
+        }
+        return 0;
+      })();
+      await domain.create();
+      await seen;
+      if (await domain.isActive()) await domain.destroy();
+    }
+    expect(endings).toEqual(['stopped crashed', 'resumed unpaused']);
+    const names = readdirSync(dumps).toSorted();
+    expect(names[0]).toMatch(/^1-coredump-destroy-\d{4}-\d\d-\d\d-\d\d:\d\d:\d\d$/);
+    expect(names[1]).toMatch(/^2-coredump-restart-/);
+    const magic = names.slice(0, 2).map((name) => readFileSync(join(dumps, name)).subarray(1, 4).toString('latin1'));
+    expect(magic).toEqual(['ELF', 'ELF']);
+  });
+
   it('calls hook scripts as libvirt does, and heeds those that refuse', async () => {
     const dir = join(daemon.stateDir, 'etc', 'hooks');
     const said = join(daemon.stateDir, 'said');

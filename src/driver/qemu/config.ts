@@ -64,6 +64,9 @@ export interface QemuConfig {
   autoStartDelayMs: number;
   /** Domains that were saved are read past the host's cache then. */
   autoStartBypassCache: boolean;
+  /** Where guests are dumped that crash or whose watchdog expires; undefined: `dump` among the guests' kept files. */
+  autoDumpPath: string | undefined;
+  autoDumpBypassCache: boolean;
   /** How saved guests and dumps are compressed: a name of `SAVE_FORMATS`. */
   saveImageFormat: string;
   dumpImageFormat: string;
@@ -144,6 +147,8 @@ export const DEFAULT_CONFIG: QemuConfig = {
   clearEmulatorCapabilities: undefined,
   autoStartDelayMs: 0,
   autoStartBypassCache: false,
+  autoDumpPath: undefined,
+  autoDumpBypassCache: false,
   saveImageFormat: 'raw',
   dumpImageFormat: 'raw',
   swtpmUser: undefined,

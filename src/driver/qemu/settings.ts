@@ -110,8 +110,8 @@ export const QEMU_SETTINGS: Readonly<Record<string, QemuSetting>> = {
     choices: ['raw', 'gzip', 'bzip2', 'xz', 'lzop', 'zstd'],
   },
   snapshot_image_format: inert('text', 'there are no snapshots with memory in this version'),
-  auto_dump_path: inert('text', 'a guest that crashes is not dumped by itself: use virsh dump'),
-  auto_dump_bypass_cache: inert('flag', 'a guest that crashes is not dumped by itself: use virsh dump'),
+  auto_dump_path: text('autoDumpPath'),
+  auto_dump_bypass_cache: flag('autoDumpBypassCache'),
   auto_start_bypass_cache: flag('autoStartBypassCache'),
   auto_start_delay: number('autoStartDelayMs'),
   hugetlbfs_mount: {

@@ -18,7 +18,7 @@ import { deviceNodesBy } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
 import type { Lookup } from '../context.ts';
 import { driverSecurity } from '../security/driver-security.ts';
-import type { BareEvent } from './guest-events.ts';
+import type { BareEvent, OwnChange } from './guest-events.ts';
 import { fillVolumes } from './guest-volumes.ts';
 import { HostReservations } from './host-lookup.ts';
 import { monitorPath } from './monitor-socket.ts';
@@ -26,7 +26,7 @@ import { type PlannedStart, planStart } from './plan-start.ts';
 import { type PreparedGuest, type PrepareMark, prepareGuest } from './prepare-guest.ts';
 import type { DomainRecord, DomainStore } from './qemu-record.ts';
 import type { QemuRoot } from './qemu-root.ts';
-import type { OwnChange, RunningGuest } from './running-guest.ts';
+import type { RunningGuest } from './running-guest.ts';
 import { startError, startGuest } from './start-guest.ts';
 import type { StartMark, StartRequest } from './start-request.ts';
 
@@ -134,12 +134,14 @@ export class DomainStarter {
         placement: root.placement,
         lookup,
         volumes: this.#init.volumes,
+        isRestored: options.incomingFd !== undefined,
         signal: options.signal,
       } as const;
-      const { plan, context } = await planStart(wanted, planning).catch((cause: unknown) => {
+      const { plan, context, events } = await planStart(wanted, planning).catch((cause: unknown) => {
         options.signal?.throwIfAborted();
         throw startError(record.name, cause);
       });
+      for (const event of events) emit(record, event, id);
       lookup.fillPorts(context.domain);
       const guest = await startGuest(
         {

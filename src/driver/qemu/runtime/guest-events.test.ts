@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
+import type { JsonObject } from '../../../qmp/json.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import { type EventSituation, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 
@@ -60,10 +61,28 @@ describe('crashes', () => {
     ['', 'quit'],
     ['<on_crash>restart</on_crash>', 'restart'],
     ['<on_crash>preserve</on_crash>', undefined],
+    ['<on_crash>coredump-destroy</on_crash>', 'dump'],
+    ['<on_crash>coredump-restart</on_crash>', 'dump'],
   ])('%s', (xml, followUp) => {
     const meaning = readGuestEvent('GUEST_PANICKED', {}, situation(xml));
     expect(meaning.state?.state).toBe(DomainState.CRASHED);
     expect(meaning.followUp?.kind).toBe(followUp);
+  });
+});
+
+describe('dumps', () => {
+  it('come before what is done with a guest that crashed, or whose watchdog expired', () => {
+    const crash = (action: string) =>
+      readGuestEvent('GUEST_PANICKED', {}, situation(`<on_crash>${action}</on_crash>`)).followUp;
+    expect(crash('coredump-restart')).toEqual({ kind: 'dump', cause: 'crash', next: { kind: 'restart' } });
+    expect(crash('coredump-destroy')).toMatchObject({ next: { kind: 'quit', detail: 'crashed' } });
+    const watchdog = (action: string) => {
+      const devices = `<watchdog model='i6300esb' action='${action}'/>`;
+      const { domain } = parseDomain(`<domain type='qemu'><devices>${devices}</devices></domain>`);
+      return readGuestEvent('WATCHDOG', { action: 'pause' }, situation('', { domain })).followUp;
+    };
+    expect(watchdog('dump')).toEqual({ kind: 'dump', cause: 'watchdog', next: { kind: 'resume' } });
+    expect(watchdog('pause')).toBeUndefined();
   });
 });
 
@@ -88,5 +107,21 @@ describe('other events', () => {
       { state: 'connected' },
     ]);
     expect(readGuestEvent('VSERPORT_CHANGE', { id: 'channel1', open: true }, at)).toEqual({});
+  });
+
+  it('name the disk that an I/O error is of, however QEMU does', () => {
+    const devices = `<disk type='file' device='disk'><source file='/a.img' index='3'/><target dev='vda'/><alias name='virtio-disk0'/></disk>`;
+    const { domain } = parseDomain(`<domain type='qemu'><devices>${devices}</devices></domain>`);
+    const error = { event: 'io-error', device: 'virtio-disk0', path: '/a.img', action: 'stop' };
+    const read = (data: JsonObject) =>
+      readGuestEvent('BLOCK_IO_ERROR', { action: 'stop', ...data }, situation('', { domain })).events;
+    const byNode = read({ 'node-name': 'libvirt-3-format', nospace: true, reason: 'No space left on device' });
+    expect(byNode).toEqual([{ ...error, reason: 'enospc' }]);
+    const byPlace = read({
+      'qom-path': '/machine/peripheral/virtio-disk0/virtio-backend',
+      reason: 'Input/output error',
+    });
+    expect(byPlace).toEqual([{ ...error, reason: '' }]);
+    expect(read({ 'node-name': 'libvirt-9-format' })).toEqual([{ ...error, device: '', path: '', reason: '' }]);
   });
 });

@@ -13,7 +13,21 @@ export type FollowUp =
   /** End QEMU: the guest is off (or is to be). */
   | { readonly kind: 'quit'; readonly detail: 'shutdown' | 'crashed' }
   /** Reset and run on. */
-  | { readonly kind: 'restart' };
+  | { readonly kind: 'restart' }
+  | { readonly kind: 'resume' }
+  /** Write the guest's state to a file first. */
+  | { readonly kind: 'dump'; readonly cause: DumpCause; readonly next: FollowUp };
+
+export type DumpCause = 'crash' | 'watchdog';
+
+/**
+ * What a guest does by itself: a device that it lets go of (by alias); a tray or a channel that it opens or closes; a crash or an
+ * expired watchdog after which it is to be dumped: `done` is to be called then, and it goes on or is ended.
+ */
+export type OwnChange =
+  | { readonly kind: 'unplugged'; readonly alias: string }
+  | { readonly kind: 'state' }
+  | { readonly kind: 'dump'; readonly cause: DumpCause; readonly done: () => void };
 
 type Without<T, K extends string> = T extends unknown ? Omit<T, K> : never;
 /** An event before the domain and the time are added to it. */
@@ -121,23 +135,20 @@ const READERS: Readonly<Record<string, Reader>> = {
     };
     const action = domain.onCrash ?? 'destroy';
     if (action === 'preserve') return panicked;
-    if (action === 'restart' || action === 'rename-restart') return { ...panicked, followUp: { kind: 'restart' } };
-    return { ...panicked, followUp: { kind: 'quit', detail: 'crashed' } };
+    const isRestart = action === 'restart' || action === 'rename-restart' || action === 'coredump-restart';
+    const next: FollowUp = isRestart ? { kind: 'restart' } : { kind: 'quit', detail: 'crashed' };
+    const isDumped = action === 'coredump-destroy' || action === 'coredump-restart';
+    return { ...panicked, followUp: isDumped ? { kind: 'dump', cause: 'crash', next } : next };
   },
   GUEST_CRASHLOADED: () => ({ events: [lifecycle('crashed', 'crashloaded')] }),
   RTC_CHANGE: (data) => ({ events: [{ event: 'rtc-change', offsetSeconds: number(data, 'offset') }] }),
-  WATCHDOG: (data) => ({ events: [{ event: 'watchdog', action: text(data, 'action') }] }),
-  BLOCK_IO_ERROR: (data) => ({
-    events: [
-      {
-        event: 'io-error',
-        device: text(data, 'device') || text(data, 'qom-path'),
-        path: text(data, 'node-name'),
-        action: text(data, 'action'),
-        reason: data['nospace'] === true ? 'enospc' : text(data, 'reason'),
-      },
-    ],
+  WATCHDOG: (data, { domain }) => ({
+    events: [{ event: 'watchdog', action: text(data, 'action') }],
+    ...(domain.devices?.watchdogs[0]?.action === 'dump'
+      ? { followUp: { kind: 'dump', cause: 'watchdog', next: { kind: 'resume' } } }
+      : {}),
   }),
+  BLOCK_IO_ERROR: (data, { domain }) => ({ events: [ioError(data, domain)] }),
   DEVICE_TRAY_MOVED: (data) => ({
     events: [{ event: 'tray-change', device: text(data, 'id'), reason: data['tray-open'] === true ? 'open' : 'close' }],
   }),
@@ -178,6 +189,24 @@ const READERS: Readonly<Record<string, Reader>> = {
     };
   },
 };
+
+/** libvirt tells the disk's name and its image, and a reason only where there is no space left; QEMU tells its own nodes. */
+function ioError(data: JsonObject, { devices }: Domain): BareEvent {
+  const node = Number(/^libvirt-(\d+)-(?:format|storage)$/.exec(text(data, 'node-name'))?.[1]);
+  const qomPath = text(data, 'qom-path').split('/');
+  const disk = (devices?.disks ?? []).find(
+    (one) =>
+      [...sourcesOf(one)].some(({ index }) => index === node) ||
+      (one.alias !== undefined && qomPath.includes(one.alias.name)),
+  );
+  return {
+    event: 'io-error',
+    device: disk?.alias?.name ?? text(data, 'device'),
+    path: disk?.source?.file ?? disk?.source?.dev ?? disk?.source?.name ?? '',
+    action: text(data, 'action'),
+    reason: data['nospace'] === true ? 'enospc' : '',
+  };
+}
 
 /** QEMU names the block node that was written to. */
 function blockThreshold(data: JsonObject, { devices }: Domain): BareEvent[] {

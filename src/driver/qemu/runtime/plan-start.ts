@@ -16,13 +16,17 @@ import { type LaunchPlan, planWith } from '../plan/launch-plan.ts';
 import { formatCommand, renderArguments } from '../plan/render.ts';
 import { findBackingChain } from './backing-chain.ts';
 import { planConsole } from './console-plan.ts';
+import type { BareEvent } from './guest-events.ts';
 import { fillVolumes } from './guest-volumes.ts';
+import { dropMissingMedia } from './missing-media.ts';
 import { monitorPath } from './monitor-socket.ts';
 
 /** A plan and the definition that it was made of: the live one. */
 export interface PlannedStart {
   readonly plan: LaunchPlan;
   readonly context: DomainContext;
+  /** What has become of disks whose images are missing: to be told when the guest is started. */
+  readonly events: readonly BareEvent[];
 }
 
 export interface PlanStartOptions {
@@ -32,6 +36,8 @@ export interface PlanStartOptions {
   readonly lookup: Lookup;
   /** Of the connection's storage pools. */
   readonly volumes?: GuestVolumes | undefined;
+  /** The guest goes on from a saved state. */
+  readonly isRestored?: boolean;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -43,8 +49,9 @@ export async function planStart(prepared: DomainContext, options: PlanStartOptio
   const context: DomainContext = { ...prepared, domain: cloneDefinition(prepared.domain), lookup: options.lookup };
   const { domain, layout } = context;
   await fillVolumes(domain, options.volumes, options.signal);
-  await fillBackingChains(domain, options.signal);
   assignAliases(context);
+  const events = dropMissingMedia(domain, { isRestored: options.isRestored === true });
+  await fillBackingChains(domain, options.signal);
   fillChannelPaths(domain, layout, options.id);
   const planning = Object.assign(
     new PlanContext(context, options.id),
@@ -54,7 +61,7 @@ export async function planStart(prepared: DomainContext, options: PlanStartOptio
     planning.monitorSocket = monitorPath(layout, options.id, domain.name ?? '');
   }
   const plan = planWith(planning);
-  return { plan, context };
+  return { plan, context, events };
 }
 
 /** Adds the images below the disks' own, where the definition leaves them to the images' headers. @throws BackingChainError */

@@ -58,7 +58,7 @@ import { DomainJobs } from './domain-jobs.ts';
 import { describeDomain, infoOf } from './domain-numbers.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import type { DriverParts } from './driver-parts.ts';
-import type { BareEvent } from './guest-events.ts';
+import type { BareEvent, OwnChange } from './guest-events.ts';
 import { characterDevices, ptyConsole } from './guest-ptys.ts';
 import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
@@ -66,7 +66,7 @@ import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
 import type { DomainRecord } from './qemu-record.ts';
 import { QemuRoot } from './qemu-root.ts';
 import { renameDomain } from './rename-domain.ts';
-import type { OwnChange, RunningGuest } from './running-guest.ts';
+import type { RunningGuest } from './running-guest.ts';
 import { removeKept } from './undefine-domain.ts';
 
 /** What a driver may be told, whatever root it is on. */
@@ -577,6 +577,13 @@ export class QemuDriver implements Driver {
   /** Nobody asked for it, so that nobody waits for it: what goes wrong is only told. */
   #followGuest(record: DomainRecord, change: OwnChange): void {
     if (change.kind === 'state') return this.#persist(record);
+    if (change.kind === 'dump') {
+      import('./auto-dump.ts')
+        .then(({ autoDump }) => autoDump(this.#parts, record, change.cause))
+        .catch((error: unknown) => events.error('followGuest', () => `${record.name}: ${String(error)}`))
+        .finally(change.done);
+      return;
+    }
     import('./live-plug.ts')
       .then(({ forgetUnplugged }) => forgetUnplugged(this.#parts, record, change.alias))
       .catch((error: unknown) => events.warn('followGuest', () => `${record.name}: ${String(error)}`));

@@ -21,11 +21,8 @@ import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { GuestConsole } from '../../guest-console.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
 import { noteChannel } from './channel-states.ts';
-import { type BareEvent, type FollowUp, pauseReasonOf, readGuestEvent } from './guest-events.ts';
+import { type BareEvent, type FollowUp, type OwnChange, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 import type { PerfCounters } from './perf-counters.ts';
-
-/** What a guest does to its hardware by itself: a device that it lets go of (by alias); a tray or a channel that it opens or closes. */
-export type OwnChange = { readonly kind: 'unplugged'; readonly alias: string } | { readonly kind: 'state' };
 
 export interface RunningGuestInit {
   readonly id: number;
@@ -329,14 +326,18 @@ export class RunningGuest implements AsyncDisposable {
   }
 
   #carryOut(followUp: FollowUp): void {
-    if (followUp.kind === 'quit') {
+    if (followUp.kind === 'dump') {
+      const { cause, next } = followUp;
+      this.#init.onOwnChange?.({ kind: 'dump', cause, done: () => this.#carryOut(next) });
+    } else if (followUp.kind === 'quit') {
       const reason = followUp.detail === 'crashed' ? 'the guest panicked' : 'the guest powered off';
       this.#stop ??= { detail: followUp.detail, reason };
       // A QEMU that is gone already, or that does not want to go, is ended below either way.
       this.qmp.execute('quit').catch(() => void this.#init.child.terminate());
     } else {
-      this.#rebooting = false;
-      void this.qmp.executeBatch([{ command: 'system_reset' }, { command: 'cont' }]);
+      if (followUp.kind === 'restart') this.#rebooting = false;
+      const reset = followUp.kind === 'restart' ? [{ command: 'system_reset' }] : [];
+      void this.qmp.executeBatch([...reset, { command: 'cont' }]);
     }
   }
 

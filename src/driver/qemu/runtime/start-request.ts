@@ -11,10 +11,9 @@ import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { DriverSecurity } from '../security/driver-security.ts';
-import type { BareEvent } from './guest-events.ts';
+import type { BareEvent, OwnChange } from './guest-events.ts';
 import type { FdSources } from './inherited-fds.ts';
 import type { QemuRoot } from './qemu-root.ts';
-import type { OwnChange } from './running-guest.ts';
 
 /** Moments of a start that a program may want to time. */
 export type StartMark = 'qemu-spawned' | 'monitor-ready' | 'running' | 'first-guest-byte';
