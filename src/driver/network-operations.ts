@@ -1,5 +1,5 @@
 /** Virtual networks of a connection. Part of the driver contract; networks are named by UUID. */
-import type { Waiting } from './driver.ts';
+import type { TypedParameters, Waiting } from './driver.ts';
 
 export interface NetworkIdentity {
   readonly name: string;
@@ -140,5 +140,9 @@ export interface NetworkOperations {
   /** A port for somebody who is no guest of this connection. */
   createPort(uuid: string, xml: string, options?: Waiting): Promise<NetworkPortIdentity>;
   deletePort(port: NetworkPortIdentity, options?: Waiting): Promise<void>;
+  /** A port's bandwidth: `inbound.average`, `inbound.floor`, `outbound.peak`, …; those of a direction without limits are left out. */
+  portParameters(port: NetworkPortIdentity, options?: Waiting): Promise<TypedParameters>;
+  /** Replaces all limits of the port. The share (`inbound.floor`) is kept at once; rates are the guest's interface's to carry out, as with libvirt. */
+  setPortParameters(port: NetworkPortIdentity, parameters: TypedParameters, options?: Waiting): Promise<void>;
   events(options?: Waiting): AsyncIterable<NetworkEvent>;
 }

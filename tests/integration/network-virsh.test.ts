@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connect, type TypedParameters, VirtError } from '../../src/index.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { hasLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
 
@@ -152,6 +153,46 @@ function comparable(answers: readonly string[]): string[] {
   );
 }
 
+const SHARED =
+  "<network><name>shares</name><bridge name='virbrs'/><bandwidth><inbound average='1000'/></bandwidth><ip address='192.168.51.1' netmask='255.255.255.0'/></network>";
+const PORT =
+  "<networkport><uuid>5d744f21-ba4a-4d6e-bdb2-30a35ff3207e</uuid><owner><name>g</name><uuid>09b11c53-8b5c-4eeb-8f00-d84eaa0aaa3a</uuid></owner><mac address='52:54:00:7b:35:94'/></networkport>";
+
+/** What a port's parameters are after each change, or the code of the refusal. */
+async function limitPort(uri: string): Promise<unknown[]> {
+  await using connection = await connect(uri);
+  const { networks } = connection;
+  const seen: unknown[] = [];
+  // Without limits of its own: libvirt's need a queue (sfq) that not every kernel has.
+  const { uuid } = await networks.createXml(SHARED.replace(/<bandwidth>.*<.bandwidth>/, ''));
+  try {
+    const port = await networks.createPort(uuid, PORT);
+    for (const change of CHANGES) {
+      const refusal = await networks.setPortParameters(port, change).then(() => 'done', codeOf);
+      // Of a port without limits, libvirt prints an empty element.
+      const described = /<bandwidth>\s*<\w[^]*<.bandwidth>/.exec(await networks.portXmlDesc(port))?.[0];
+      seen.push([change, refusal, await networks.portParameters(port), described]);
+    }
+    await networks.deletePort(port);
+    seen.push(await networks.portParameters(port).catch(codeOf));
+  } finally {
+    await networks.destroy(uuid);
+  }
+  return seen;
+}
+
+const CHANGES: readonly TypedParameters[] = [
+  { 'inbound.average': 100, 'inbound.burst': 20, 'outbound.average': 70, 'outbound.peak': 90 },
+  { 'outbound.average': 0 },
+  { 'inbound.floor': 300 },
+  { 'inbound.floor': 0, 'inbound.peak': 500 },
+  { 'inbound.average': 0 },
+];
+
+function codeOf(error: unknown): unknown {
+  return error instanceof VirtError ? error.code : error;
+}
+
 /** A network namespace that lasts until its holder ends, and the command in it. */
 async function ownHost(): Promise<{ cli: string; holder: ChildProcess }> {
   const holder = spawn('unshare', ['-n', 'sh', '-c', 'ip link set lo up; echo ready; exec sleep 600'], {
@@ -188,6 +229,43 @@ describe.skipIf(!isPossible)('virsh and networks', () => {
     } finally {
       await libvirtd?.[Symbol.asyncDispose]();
     }
+  });
+
+  it.skipIf(!hasLibvirtd())('sets the limits of ports as libvirtd does', async () => {
+    let libvirtd: Libvirtd | undefined;
+    try {
+      libvirtd = await startLibvirtd('', { ownNetwork: true });
+      expect(await limitPort(daemon.uri)).toEqual(await limitPort(libvirtd.uri));
+    } finally {
+      await libvirtd?.[Symbol.asyncDispose]();
+    }
+  });
+
+  it('keeps the share of a port on the bridge, also for the next daemon', async () => {
+    const classes = (): string =>
+      spawnSync('nsenter', ['-t', String(host.holder.pid), '-n', 'tc', 'class', 'show', 'dev', 'virbrs'], {
+        encoding: 'utf8',
+      }).stdout;
+    await using connection = await connect(daemon.uri);
+    const { networks } = connection;
+    const { uuid } = await networks.createXml(SHARED);
+    const port = await networks.createPort(uuid, PORT);
+    const without = classes();
+    await networks.setPortParameters(port, { 'inbound.floor': 300 });
+    const kept = classes();
+    expect(kept).toMatch(/class htb 1:3 .*rate 2400Kbit/);
+    await expect(networks.setPortParameters(port, { 'inbound.floor': 2000 })).rejects.toThrow(/overcommit 'average'/);
+    expect(classes()).toBe(kept);
+    await networks.setPortParameters(port, { 'inbound.floor': 0 });
+    expect(classes()).toBe(without);
+    await networks.setPortParameters(port, { 'inbound.floor': 300 });
+    await daemon.crash();
+    await using next = await connect(daemon.uri);
+    expect(await next.networks.portParameters(port)).toMatchObject({ 'inbound.floor': 300 });
+    expect(classes()).toBe(kept);
+    await next.networks.deletePort(port);
+    expect(classes()).toBe(without);
+    await next.networks.destroy(uuid);
   });
 
   it('keeps networks when the daemon is killed, and the next one stops them', async () => {

@@ -133,11 +133,8 @@ export class BridgedNetworkRun implements AsyncDisposable {
   }
 
   /** The host's end of a guest's card is there. */
-  async plug(
-    { definition, classId, attachment }: PortRecord,
-    hostEnd: string,
-    { join }: { join: boolean },
-  ): Promise<void> {
+  async plug(port: PortRecord, hostEnd: string, { join }: { join: boolean }): Promise<void> {
+    const { definition, attachment } = port;
     if (attachment.type !== 'bridge') return;
     if (join) await runIpBatch([`link set dev ${hostEnd} master ${attachment.bridge}`]);
     const settings: string[] = [];
@@ -149,11 +146,19 @@ export class BridgedNetworkRun implements AsyncDisposable {
       );
     }
     await runBridgeBatch(settings);
-    const floor = definition.bandwidth?.inbound?.floor;
-    if (classId !== undefined && floor !== undefined) {
-      await this.#rules?.guarantee({ classId, mac: definition.mac.address, floor });
-    }
+    await this.#guarantee(port);
     await this.#refreshForwards();
+  }
+
+  /** A port's share is another, or none. Where the bridge cannot give it, the port has what it had. @throws VirtError */
+  async changeShare(before: PortRecord | undefined, after: PortRecord): Promise<void> {
+    if (before?.classId !== undefined) await this.#rules?.withdraw(before.classId);
+    try {
+      await this.#guarantee(after);
+    } catch (error) {
+      if (before !== undefined) await this.#guarantee(before);
+      throw error;
+    }
   }
 
   async unplug({ classId }: PortRecord): Promise<void> {
@@ -176,6 +181,12 @@ export class BridgedNetworkRun implements AsyncDisposable {
     this.#hostsWatcher?.close();
     using _turn = await this.#serving.acquire();
     await this.#stack[Symbol.asyncDispose]();
+  }
+
+  async #guarantee({ definition, classId }: PortRecord): Promise<void> {
+    const floor = definition.bandwidth?.inbound?.floor ?? 0;
+    if (classId !== undefined && floor > 0)
+      await this.#rules?.guarantee({ classId, mac: definition.mac.address, floor });
   }
 
   async #openRules(): Promise<void> {

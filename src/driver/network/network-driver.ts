@@ -2,13 +2,14 @@
  * What may be asked of the virtual networks of one connection. One job at a time is done to each; their lives are in `network-lifecycle.ts`, the
  * guests' side in `guest-networks.ts`.
  */
-import { ErrorCode } from '../../core/errors.ts';
+import { ErrorCode, ErrorDomain } from '../../core/errors.ts';
 import { LogSource } from '../../core/log-source.ts';
 import { randomUuid } from '../../core/random.ts';
 import { readMetadata } from '../../model/metadata.ts';
 import { formatNetwork, type Network, parseNetwork } from '../../model/network/network.ts';
 import { parseNetworkPort } from '../../model/network/network-port.ts';
-import type { Waiting } from '../driver.ts';
+import { bandwidthParametersOf, changeBandwidth } from '../bandwidth-parameters.ts';
+import type { TypedParameters, Waiting } from '../driver.ts';
 import type {
   DhcpLease,
   NetworkEvent,
@@ -25,7 +26,7 @@ import { leasesOf } from './lease-file.ts';
 import { changeMetadata } from './network-change.ts';
 import { networkError, notActive, operationInvalid } from './network-errors.ts';
 import type { NetworkLifecycle } from './network-lifecycle.ts';
-import { describePort, interfaceOf, type PortRecord, planPort } from './network-ports.ts';
+import { describePort, interfaceOf, type PortRecord, planPort, withBandwidth } from './network-ports.ts';
 import { identityOf, type NetworkRecord, type NetworkStore } from './network-store.ts';
 import { concernsDnsmasq, updateNetwork } from './network-update.ts';
 
@@ -236,10 +237,10 @@ export class NetworkDriver implements NetworkOperations {
       throw networkError(ErrorCode.NETWORK_PORT_EXIST, `Network port with UUID ${portUuid} already exists`);
     }
     const network = record.active?.network ?? definitionOf(record);
-    await this.#networks.keepPort(
-      record,
-      planPort(network, interfaceOf(wanted), wanted.owner, { uuid: portUuid, ports: record.ports.values() }),
-    );
+    const options = { uuid: portUuid, ports: record.ports.values() };
+    const port = planPort(network, interfaceOf(wanted), wanted.owner, options);
+    await changeShare(record, undefined, port);
+    await this.#networks.keepPort(record, port);
     return { network: identityOf(record), uuid: portUuid };
   }
 
@@ -248,6 +249,25 @@ export class NetworkDriver implements NetworkOperations {
     using _job = await record.job.acquire(signal);
     this.#port(record, port.uuid);
     await this.#networks.dropPort(record, port.uuid);
+  }
+
+  async portParameters(port: NetworkPortIdentity): Promise<TypedParameters> {
+    const { definition } = this.#port(this.#activeRecord(port.network.uuid), port.uuid);
+    return bandwidthParametersOf(definition.bandwidth);
+  }
+
+  async setPortParameters(
+    port: NetworkPortIdentity,
+    parameters: TypedParameters,
+    { signal }: Waiting = {},
+  ): Promise<void> {
+    const record = this.#activeRecord(port.network.uuid);
+    using _job = await record.job.acquire(signal);
+    const before = this.#port(record, port.uuid);
+    const bandwidth = changeBandwidth(undefined, parameters, ErrorDomain.NETWORK);
+    const after = withBandwidth(before, bandwidth, record.ports.values());
+    await changeShare(record, before, after);
+    await this.#networks.keepPort(record, after);
   }
 
   events({ signal }: Waiting = {}): AsyncIterable<NetworkEvent> {
@@ -265,6 +285,21 @@ export class NetworkDriver implements NetworkOperations {
     if (port !== undefined) return port;
     throw networkError(ErrorCode.NO_NETWORK_PORT, `Network port with UUID ${uuid} does not exist`);
   }
+}
+
+/** @throws VirtError OPERATION_UNSUPPORTED where the network has no shares to give, OPERATION_INVALID where they are given away */
+async function changeShare(
+  { active, name }: NetworkRecord,
+  before: PortRecord | undefined,
+  after: PortRecord,
+): Promise<void> {
+  const shareOf = (port: PortRecord | undefined): number => port?.definition.bandwidth?.inbound?.floor ?? 0;
+  if (shareOf(before) === shareOf(after)) return;
+  if (active?.run !== undefined) return await active.run.changeShare(before, after);
+  throw networkError(
+    ErrorCode.OPERATION_UNSUPPORTED,
+    `network '${name}' has no bridge of its own to keep a share (inbound.floor) of: set an average instead`,
+  );
 }
 
 function definitionOf({ definition, active, name }: NetworkRecord): Network {

@@ -77,6 +77,8 @@ export class NetworkLifecycle implements AsyncDisposable {
         for (const port of ports) record.ports.set(port.definition.uuid, port);
         for (const mac of left) record.left.add(mac);
         record.active = await ActiveNetwork.takeOver(network, dnsmasq, this.#runOptions(record));
+        // The limits of its bridge were laid anew, without the shares of those that are on it.
+        for (const port of ports) await record.active.run?.changeShare(undefined, port);
         await this.persist(record);
         log.info('takeOver', () => `network=${name}`);
       } catch (error) {
@@ -214,9 +216,12 @@ export class NetworkLifecycle implements AsyncDisposable {
   async #replug(record: NetworkRecord): Promise<void> {
     const devices = record.ports.size === 0 ? [] : listDevices();
     for (const port of record.ports.values()) {
-      if (port.hostEnd === undefined || !devices.includes(port.hostEnd)) continue;
+      const { hostEnd } = port;
+      const isClients = port.driver === undefined;
+      if (!isClients && (hostEnd === undefined || !devices.includes(hostEnd))) continue;
       try {
-        await record.active?.run?.plug(port, port.hostEnd, { join: true });
+        if (isClients) await record.active?.run?.changeShare(undefined, port);
+        else if (hostEnd !== undefined) await record.active?.run?.plug(port, hostEnd, { join: true });
       } catch (error) {
         this.#options.onNote(
           `guest '${port.definition.owner.name}' is not back on network '${record.name}': ${error instanceof Error ? error.message : String(error)}`,

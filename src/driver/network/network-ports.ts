@@ -87,6 +87,21 @@ export function planPort(
   };
 }
 
+/** The same place with other limits. A share has a class of the bridge's, and keeps the one it had. */
+export function withBandwidth(
+  port: PortRecord,
+  bandwidth: NetworkPortDefinition['bandwidth'],
+  ports: Iterable<PortRecord>,
+): PortRecord {
+  const isLimited = bandwidth?.inbound !== undefined || bandwidth?.outbound !== undefined;
+  const hasShare = (bandwidth?.inbound?.floor ?? 0) > 0;
+  return {
+    ...port,
+    definition: { ...port.definition, bandwidth: isLimited ? bandwidth : undefined },
+    classId: hasShare ? (port.classId ?? freeClassId([...ports])) : undefined,
+  };
+}
+
 /** What the interface gets that says nothing itself. */
 export function portOf(network: Network, { definition, attachment }: PortRecord): NetworkPort {
   return {

@@ -1,6 +1,6 @@
 /** Virtual networks behind the protocol. */
 import { Broadcast } from '../../core/broadcast.ts';
-import type { Waiting } from '../../driver/driver.ts';
+import type { TypedParameters, Waiting } from '../../driver/driver.ts';
 import {
   type DhcpLease,
   NETWORK_UPDATE_COMMANDS,
@@ -14,7 +14,7 @@ import {
   type NetworkUpdate,
   sectionNumber,
 } from '../../driver/network-operations.ts';
-import { type ArgsOf, REMOTE_PROCEDURES as P } from '../../protocol/index.ts';
+import { type ArgsOf, fromTypedParams, Max, REMOTE_PROCEDURES as P, toTypedParams } from '../../protocol/index.ts';
 import { uuidFromWire, uuidToWire } from '../convert.ts';
 import {
   AffectFlag,
@@ -187,6 +187,20 @@ export class RemoteNetworks implements NetworkOperations {
   async createPort(uuid: string, xml: string, options: Waiting = {}): Promise<NetworkPortIdentity> {
     const args = { network: networkOf(uuid), xml, flags: 0 };
     return portFromWire((await this.#calls.call(P.networkPortCreateXml, args, options)).port);
+  }
+
+  async portParameters(port: NetworkPortIdentity, options: Waiting = {}): Promise<TypedParameters> {
+    const args = { port: portToWire(port), nparams: Max.networkPortParameters, flags: 0 };
+    return fromTypedParams((await this.#calls.call(P.networkPortGetParameters, args, options)).params);
+  }
+
+  async setPortParameters(
+    port: NetworkPortIdentity,
+    parameters: TypedParameters,
+    options: Waiting = {},
+  ): Promise<void> {
+    const args = { port: portToWire(port), params: toTypedParams(parameters), flags: 0 };
+    await this.#calls.call(P.networkPortSetParameters, args, options);
   }
 
   async deletePort(port: NetworkPortIdentity, options: Waiting = {}): Promise<void> {

@@ -2,8 +2,8 @@
 import type { Duplex, Readable, Writable } from 'node:stream';
 import { need, type OperationGroup } from '../../api/need.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../core/errors.ts';
-import type { Driver } from '../../driver/driver.ts';
-import type { Procedure } from '../../protocol/index.ts';
+import type { Driver, TypedParameters } from '../../driver/driver.ts';
+import { type Procedure, type TypedParam, toTypedParams } from '../../protocol/index.ts';
 import { uuidFromWire, type WireDomain } from '../convert.ts';
 import type { ConsoleSessions } from './console-sessions.ts';
 
@@ -72,4 +72,20 @@ export function oneOf<T>(items: readonly T[], index: number, what: string): T {
   const found = items[index];
   if (found === undefined) throw invalidArg(`there is no ${what} ${index}`);
   return found;
+}
+
+/** At most as many as the client has room for. */
+export function listParams(parameters: TypedParameters, nparams: number): readonly TypedParam[] {
+  return toTypedParams(parameters).slice(0, Math.max(0, nparams));
+}
+
+/** A client that has room for none asks for the number. */
+export function countedParams(
+  parameters: TypedParameters,
+  nparams: number,
+): { params: readonly TypedParam[]; nparams: number } {
+  const all = toTypedParams(parameters);
+  return nparams === 0
+    ? { params: [], nparams: all.length }
+    : { params: listParams(parameters, nparams), nparams: Math.min(nparams, all.length) };
 }

@@ -10,6 +10,7 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import { PERF_EVENTS } from '../../../model/domain/perf.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import { formatCpuList } from '../../../xml/element.ts';
+import { bandwidthParametersOf, changeBandwidth } from '../../bandwidth-parameters.ts';
 import type { TypedParameters } from '../../driver.ts';
 import { limitsProblem, throttleArguments } from '../devices/disk/throttle.ts';
 
@@ -41,8 +42,6 @@ const IO_LIMITS = {
 
 /** Types of interfaces whose end on this host the kernel can shape. */
 const SHAPED: ReadonlySet<string> = new Set(['bridge', 'network', 'direct', 'ethernet']);
-
-const RATES = ['average', 'peak', 'burst', 'floor'] as const;
 
 export function numaParametersOf({ numatune }: Domain): TypedParameters {
   const { mode = 'strict', nodeset } = numatune?.memory ?? {};
@@ -175,19 +174,11 @@ export function findInterface(domain: Domain, device: string): Interface {
 }
 
 export function interfaceParametersOf({ bandwidth }: Interface): TypedParameters {
-  const parameters: Record<string, number> = {};
-  for (const direction of ['inbound', 'outbound'] as const) {
-    for (const rate of RATES) {
-      if (rate === 'floor' && direction === 'outbound') continue;
-      parameters[`${direction}.${rate}`] = bandwidth?.[direction]?.[rate] ?? 0;
-    }
-  }
-  return parameters;
+  return bandwidthParametersOf(bandwidth, { all: true });
 }
 
 export function setInterfaceParameters(device: Interface, parameters: TypedParameters): void {
-  const names = ['inbound', 'outbound'].flatMap((direction) => RATES.map((rate) => `${direction}.${rate}`));
-  requireKnown(parameters, names);
+  const bandwidth = changeBandwidth(device.bandwidth, parameters, ErrorDomain.QEMU);
   if (!SHAPED.has(device.type ?? '')) {
     throw new VirtError(
       `setting bandwidth on interfaces of type '${device.type ?? ''}' is not possible: they have no end on the host`,
@@ -196,17 +187,6 @@ export function setInterfaceParameters(device: Interface, parameters: TypedParam
         domain: ErrorDomain.QEMU,
       },
     );
-  }
-  const bandwidth = { ...device.bandwidth };
-  for (const direction of ['inbound', 'outbound'] as const) {
-    const rates = { ...bandwidth[direction] };
-    for (const rate of RATES) {
-      const value = parameters[`${direction}.${rate}`];
-      if (value !== undefined) rates[rate] = Number(value);
-    }
-    // An average of 0 lifts the limit.
-    if ((rates.average ?? 0) > 0 || (rates.floor ?? 0) > 0) bandwidth[direction] = rates;
-    else delete bandwidth[direction];
   }
   device.bandwidth = bandwidth;
 }

@@ -7,12 +7,25 @@ import {
   type NetworkUpdateSection,
   sectionOf,
 } from '../../../driver/network-operations.ts';
+import { fromTypedParams } from '../../../protocol/index.ts';
 import type { NETWORK_PROCEDURES } from '../../../protocol/remote/network.ts';
 import { uuidFromWire, uuidToWire } from '../../convert.ts';
 import { ADDRESS_TYPES, AffectFlag, DefineFlag, eitherOf, METADATA_KINDS, ObjectListFlag } from '../../flags.ts';
-import { atMost, checkFlags, DONE, group, type HandlerSession, type Handlers, invalidArg, oneOf } from '../handler.ts';
+import {
+  atMost,
+  checkFlags,
+  countedParams,
+  DONE,
+  group,
+  type HandlerSession,
+  type Handlers,
+  invalidArg,
+  oneOf,
+} from '../handler.ts';
 
 const LIST_FLAGS = 0x3f;
+/** VIR_TYPED_PARAM_STRING_OKAY, which all of today's clients set. */
+const STRING_OKAY = 4;
 
 interface WireNetwork {
   readonly name: string;
@@ -151,6 +164,16 @@ export const networkHandlers: Handlers<typeof NETWORK_PROCEDURES> = {
   networkPortGetXmlDesc: async (session, { port, flags }) => {
     checkFlags(flags, 0, 'virNetworkPortGetXMLDesc');
     return { xml: await group(session, 'networks').portXmlDesc(portFromWire(port)) };
+  },
+  networkPortGetParameters: async (session, { port, nparams, flags }) => {
+    checkFlags(flags, STRING_OKAY, 'virNetworkPortGetParameters');
+    return countedParams(await group(session, 'networks').portParameters(portFromWire(port)), nparams);
+  },
+  networkPortSetParameters: async (session, { port, params, flags }) => {
+    checkFlags(flags, 0, 'virNetworkPortSetParameters');
+    if (params.length === 0) throw invalidArg('there is nothing to set: the list of parameters is empty');
+    await group(session, 'networks').setPortParameters(portFromWire(port), fromTypedParams(params));
+    return DONE;
   },
   networkPortDelete: async (session, { port, flags }) => {
     checkFlags(flags, 0, 'virNetworkPortDelete');

@@ -5,7 +5,17 @@ import { fromTypedParams, type TypedParam, toTypedParams } from '../../../protoc
 import type { DOMAIN_TUNING_PROCEDURES } from '../../../protocol/remote/domain-tuning.ts';
 import { affectFromFlags, cpusFromWire, cpusToWire, numbersFromText, type WireDomain } from '../../convert.ts';
 import { IOTHREAD_PARAMETERS, MemoryFlag, ResizeFlag, VcpuFlag } from '../../flags.ts';
-import { checkFlags, DONE, group, type HandlerSession, type Handlers, invalidArg, uuidOf } from '../handler.ts';
+import {
+  checkFlags,
+  countedParams,
+  DONE,
+  group,
+  type HandlerSession,
+  type Handlers,
+  invalidArg,
+  listParams,
+  uuidOf,
+} from '../handler.ts';
 import { restoreParams, saveParams } from './lifecycle.ts';
 
 /** VIR_DOMAIN_AFFECT_LIVE, …_CONFIG, and VIR_TYPED_PARAM_STRING_OKAY, which all of today's clients set. */
@@ -20,12 +30,12 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   },
   domainGetSchedulerParameters: async (session, { dom, nparams }) => {
     const read = group(session, 'tuning').schedulerParameters(uuidOf(dom));
-    return { params: listOf(await read, nparams) };
+    return { params: listParams(await read, nparams) };
   },
   domainGetSchedulerParametersFlags: async (session, { dom, nparams, flags }) => {
     checkFlags(flags, PARAM_FLAGS, 'virDomainGetSchedulerParametersFlags');
     const read = group(session, 'tuning').schedulerParameters(uuidOf(dom), affectFromFlags(flags));
-    return { params: listOf(await read, nparams) };
+    return { params: listParams(await read, nparams) };
   },
   domainSetSchedulerParameters: async (session, { dom, params }) => {
     await group(session, 'tuning').setSchedulerParameters(uuidOf(dom), fromTypedParams(params), { live: true });
@@ -39,7 +49,7 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   },
   domainGetMemoryParameters: async (session, { dom, nparams, flags }) => {
     checkFlags(flags, PARAM_FLAGS, 'virDomainGetMemoryParameters');
-    return counted(await group(session, 'tuning').memoryParameters(uuidOf(dom), affectFromFlags(flags)), nparams);
+    return countedParams(await group(session, 'tuning').memoryParameters(uuidOf(dom), affectFromFlags(flags)), nparams);
   },
   domainSetMemoryParameters: async (session, { dom, params, flags }) => {
     checkFlags(flags, AFFECT_FLAGS, 'virDomainSetMemoryParameters');
@@ -49,7 +59,7 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   },
   domainGetBlkioParameters: async (session, { dom, nparams, flags }) => {
     checkFlags(flags, PARAM_FLAGS, 'virDomainGetBlkioParameters');
-    return counted(await group(session, 'tuning').blkioParameters(uuidOf(dom), affectFromFlags(flags)), nparams);
+    return countedParams(await group(session, 'tuning').blkioParameters(uuidOf(dom), affectFromFlags(flags)), nparams);
   },
   domainSetBlkioParameters: async (session, { dom, params, flags }) => {
     checkFlags(flags, AFFECT_FLAGS, 'virDomainSetBlkioParameters');
@@ -59,7 +69,7 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   },
   domainGetNumaParameters: async (session, { dom, nparams, flags }) => {
     checkFlags(flags, PARAM_FLAGS, 'virDomainGetNumaParameters');
-    return counted(await group(session, 'tuning').numaParameters(uuidOf(dom), affectFromFlags(flags)), nparams);
+    return countedParams(await group(session, 'tuning').numaParameters(uuidOf(dom), affectFromFlags(flags)), nparams);
   },
   domainSetNumaParameters: async (session, { dom, params, flags }) => {
     checkFlags(flags, AFFECT_FLAGS, 'virDomainSetNumaParameters');
@@ -81,7 +91,10 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
     checkFlags(flags, PARAM_FLAGS, 'virDomainGetBlockIoTune');
     // Only their number is asked for then, and it is the same for all disks.
     if (disk === undefined || disk === '') return { params: [], nparams: BLOCK_IO_TUNE_COUNT };
-    return counted(await group(session, 'tuning').blockIoTune(uuidOf(dom), disk, affectFromFlags(flags)), nparams);
+    return countedParams(
+      await group(session, 'tuning').blockIoTune(uuidOf(dom), disk, affectFromFlags(flags)),
+      nparams,
+    );
   },
   domainSetBlockIoTune: async (session, { dom, disk, params, flags }) => {
     checkFlags(flags, AFFECT_FLAGS, 'virDomainSetBlockIoTune');
@@ -92,7 +105,7 @@ export const tuningHandlers: Handlers<typeof DOMAIN_TUNING_PROCEDURES> = {
   domainGetInterfaceParameters: async (session, { dom, device, nparams, flags }) => {
     checkFlags(flags, PARAM_FLAGS, 'virDomainGetInterfaceParameters');
     const read = group(session, 'tuning').interfaceParameters(uuidOf(dom), device, affectFromFlags(flags));
-    return counted(await read, nparams);
+    return countedParams(await read, nparams);
   },
   domainSetInterfaceParameters: async (session, { dom, device, params, flags }) => {
     checkFlags(flags, AFFECT_FLAGS, 'virDomainSetInterfaceParameters');
@@ -283,19 +296,6 @@ function change(
 ): { uuid: string; parameters: TypedParameters; options: AffectOptions } {
   if (params.length === 0) throw invalidArg('there is nothing to set: the list of parameters is empty');
   return { uuid: uuidOf(dom), parameters: fromTypedParams(params), options: affectFromFlags(flags) };
-}
-
-/** At most as many as the client has room for. */
-function listOf(parameters: TypedParameters, nparams: number): readonly TypedParam[] {
-  return toTypedParams(parameters).slice(0, Math.max(0, nparams));
-}
-
-/** A client that has room for none asks for the number. */
-function counted(parameters: TypedParameters, nparams: number): { params: readonly TypedParam[]; nparams: number } {
-  const all = toTypedParams(parameters);
-  return nparams === 0
-    ? { params: [], nparams: all.length }
-    : { params: listOf(parameters, nparams), nparams: Math.min(nparams, all.length) };
 }
 
 function mapsOf(pins: readonly (readonly number[])[], length: number): Uint8Array {
