@@ -7,8 +7,10 @@ import { ContainerLinks } from '../../src/driver/lxc/host/container-links.ts';
 import { LinkNames } from '../../src/driver/lxc/host/link-names.ts';
 import type { ContainerFacts } from '../../src/driver/lxc/plan/container-context.ts';
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
+import { planForeignRun } from '../../src/driver/lxc/plan/foreign.ts';
 import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
 import { containerPlaces, EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
+import { readForeignFacts } from '../../src/driver/lxc/runtime/host-facts.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 
 const NAMES = new LinkNames();
@@ -41,27 +43,31 @@ export async function startBox(init: {
   rest?: string;
   /** Instead of a shell with that line: a program and its arguments. */
   init?: string;
+  /** Of its programs, where it is not the host's. */
+  arch?: string;
   facts?: Partial<ContainerFacts>;
   cgroupProcs?: readonly string[];
 }): Promise<Box> {
   const { folder, rootfs, line, devices = '', rest = '', cgroupProcs } = init;
   const { domain } = parseDomain(
     `<domain type='lxc'><name>box</name><uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid>
-     <os><type>exe</type>${init.init === undefined ? '<init>/bin/sh</init><initarg>-c</initarg>' : initOf(init.init)}</os>${rest}
+     <os><type${init.arch === undefined ? '' : ` arch='${init.arch}'`}>exe</type>${init.init === undefined ? '<init>/bin/sh</init><initarg>-c</initarg>' : initOf(init.init)}</os>${rest}
      <devices>${rootOf(rootfs)}${devices}</devices></domain>`,
   );
   if (init.init === undefined) domain.os?.initargs.push(line);
   const dir = mkdtempSync(join(folder, 'c'));
   try {
     const mapped = domain.idmap !== undefined;
+    const foreign = init.arch === undefined ? undefined : planForeignRun(init.arch, readForeignFacts());
     const own = BigInt(`0x${/CapBnd:\s*(\w+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
     const plan = planContainer(
       domain,
       {
-        capabilities: mapped ? (1n << 38n) - 1n : own,
+        capabilities: mapped || foreign?.register !== undefined ? (1n << 38n) - 1n : own,
         idOf: () => undefined,
         deviceOf: () => undefined,
         initOf: () => undefined,
+        foreign,
         ...init.facts,
       },
       containerPlaces(dir, { mapped }),

@@ -1,5 +1,6 @@
 /** What planning a container may look at besides its definition. Everything is data: the planner touches nothing. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import type { ForeignRun } from './foreign.ts';
 
 export interface ContainerFacts {
   /** A bit for each capability that can be given: those of this process, or all that the kernel knows for a new user namespace. */
@@ -10,6 +11,8 @@ export interface ContainerFacts {
   readonly deviceOf: (path: string) => DeviceNumbers | undefined;
   /** First process of a running container, for namespaces that are shared with it. */
   readonly initOf: (name: string) => number | undefined;
+  /** How programs of its architecture run; absent: as the host's own do. */
+  readonly foreign?: ForeignRun | undefined;
   /** Absent: the container sees its groups and can change none of them. */
   readonly initGroup?: InitGroup | undefined;
 }

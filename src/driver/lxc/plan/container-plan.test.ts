@@ -8,6 +8,7 @@ const PLACES = {
   mount: (index: number) => `/run/b/mount${index}`,
   terminal: (number: number) => `/run/b/tty${number}`,
   gate: '/run/b/gate',
+  emulation: '/run/b/emulation',
 };
 const FACTS: ContainerFacts = {
   capabilities: (1n << 41n) - 1n,
@@ -232,5 +233,32 @@ describe('devices', () => {
     ["<disk type='file'><source file='/x'/><target dev='vda'/></disk>", /<filesystem type='file'>/],
   ])('%s is refused', (devices, message) => {
     expect(() => plan({ devices })).toThrow(message);
+  });
+});
+
+describe('other architectures', () => {
+  const emulated = (rest = '') => {
+    const { domain } = parseDomain(
+      `<domain type='lxc'><name>x</name><os><type arch='aarch64'>exe</type></os>${rest}</domain>`,
+    );
+    return planContainer(domain, { ...FACTS, foreign: { register: ':line' } }, PLACES);
+  };
+
+  it('have a user namespace in which users are the same, unless the definition maps them', () => {
+    const own = emulated();
+    expect(own).toMatchObject({ mapped: false, ownUsers: true });
+    expect(own.spec.linux.uidMappings).toEqual([{ containerID: 0, hostID: 0, size: 4_294_967_295 }]);
+    expect(own.spec.hooks?.createRuntime?.[0]?.args).toContain(':line');
+    const given = emulated("<idmap><uid start='0' target='7' count='9'/><gid start='0' target='7' count='9'/></idmap>");
+    expect(given.mapped).toBe(true);
+    expect(given.spec.linux.uidMappings).toEqual([{ containerID: 0, hostID: 7, size: 9 }]);
+    expect(() => emulated('<memoryBacking><hugepages/></memoryBacking>')).toThrow(/leave them out/);
+  });
+
+  it('natively run ones have a personality, and no namespace more', () => {
+    const { domain } = parseDomain("<domain type='lxc'><name>x</name></domain>");
+    const { spec } = planContainer(domain, { ...FACTS, foreign: { personality: 'LINUX32' } }, PLACES);
+    expect(spec.linux).toMatchObject({ personality: { domain: 'LINUX32' } });
+    expect(spec.linux.uidMappings).toBeUndefined();
   });
 });

@@ -7,6 +7,7 @@ import type { Idmap, IdRange } from '../../../model/domain/idmap.ts';
 import type { SharedNamespace } from '../../../model/domain/lxc-namespace.ts';
 import { planCapabilities } from './capabilities.ts';
 import { type ContainerFacts, refuse } from './container-context.ts';
+import { registeringHook, SAME_USERS } from './foreign.ts';
 import { hasPrivateNetwork, type PreparedMount, planMounts } from './mounts.ts';
 import type { OciDevice, OciHook, OciIdMapping, OciNamespace, OciProcess, OciSpec } from './oci-spec.ts';
 
@@ -18,6 +19,8 @@ export interface ContainerPlan {
   readonly privateNetwork: boolean;
   /** Its users are others of the host's. */
   readonly mapped: boolean;
+  /** It has a user namespace, which then owns its network. */
+  readonly ownUsers: boolean;
   /** Terminals beside the first: number of each, from 2. */
   readonly extraTerminals: readonly number[];
 }
@@ -29,6 +32,8 @@ export interface ContainerPlaces {
   readonly mount: (index: number) => string;
   /** FIFOs `GATE.in` and `GATE.out`, for networks of mapped users. */
   readonly gate: string;
+  /** A file that keeps the emulator of another architecture registered. */
+  readonly emulation: string;
   /** The host's ends of terminals beside the first, bound to `/dev/ttyN`. */
   readonly terminal: (number: number) => string;
 }
@@ -40,12 +45,18 @@ const MASKED = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/scsi', '
 const READ_ONLY = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs'];
 
 /** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot have */
-export function planContainer(domain: Domain, facts: ContainerFacts, places: ContainerPlaces): ContainerPlan {
-  refuseForeign(domain);
+export function planContainer(given: Domain, facts: ContainerFacts, places: ContainerPlaces): ContainerPlan {
+  refuseOthers(given);
+  const domain = withUsers(given, facts);
   const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount, facts.initGroup);
   const consoles = domain.devices?.consoles ?? [];
   const extraTerminals = consoles.slice(1).map((_, index) => index + 2);
   const { idmap } = domain;
+  const { register, personality } = facts.foreign ?? {};
+  const createRuntime = [
+    ...(register === undefined ? [] : [registeringHook(register, places.emulation)]),
+    ...(idmap !== undefined && hasPrivateNetwork(domain) ? [gate(places.gate)] : []),
+  ];
   const spec: OciSpec = {
     ociVersion: '1.0.2',
     process: planProcess(domain, facts),
@@ -61,12 +72,13 @@ export function planContainer(domain: Domain, facts: ContainerFacts, places: Con
       })),
     ],
     hooks: {
-      ...(idmap !== undefined && hasPrivateNetwork(domain) ? { createRuntime: [gate(places.gate)] } : {}),
+      ...(createRuntime.length > 0 ? { createRuntime } : {}),
       createContainer: [firstTerminal(places.root)],
     },
     linux: {
       namespaces: planNamespaces(domain, facts),
       ...(idmap === undefined ? {} : mappings(idmap)),
+      ...(personality === undefined ? {} : { personality: { domain: personality } }),
       devices: planDevices(domain, facts),
       maskedPaths: MASKED,
       readonlyPaths: READ_ONLY,
@@ -76,9 +88,21 @@ export function planContainer(domain: Domain, facts: ContainerFacts, places: Con
     spec,
     prepared,
     privateNetwork: hasPrivateNetwork(domain) && domain.lxcNamespace?.sharenet === undefined,
-    mapped: idmap !== undefined,
+    mapped: given.idmap !== undefined,
+    ownUsers: idmap !== undefined,
     extraTerminals,
   };
+}
+
+/** A binfmt_misc of its own needs a user namespace of its own. @throws VirtError for what such a namespace may not mount */
+function withUsers(domain: Domain, { foreign }: ContainerFacts): Domain {
+  if (foreign?.register === undefined || domain.idmap !== undefined) return domain;
+  if (domain.memoryBacking?.hugepages !== undefined) {
+    refuse(
+      `<hugepages>: the kernel mounts them only outside of the user namespace that emulates '${domain.os?.type?.arch}'; leave them out`,
+    );
+  }
+  return { ...domain, idmap: SAME_USERS };
 }
 
 /** Tells the container's state through one FIFO, and waits for a line in another. */
@@ -98,7 +122,7 @@ function firstTerminal(root: string): OciHook {
   };
 }
 
-function refuseForeign({ type, os, devices }: Domain): void {
+function refuseOthers({ type, os, devices }: Domain): void {
   if (type !== 'lxc') refuse(`the definition is of type '${type ?? ''}'; containers are of type 'lxc'`);
   if (os?.type?.value !== undefined && os.type.value !== 'exe') {
     refuse(`<os><type> is '${os.type.value}'; containers have 'exe'`);

@@ -40,6 +40,8 @@ export interface OciLinux {
   readonly devices: readonly OciDevice[];
   readonly maskedPaths: readonly string[];
   readonly readonlyPaths: readonly string[];
+  /** `LINUX32`: `uname -m` names the 32-bit kin of the host. */
+  readonly personality?: { readonly domain: 'LINUX32' };
   readonly mountLabel?: string;
 }
 

@@ -21,7 +21,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     prepared: plan.prepared,
     mountPlace: places.mount,
     hiddenCgroup: hiddenCgroup(),
-    privateNetwork: plan.privateNetwork && !mapped,
+    privateNetwork: plan.privateNetwork && !plan.ownUsers,
   });
   return {
     binary: command,

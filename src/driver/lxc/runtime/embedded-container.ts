@@ -58,6 +58,7 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
     root: join(open ?? bundle, 'rootfs'),
     mount: (index: number): string => join(open ?? dir, `mount${index}`),
     gate: join(dir, 'gate'),
+    emulation: join(dir, 'emulation'),
     terminal: (number: number): string => join(dir, `tty${number}`),
     stateDir: join(dir, 'state'),
     consoleSocket: join(dir, 'console'),
@@ -100,8 +101,8 @@ export class EmbeddedContainer implements Container {
     const receiver = await listenForFd(places.consoleSocket);
     undo.defer(() => receiver[Symbol.dispose]());
     const { setUpNetwork } = options;
-    const waitsOutside = plan.privateNetwork && !plan.mapped;
-    const waitsInHook = plan.privateNetwork && plan.mapped;
+    const waitsOutside = plan.privateNetwork && !plan.ownUsers;
+    const waitsInHook = plan.privateNetwork && plan.ownUsers;
     if (waitsInHook) await makeGate(places.gate, signal);
     const outer = planOuterCommand({
       ...places,

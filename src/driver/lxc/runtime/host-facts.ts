@@ -1,15 +1,19 @@
 /** What of this host the plan of a container depends on. Reads only. */
+import { spawnSync } from 'node:child_process';
 import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { deviceNumbers } from '../../../cgroup/block-device.ts';
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import { v2Hierarchy } from '../../../cgroup/host.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { readBinfmtFacts } from '../../../host/binfmt.ts';
+import { hostArch } from '../../../host/cpu.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { lookUpProgram } from '../../../process/find-program.ts';
 import { rootSource } from '../plan/complete-definition.ts';
 import type { TaskFacts } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, DeviceNumbers } from '../plan/container-context.ts';
+import { type ForeignFacts, type ForeignRun, planForeignRun } from '../plan/foreign.ts';
 
 /** As many as any kernel has. */
 const ALL_CAPABILITIES = (1n << 64n) - 1n;
@@ -17,8 +21,10 @@ const ALL_CAPABILITIES = (1n << 64n) - 1n;
 /** `initOf`: of the containers of this connection. */
 export function readContainerFacts(domain: Domain, initOf: ContainerFacts['initOf']): ContainerFacts & TaskFacts {
   const root = rootSource(domain);
+  const foreign = readForeignRun(domain);
   return {
-    capabilities: readCapabilities(domain),
+    capabilities: readCapabilities(domain.idmap !== undefined || foreign?.register !== undefined),
+    foreign,
     idOf: (kind, name) => (root === undefined ? undefined : idIn(root, kind === 'user' ? 'passwd' : 'group', name)),
     deviceOf,
     initOf,
@@ -27,11 +33,25 @@ export function readContainerFacts(domain: Domain, initOf: ContainerFacts['initO
   };
 }
 
+/** @throws VirtError CONFIG_UNSUPPORTED where programs of its architecture cannot run here */
+function readForeignRun({ os }: Domain): ForeignRun | undefined {
+  const arch = os?.type?.arch;
+  // Also under a 32-bit personality: what the definition was completed with.
+  return arch === undefined || arch === hostArch() ? undefined : planForeignRun(arch, readForeignFacts());
+}
+
+export function readForeignFacts(): ForeignFacts {
+  const facts = readBinfmtFacts();
+  // Only the kernel knows: it gives no such personality where no processor has the mode.
+  const runs32Bit = facts.machine !== 'aarch64' || spawnSync('setarch', ['linux32', 'true']).status === 0;
+  return { ...facts, runs32Bit };
+}
+
 /** A new user namespace gives its root all; else nobody can give more than this process has. */
-function readCapabilities({ idmap }: Domain): bigint {
+function readCapabilities(ownUsers: boolean): bigint {
   const last = BigInt(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8').trim());
   const known = ALL_CAPABILITIES & ((1n << (last + 1n)) - 1n);
-  if (idmap !== undefined) return known;
+  if (ownUsers) return known;
   const own = /^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
   return own === undefined ? known : BigInt(`0x${own}`);
 }

@@ -79,8 +79,8 @@ export class KeptContainer implements Container {
     }
     writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
     await using undo = new DisposalStack();
-    const waitsOutside = plan.privateNetwork && !plan.mapped;
-    const waitsInHook = plan.privateNetwork && plan.mapped;
+    const waitsOutside = plan.privateNetwork && !plan.ownUsers;
+    const waitsInHook = plan.privateNetwork && plan.ownUsers;
     if (waitsInHook) await makeGate(places.gate, signal);
     const outer = planOuterCommand({
       ...places,

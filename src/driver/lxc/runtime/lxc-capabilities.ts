@@ -4,13 +4,13 @@ import { hostArch } from '../../../host/cpu.ts';
 import { element } from '../../../xml/element.ts';
 import { formatXml } from '../../../xml/format.ts';
 import { LIBVIRT_CONTROLLER } from '../plan/complete-definition.ts';
-
-/** 32-bit programs that a 64-bit kernel runs. */
-const COMPATIBLE: Readonly<Record<string, string>> = { x86_64: 'i686', aarch64: 'armv7l', ppc64: 'ppc', s390x: 's390' };
+import { runnableArchitectures } from '../plan/foreign.ts';
+import { readForeignFacts } from './host-facts.ts';
 
 export function formatLxcCapabilities(): string {
   const arch = hostArch();
-  const guests = [arch, COMPATIBLE[arch]].filter((name) => name !== undefined);
+  const facts = readForeignFacts();
+  const guests = runnableArchitectures(facts, [...Object.keys(facts.emulators), ...facts.registered]);
   return formatXml(
     element(
       'capabilities',
@@ -24,7 +24,7 @@ export function formatLxcCapabilities(): string {
           element(
             'arch',
             { name },
-            element('wordsize', {}, /64|s390x/.test(name) ? 64 : 32),
+            element('wordsize', {}, /64|s390x|alpha/.test(name) ? 64 : 32),
             element('emulator', {}, LIBVIRT_CONTROLLER),
             element('domain', { type: 'lxc' }),
           ),

@@ -74,6 +74,10 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   try {
     requireRoot();
     if (domain.idmap !== undefined) requireUserNamespaces();
+    const { foreign } = readContainerFacts(domain, start.initOf);
+    if (foreign?.register !== undefined) {
+      requireUserNamespaces({ forWhat: `<os><type arch='${domain.os?.type?.arch}'>` });
+    }
     requireSources(domain);
     const hooks = new GuestHooks(start.hooks, domain);
     undo.defer(() => hooks.tell('release'));
