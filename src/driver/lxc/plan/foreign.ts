@@ -63,7 +63,7 @@ export function planForeignRun(arch: string, facts: ForeignFacts): ForeignRun {
         `${where}: Linux ${facts.kernel} cannot register an emulator for one container alone (6.7 and later can); ` +
           `use a newer kernel, or register qemu-${name} for the whole host: install the package binfmt-support`,
       );
-    case 'impossible':
+    default:
       return refuse(`${where}: ${plan.reason}; ${plan.fix}`);
   }
 }
