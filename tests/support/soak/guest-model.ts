@@ -48,7 +48,7 @@ const EFFECTS: Readonly<Record<Operation, (state: GuestState, version: number) =
   createTransient: (state) => start(state, 'running'),
   destroy: (state) => ifLive(state, 'off'),
   suspend: (state) => ifLive(state, 'paused'),
-  resume: (state) => ifLive(state, 'running'),
+  resume: (state) => (state.live === 'running' ? INVALID : ifLive(state, 'running')),
   setAutostart: (state) => ifDefined(state, { autostart: !state.autostart }),
 };
 
