@@ -43,7 +43,7 @@ const onlyRun = (others) => ({
   },
 });
 /** Of the other kind of guests, and what only its clients ask a container for. */
-const NO_CONTAINERS = /\/lxc\/runtime\/lxc-driver\.ts$/;
+const NO_CONTAINERS = /\/lxc\/runtime\/(lxc-driver|describe-plan)\.ts$/;
 const ONLY_CONTAINERS =
   /\/(cli\/run-plan|qemu\/runtime\/qemu-driver|runtime\/(container-(devices|inspection|tuning|exec)|native-formats|lxc-capabilities|lxc-node|describe-plan|reattach-containers))\.ts$/;
 

@@ -17,8 +17,13 @@ export function chooseBundle(words: readonly string[], read: (path: string) => s
   if (rest.includes('-')) return 'cli-main';
   const texts = rest.filter((word) => !word.startsWith('-')).map((word) => read(word));
   if (texts.some((text) => NEEDS_DRIVERS.test(text))) return 'cli-main';
-  if (!texts.some((text) => CONTAINER.test(text))) return 'cli-run';
+  if (!texts.some(isContainer)) return 'cli-run';
   return rest.includes('--dry-run') ? 'cli-main' : 'cli-container';
+}
+
+/** Whether it is the definition of a container. */
+export function isContainer(xml: string): boolean {
+  return CONTAINER.test(xml);
 }
 
 /** Empty for what is no readable file: the command says what is wrong with it. */

@@ -54,11 +54,11 @@ const SUBCOMMANDS: Readonly<Record<string, Subcommand>> = {
 
 const HELP = `Usage: nestling COMMAND [OPTIONS]
 
-Runs virtual machines from libvirt domain XML: as child processes without a daemon, or as a daemon for libvirt's clients.
+Runs virtual machines and containers from libvirt domain XML: as child processes without a daemon, or as a daemon for libvirt's clients.
 
 Commands:
 ${Object.entries(SUBCOMMANDS)
-  .map(([name, { summary }]) => `  ${name.padEnd(18)}${summary}`)
+  .map(([name, { summary }]) => `  ${name.padEnd(21)}${summary}`)
   .join('\n')}
 
   nestling COMMAND --help   the options of a command

@@ -14,6 +14,7 @@ import { loadSettings } from '../driver/qemu/settings-files.ts';
 import { foldersBelow } from '../guest/embedded-root.ts';
 import type { JsonValue } from '../qmp/json.ts';
 import { redact } from '../qmp/redact.ts';
+import { isContainer } from './choose-bundle.ts';
 import type { RunOptions } from './run-options.ts';
 import type { RunReport } from './run-report.ts';
 import { displayName } from './usage.ts';
@@ -34,6 +35,10 @@ export async function printPlan(
 
 async function makePlan(xml: string, options: RunOptions, report: RunReport, signal: AbortSignal): Promise<DomainPlan> {
   try {
+    if (isContainer(xml)) {
+      const { planContainerXml } = await import('../driver/lxc/runtime/describe-plan.ts');
+      return planContainerXml(xml, { name: options.name, fileName: displayName(options.xmlPath) });
+    }
     const settings = await loadSettings({ root: options.root });
     for (const note of settings?.notes ?? []) report.note(note);
     const config = { ...DEFAULT_CONFIG, slirpPortForward: true, ...settings?.config };

@@ -5,6 +5,7 @@ import { VirtError } from '../core/errors.ts';
 import type { DomainStop } from '../driver/driver.ts';
 import { type ConnectOptions, connect } from '../index.ts';
 import { VERSION } from '../version.ts';
+import { isContainer } from './choose-bundle.ts';
 import { Ending } from './ending.ts';
 import { EXIT_FAILED, EXIT_USAGE, exitStatusOf } from './exit-status.ts';
 import type { OutputWatch } from './output.ts';
@@ -12,9 +13,6 @@ import { parseRunOptions, RUN_HELP, type RunOptions } from './run-options.ts';
 import { RunReport } from './run-report.ts';
 import { type Attachment, attachTerminal } from './terminal.ts';
 import { displayName, InputError, readInput, readInputFile } from './usage.ts';
-
-/** Definitions of containers. */
-const CONTAINER = /<domain\b[^>]*\btype\s*=\s*["']lxc["']/;
 
 /** @returns the exit status that RUN_HELP documents */
 export async function main(args: string[], output: OutputWatch): Promise<number> {
@@ -47,7 +45,7 @@ async function run(options: RunOptions, ending: Ending, report: RunReport, outpu
       await printPlan(xml, options, report, ending.starting);
       return 0;
     }
-    await using connection = await open(options, report, CONTAINER.test(xml) ? 'lxc' : 'qemu');
+    await using connection = await open(options, report, isContainer(xml) ? 'lxc' : 'qemu');
     return await runGuest(connection, xml, ending, options, report, output);
   } catch (error) {
     return ending.endedBy?.status ?? reportError(error, report);

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { planContainerXml } from '../../src/driver/lxc/runtime/describe-plan.ts';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { startBox } from './container-box.ts';
@@ -148,6 +149,15 @@ describe.skipIf(!isAble)('a container', () => {
     } finally {
       execFileSync('chown', ['-R', '0:0', rootfs]);
     }
+  });
+
+  it('is planned without being started', () => {
+    const xml = `<domain type='lxc'><name>box</name><memory>65536</memory><os><type>exe</type><init>/bin/sh</init></os>
+      <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem></devices></domain>`;
+    const { binary, command, files } = planContainerXml(xml, { name: 'other' });
+    expect(binary).toBe('unshare');
+    expect(command).toContain(`mount --rbind ${rootfs} `);
+    expect(JSON.stringify(files)).toContain('LIBVIRT_LXC_NAME=other');
   });
 
   it('says why it does not start', async () => {

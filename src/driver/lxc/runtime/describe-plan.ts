@@ -1,6 +1,9 @@
 /** What starting a container would do, as data: the runtime's configuration and the command around it. Starts nothing. */
-import type { Domain } from '../../../model/domain/domain.ts';
+import { randomBytes, randomUuid } from '../../../core/random.ts';
+import { hostArch } from '../../../host/cpu.ts';
+import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
 import type { DomainPlan } from '../../driver.ts';
+import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import { planOuterCommand } from '../plan/outer-command.ts';
@@ -9,6 +12,17 @@ import { findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
 
 /** Stands for the folder that a start makes. */
 const FOLDER = '/run/nestling/XXXXXXXX/lxc/1';
+
+/** The same from XML, without a connection. @throws XmlSyntaxError, DefinitionError, VirtError */
+export function planContainerXml(
+  xml: string,
+  { name, fileName }: { readonly name?: string | undefined; readonly fileName?: string | undefined },
+): DomainPlan {
+  const { domain } = parseDomain(xml, fileName === undefined ? {} : { fileName });
+  if (name !== undefined) domain.name = name;
+  completeContainer(domain, { hostArch: hostArch(), uuid: randomUuid, randomBytes });
+  return describeContainerPlan(domain, () => undefined);
+}
 
 export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['initOf']): DomainPlan {
   const mapped = domain.idmap !== undefined;
