@@ -8,6 +8,17 @@ import { ProcessError } from './process-error.ts';
 /** ioctl_tty(2): `_IO('T', 0x41)`, whose encoding has a direction on some machines. */
 const TIOCGPTPEER = /^(ppc|mips|sparc)/.test(process.arch) ? 0x2000_5441 : 0x5441;
 
+/** `_IOW('T', 0x31, int)`, as on most machines. */
+const TIOCSPTLCK = /^(ppc|mips|sparc)/.test(process.arch) ? 0x8004_5431 : 0x4004_5431;
+
+/** Lets the other end of a terminal that has just been opened be opened (unlockpt(3)). @throws ProcessError with the errno */
+export async function unlockPty(master: number): Promise<void> {
+  const { default: koffi } = await import('koffi');
+  const ioctl = koffi.load(null).func('ioctl', 'int', ['int', 'ulong', '...']);
+  if (Number(ioctl(master, TIOCSPTLCK, 'int *', [0])) >= 0) return;
+  throw new ProcessError(`cannot unlock a terminal: errno ${koffi.errno()}`, { operation: 'set up', command: 'ioctl' });
+}
+
 /** @returns a descriptor, the caller's. Loads koffi, about 10 ms the first time. @throws ProcessError with the errno */
 export async function openPtyPeer(master: number): Promise<number> {
   const { default: koffi } = await import('koffi');

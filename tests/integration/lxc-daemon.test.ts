@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { connect } from '../../src/index.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { pollUntil } from '../support/poll.ts';
@@ -93,6 +94,30 @@ describe.skipIf(!canRunContainers())('virsh on containers of the daemon', () => 
     virsh('undefine life');
     expect(tryVirsh('domstate life').words).toMatch(/failed to get domain 'life'/);
     expect(readdirSync(join(daemon.stateDir, 'run/lxc'))).toEqual([]);
+  });
+
+  it('has the terminals of its other consoles', async () => {
+    const line = 'read -r word </dev/tty2; echo "got $word" >/dev/tty2; while :; do sleep 1; done';
+    const xml = readFileSync(box('ttys', line, { devices: "<console type='pty'/>" }), 'utf8');
+    const connection = await connect('lxc:///embed');
+    try {
+      const container = await connection.createDomain(xml);
+      const stream = container.console('console1').stream();
+      let printed = '';
+      stream.on('data', (bytes) => {
+        printed += String(bytes);
+      });
+      stream.write('typed\n');
+      await pollUntil(() => printed.includes('got typed'), `only ${JSON.stringify(printed)} was printed`);
+    } finally {
+      await connection.close();
+    }
+    virsh(`create ${join(folder, 'ttys.xml')}`);
+    expect(inside('ttys', '/bin/ls', '/dev/tty2')).toContain('/dev/tty2');
+    // What waits on it does not lose it with the daemon.
+    await daemon.crash();
+    expect(virsh('domstate ttys')).toBe('running');
+    virsh('destroy ttys');
   });
 
   it('is asked to end by a signal, or says why it cannot', async () => {

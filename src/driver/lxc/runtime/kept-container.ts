@@ -30,6 +30,8 @@ export interface KeptContainerOptions extends EmbeddedContainerOptions {
   readonly monitor: string;
   /** For what conmon and the runtime say beside the start, and how that begins. */
   readonly log: { readonly fd: number; qemuOutput(): string };
+  /** Descriptors that conmon keeps open. */
+  readonly held: readonly number[];
 }
 
 interface KeptInit {
@@ -98,11 +100,19 @@ export class KeptContainer implements Container {
         consoleLogBytes: CONSOLE_LOG_BYTES,
       },
     });
+    const held = options.held.map((fd) => ({ fd }));
     const child = await spawnChild(
       {
         ...outer,
         args: [...outer.args],
-        stdio: ['ignore', { fd: options.log.fd }, { fd: options.log.fd }, waitsOutside ? 'pipe' : 'ignore', 'pipe'],
+        stdio: [
+          'ignore',
+          { fd: options.log.fd },
+          { fd: options.log.fd },
+          waitsOutside ? 'pipe' : 'ignore',
+          'pipe',
+          ...held,
+        ],
         newSession: true,
         ...(options.cgroupProcs === undefined ? {} : { cgroupProcs: options.cgroupProcs }),
       },

@@ -333,7 +333,14 @@ export class LxcDriver implements Driver {
     const container = this.#active('openConsole', uuid);
     const consoles = container.domain.devices?.consoles ?? [];
     const index = device === undefined ? 0 : consoles.findIndex(({ alias }) => alias?.name === device);
-    if (index === 0) return container.console;
+    const console = index < 0 ? undefined : container.consoleAt(index);
+    if (console !== undefined) return console;
+    if (index > 0) {
+      throw new VirtError(
+        `console '${device}' was opened by the daemon before this one: it can be reached again when the container has been restarted`,
+        { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.LXC },
+      );
+    }
     throw new VirtError(`cannot find console device '${device}'`, {
       code: ErrorCode.INTERNAL_ERROR,
       domain: ErrorDomain.LXC,

@@ -111,7 +111,7 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     number: id,
     domain,
     container,
-    console: consoleOf(domain, container, true),
+    consoles: [consoleOf(domain, container, true)],
     links: linksOf(parts, domain, initPid, ledger),
     cgroups,
     log: guestLog,

@@ -28,7 +28,9 @@ export type BareEvent = Without<DomainEvent, 'domain' | 'timestampMs'>;
 /** What a start has made, and what a reboot makes anew. */
 export interface Started {
   readonly container: Container;
-  readonly console: ConsoleStream;
+  /** The console, and the terminals beside it that this process holds. */
+  readonly consoles: readonly ConsoleStream[];
+  readonly terminals?: Disposable | undefined;
   readonly links: ContainerLinks | undefined;
 }
 
@@ -100,8 +102,9 @@ export class RunningContainer implements LiveGuest {
     return this.#started.container.initPid;
   }
 
-  get console(): ConsoleStream {
-    return this.#started.console;
+  /** Undefined for a terminal that the daemon before has opened. */
+  consoleAt(index: number): ConsoleStream | undefined {
+    return this.#started.consoles[index];
   }
 
   get links(): ContainerLinks | undefined {
@@ -205,6 +208,7 @@ export class RunningContainer implements LiveGuest {
       if (this.#isDetached) return { detail: 'destroyed', reason: 'this process has let go of it' };
       if (!this.#wantsReboot(end)) return await this.#finish(end);
       try {
+        this.#started.terminals?.[Symbol.dispose]();
         await this.#started.links?.[Symbol.asyncDispose]();
         this.#started = await this.#init.restart();
         this.#init.log.stamp('rebooted');
@@ -227,6 +231,7 @@ export class RunningContainer implements LiveGuest {
     this.#reason = REASONS[detail];
     this.#init.log.stamp(`shutting down, reason=${detail} (${reason})`);
     try {
+      this.#started.terminals?.[Symbol.dispose]();
       await this.#started.links?.[Symbol.asyncDispose]();
       await this.#init.cleanup[Symbol.asyncDispose]();
     } catch (error) {

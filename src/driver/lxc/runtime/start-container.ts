@@ -19,6 +19,7 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import { DefinitionError } from '../../../model/schema/faults.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
 import { readProcStat } from '../../../process/proc.ts';
+import type { ConsoleStream } from '../../driver.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import { ContainerLinks } from '../host/container-links.ts';
 import { type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
@@ -29,6 +30,7 @@ import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import type { Container } from './container.ts';
 import { containerPlaces, EmbeddedContainer } from './embedded-container.ts';
+import { ExtraTerminals } from './extra-terminals.ts';
 import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
@@ -172,12 +174,16 @@ export async function runContainer(
   const { id, domain, root, names, initOf, onPlugged } = start;
   const dir = root.containerDir(id);
   const mapped = domain.idmap !== undefined;
+  const isKept = root.placement === 'daemon';
+  const numbers = (domain.devices?.consoles ?? []).slice(1).map((_, index) => index + 2);
+  const owner = domain.idmap?.uids.find(({ start: first }) => first === 0)?.target ?? 0;
+  using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, owner));
+  const { terminals } = undo;
   const plan = planContainer(
     domain,
     { ...readContainerFacts(domain, initOf), initGroup },
-    containerPlaces(dir, { mapped }),
+    { ...containerPlaces(dir, { mapped }), terminal: (number) => terminals.pathOf(number) },
   );
-  const isKept = root.placement === 'daemon';
   let links: ContainerLinks | undefined;
   // What does not die with us must be known to whoever comes after us.
   const announce = isKept ? (pid: number): void => announceProcess(ledger, pid) : undefined;
@@ -196,17 +202,37 @@ export async function runContainer(
   };
   try {
     const container: Container = isKept
-      ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), log })
+      ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), log, held: terminals.masters })
       : await EmbeddedContainer.start(plan, options);
-    return { container, console: consoleOf(domain, container, isKept), links };
+    undo.keep();
+    const consoles = [consoleOf(domain, container, isKept), ...terminals.listen()];
+    return { container, consoles, links, terminals };
   } catch (error) {
     await links?.[Symbol.asyncDispose]();
     throw error;
   }
 }
 
+/** Closed again where the start fails. */
+class TerminalsOfStart implements Disposable {
+  readonly terminals: ExtraTerminals;
+  #isKept = false;
+
+  constructor(terminals: ExtraTerminals) {
+    this.terminals = terminals;
+  }
+
+  keep(): void {
+    this.#isKept = true;
+  }
+
+  [Symbol.dispose](): void {
+    if (!this.#isKept) this.terminals[Symbol.dispose]();
+  }
+}
+
 /** A terminal that we hold is there once; conmon's can be opened again and again. */
-export function consoleOf(domain: Domain, container: Container, isKept: boolean): Started['console'] {
+export function consoleOf(domain: Domain, container: Container, isKept: boolean): ConsoleStream {
   const alias = domain.devices?.consoles[0]?.alias?.name ?? 'console0';
   if (isKept) return new SharedConsole(alias, (fromNow) => container.openConsole(fromNow));
   return new GuestConsole(alias, container.openConsole(false));
