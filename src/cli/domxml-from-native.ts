@@ -7,8 +7,9 @@ import { displayName, onePositional, parseOptions, readInput, readInputFile, Usa
 
 const HELP = `Usage: nestling domxml-from-native lxc-tools FILE
 
-Prints the domain XML for a configuration of LXC's own tools, 1.x to 5.x ('-': standard input). What it says and a definition
-cannot is told line by line on standard error. Files that it includes are read; their paths count from FILE's folder.
+Prints the domain XML for a configuration of LXC's own tools, 1.x to 5.x ('-': standard input). What it says and a
+definition cannot is told line by line on standard error. Files that it includes are read; their paths count from
+FILE's folder.
 
 Options:
   -h, --help   this text

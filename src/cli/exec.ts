@@ -7,13 +7,13 @@ import { parseOptions, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling exec [OPTIONS] GUEST -- COMMAND [ARGUMENT...]
 
-Runs a program in a running guest of a daemon, or of 'nestling run --listen'. In a container it has the container's limits,
-capabilities and users; this must be root on the container's host. In a virtual machine the guest agent starts it: its input is
-sent when it begins, and its output comes when it has ended.
+Runs a program in a running guest of a daemon, or of 'nestling run --listen'. In a container it has the container's
+limits, capabilities and users; this must be root on the container's host. In a virtual machine the guest agent starts
+it: its input is sent when it begins, and its output comes when it has ended.
 
 Options:
-      --connect URI     the daemon's driver (default: LIBVIRT_DEFAULT_URI, else whichever of the daemon's on this host has
-                        the guest)
+      --connect URI     the daemon's driver (default: LIBVIRT_DEFAULT_URI, else whichever of the daemon's on this host
+                        has the guest)
       --socket PATH     of 'nestling run --listen PATH'
   -t, --tty             a terminal of the container's own, joined with this one
   -u, --user USER       name or number in the guest; USER:GROUP in containers

@@ -20,6 +20,7 @@ const COMMANDS = [
   'exec',
   'partition',
   'network',
+  'image',
   'doctor',
   'ci',
   'gc',
@@ -120,8 +121,8 @@ describe('capabilities', () => {
 
 describe('domxml-to-native', () => {
   it.each([
-    [[], "the format must be qemu-argv, not ''"],
-    [['xen-xm', 'x'], "the format must be qemu-argv, not 'xen-xm'"],
+    [[], "the format must be qemu-argv or lxc-tools, not ''"],
+    [['xen-xm', 'x'], "the format must be qemu-argv or lxc-tools, not 'xen-xm'"],
     [['qemu-argv'], 'XML is missing'],
     [['qemu-argv', '/nonexistent.xml'], 'cannot read /nonexistent.xml: no such file or directory'],
     [['qemu-argv', '--capabilities', '/etc/hostname', '/dev/null'], '/etc/hostname is no JSON'],
