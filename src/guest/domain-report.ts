@@ -7,12 +7,18 @@ import { cloneDefinition } from '../model/schema/schema.ts';
 import type { DomainRecord, LiveGuest } from './domain-record.ts';
 import { stateOf } from './domain-store.ts';
 
-export function matchesFilter(record: DomainRecord, filter: DomainFilter): boolean {
+/** `isSaved`: whether there is a managed save; only asked where the filter does. */
+export function matchesFilter<G extends LiveGuest>(
+  record: DomainRecord<G>,
+  filter: DomainFilter,
+  isSaved: (record: DomainRecord<G>) => boolean,
+): boolean {
   return (
     (filter.active === undefined || filter.active === (record.guest !== undefined)) &&
     (filter.persistent === undefined || filter.persistent === record.isDefined) &&
     (filter.autostart === undefined || filter.autostart === record.autostart) &&
-    (filter.states === undefined || filter.states.includes(stateOf(record).state))
+    (filter.states === undefined || filter.states.includes(stateOf(record).state)) &&
+    (filter.managedSave === undefined || filter.managedSave === isSaved(record))
   );
 }
 

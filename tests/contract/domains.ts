@@ -154,11 +154,35 @@ export function describeDomains(contract: ContractTest): void {
     await domain.managedSave();
     expect(await domain.state()).toEqual({ state: DomainState.SHUTOFF, reason: StateReason.shutoff.SAVED });
     expect(await domain.hasManagedSave()).toBe(true);
+    const names = async (managedSave: boolean): Promise<string[]> =>
+      (await connection.listAllDomains({ managedSave })).map(({ name }) => name);
+    expect(await names(true)).toEqual([domain.name]);
+    expect(await names(false)).not.toContain(domain.name);
     await expectCode(domain.undefine(), ErrorCode.OPERATION_INVALID);
     await domain.create();
     expect((await domain.state()).reason).toBe(StateReason.running.RESTORED);
     expect(await domain.hasManagedSave()).toBe(false);
+    expect(await names(true)).toEqual([]);
   });
+
+  contract('warns of a MAC address that two domains have', async ({ connection, xmlOf }) => {
+    const card = `<interface type='ethernet'><mac address='52:54:00:aa:bb:cc'/></interface></devices>`;
+    const [first, second] = [await xmlOf('halt'), await xmlOf('halt')].map((xml) => xml.replace('</devices>', card));
+    const { name } = await connection.defineDomain(first ?? '');
+    const abort = new AbortController();
+    const warned = firstWarning(connection.events({ signal: abort.signal }));
+    const { name: other } = await connection.defineDomain(second ?? '');
+    expect(await warned).toMatchObject({
+      domain: { name: other },
+      message: expect.stringContaining(`52:54:00:aa:bb:cc is also that of domain '${name}'`),
+    });
+    abort.abort();
+  });
+}
+
+async function firstWarning(events: AsyncIterable<DomainEvent>): Promise<DomainEvent | undefined> {
+  for await (const event of events) if (event.event === 'warning') return event;
+  return undefined;
 }
 
 async function collectLifecycle(events: AsyncIterable<DomainEvent>, seen: string[]): Promise<void> {

@@ -144,8 +144,9 @@ export class ContainerInspection implements InspectionOperations {
     throw unsupported('virDomainGetDiskErrors');
   }
 
-  async messages(): Promise<readonly string[]> {
-    return [];
+  async messages(uuid: string, { tainting = true }: { readonly tainting?: boolean } = {}): Promise<readonly string[]> {
+    const { store } = this.#parts;
+    return tainting ? store.cardNotes(store.byUuid(uuid)) : [];
   }
 
   async controlState(uuid: string): Promise<{ readonly state: 'ok'; readonly sinceMs: number }> {

@@ -1,4 +1,5 @@
 /** Starts containers for a connection: from definition to running container, with the record that keeps it. */
+
 import { randomBytes, randomUuid } from '../../../core/random.ts';
 import type { DomainRecord } from '../../../guest/domain-record.ts';
 import type { DomainStore } from '../../../guest/domain-store.ts';
@@ -8,13 +9,14 @@ import { hostArch } from '../../../host/cpu.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import { LinkNames } from '../host/link-names.ts';
 import { completeContainer, nameDevices } from '../plan/complete-definition.ts';
 import type { LxcConfig } from './lxc-config.ts';
 import type { LxcRoot } from './lxc-root.ts';
-import type { BareEvent, RunningContainer } from './running-container.ts';
+import type { RunningContainer } from './running-container.ts';
 import { type ContainerStart, startContainer, startError } from './start-container.ts';
 
 export type LxcRecord = DomainRecord<RunningContainer>;

@@ -12,7 +12,7 @@ import type { LiveGuest } from '../../../guest/domain-record.ts';
 import type { GuestLog } from '../../../guest/guest-log.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { ProcessIdentity } from '../../../process/proc.ts';
-import type { DomainEvent, LifecycleDetail, LifecycleType } from '../../domain-events.ts';
+import type { BareEvent, LifecycleDetail, LifecycleType } from '../../domain-events.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { ConsoleStream, DomainStateAndReason, DomainStop, PowerOptions } from '../../driver.ts';
 import type { ContainerLinks } from '../host/container-links.ts';
@@ -20,10 +20,6 @@ import { askInit, type Runlevel } from '../host/initctl.ts';
 import type { Container, ContainerEnd } from './container.ts';
 
 const log = new LogSource('lxc.lxc_process');
-
-type Without<T, K extends string> = T extends unknown ? Omit<T, K> : never;
-/** An event before the domain and the time are added to it. */
-export type BareEvent = Without<DomainEvent, 'domain' | 'timestampMs'>;
 
 /** What a start has made, and what a reboot makes anew. */
 export interface Started {

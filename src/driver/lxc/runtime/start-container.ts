@@ -2,6 +2,7 @@
  * Starts one planned container: hooks, log, group, network, processes; what is made is undone when it has ended, or when its start fails. The
  * counterpart of QEMU's `start-guest.ts`.
  */
+
 import { mkdirSync } from 'node:fs';
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import { machineGroupName } from '../../../cgroup/layout.ts';
@@ -19,6 +20,7 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import { DefinitionError } from '../../../model/schema/faults.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
 import { readProcStat } from '../../../process/proc.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import type { ConsoleStream } from '../../driver.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import { ContainerLinks } from '../host/container-links.ts';
@@ -34,7 +36,7 @@ import { ExtraTerminals } from './extra-terminals.ts';
 import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
-import { type BareEvent, RunningContainer, type Started } from './running-container.ts';
+import { RunningContainer, type Started } from './running-container.ts';
 
 const logger = new LogSource('lxc.lxc_process');
 
