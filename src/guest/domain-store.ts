@@ -266,7 +266,7 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
   }
 
   #add(uuid: string, name: string): DomainRecord<G> {
-    const record = new DomainRecord<G>(uuid, name);
+    const record = new DomainRecord<G>(uuid, name, this.#errorDomain);
     this.#register(record);
     return record;
   }

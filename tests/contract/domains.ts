@@ -1,7 +1,7 @@
 /** The contract of domains: definitions, states, events, the console, saving. */
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { type DomainEvent, DomainState, ErrorCode, StateReason, VirtError } from '../../src/index.ts';
+import { type DomainEvent, DomainState, ErrorCode, ErrorDomain, StateReason, VirtError } from '../../src/index.ts';
 import { greetingOf } from '../support/guests/boot-sectors.ts';
 import { pollUntil } from '../support/poll.ts';
 import { type ContractTest, expectCode } from './setting.ts';
@@ -120,9 +120,10 @@ export function describeDomains(contract: ContractTest): void {
   contract('refuses what the state forbids', async ({ connection, xmlOf }) => {
     const domain = await connection.defineDomain(await xmlOf('halt'));
     await expectCode(domain.suspend(), ErrorCode.OPERATION_INVALID);
-    await expectCode(domain.destroy(), ErrorCode.OPERATION_INVALID);
+    const own = connection.type === 'LXC' ? ErrorDomain.LXC : ErrorDomain.QEMU;
+    await expect(domain.destroy()).rejects.toMatchObject({ domain: ErrorDomain.DOMAIN });
     await domain.create();
-    await expectCode(domain.create(), ErrorCode.OPERATION_INVALID);
+    await expect(domain.create()).rejects.toMatchObject({ code: ErrorCode.OPERATION_INVALID, domain: own });
     await expectCode(domain.rename(`${domain.name}-x`), ErrorCode.OPERATION_INVALID);
   });
 

@@ -1,7 +1,8 @@
 /** Changes of a domain's hardware: devices in and out, media, virtual CPUs, memory, I/O threads, what it says of itself. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { memberOf } from '../../../core/members.ts';
-import { affectedBy, changeAffected, invalid, notRunning, readAffected } from '../../../guest/affected-domain.ts';
+import { affectedBy, changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
+import { notRunning } from '../../../guest/domain-report.ts';
 import { changeMetadata, metadataOf } from '../../../guest/metadata.ts';
 import {
   addDevice,
