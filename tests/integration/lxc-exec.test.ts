@@ -153,7 +153,7 @@ describe.skipIf(missing.length > 0)('programs in a container of a daemon', () =>
   it('what is not there is said so', async () => {
     expect(await exec(['nobody', '--', 'true'])).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining("no domain with name 'nobody'"),
+      stderr: expect.stringContaining("Domain not found: no domain with matching name 'nobody'"),
     });
   });
 });
