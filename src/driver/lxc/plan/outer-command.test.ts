@@ -36,6 +36,7 @@ describe('where the runtime of a container keeps it', () => {
       runtime: '/usr/bin/crun',
       stateDir: '/run/box/state',
       id: 'c7',
+      bundle: INPUT.bundle,
     });
   });
 

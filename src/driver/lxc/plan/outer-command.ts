@@ -126,6 +126,8 @@ export interface RuntimePlace {
   readonly runtime: string;
   readonly stateDir: string;
   readonly id: string;
+  /** As its mount namespace has it. */
+  readonly bundle: string;
 }
 
 /** Of the process that keeps a container in the foreground, by its command line; undefined for any other. */
@@ -138,10 +140,13 @@ export function readRuntimePlace(words: readonly string[]): RuntimePlace | undef
   const isMonitor = runtimeWords.length > 0;
   if (!isMonitor && !words.includes('--console-socket')) return undefined;
   const own = isMonitor ? runtimeWords : words;
-  const stateDir = own.includes('--root') ? own[own.indexOf('--root') + 1] : undefined;
+  const after = (word: string): string | undefined => (own.includes(word) ? own[own.indexOf(word) + 1] : undefined);
+  const stateDir = after('--root');
+  const bundle = isMonitor ? valueOf('--bundle') : after('--bundle');
   const runtime = isMonitor ? valueOf('--runtime') : words[0];
   const id = isMonitor ? valueOf('--cid') : words.at(-1);
-  return stateDir === undefined || runtime === undefined || id === undefined ? undefined : { runtime, stateDir, id };
+  if (stateDir === undefined || runtime === undefined || id === undefined || bundle === undefined) return undefined;
+  return { runtime, stateDir, id, bundle };
 }
 
 /** The container's root reads its bundle too: hooks start in it. */
