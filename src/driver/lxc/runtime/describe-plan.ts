@@ -7,7 +7,7 @@ import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import { planOuterCommand } from '../plan/outer-command.ts';
-import { containerPlaces } from './embedded-container.ts';
+import { containerPlaces } from './container-places.ts';
 import { findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
 
 /** Stands for the folder that a start makes. */
@@ -30,6 +30,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
   const plan = planContainer(domain, readContainerFacts(domain, initOf), places);
   const { command, args } = planOuterCommand({
     ...places,
+    root: plan.spec.root.path,
     runtime: findRuntime(),
     id: 'c1',
     prepared: plan.prepared,
