@@ -41,6 +41,7 @@ import type {
 } from '../../driver.ts';
 import type { ExecOperations } from '../../exec-operations.ts';
 import type { InspectionOperations } from '../../inspection-operations.ts';
+import type { InteractionOperations } from '../../interaction-operations.ts';
 import type { InterfaceOperations } from '../../interface-operations.ts';
 import type { NetworkOperations } from '../../network-operations.ts';
 import type { NodeDeviceOperations } from '../../node-device-operations.ts';
@@ -49,6 +50,7 @@ import type { SavingOperations } from '../../saving-operations.ts';
 import type { SecretOperations } from '../../secret-operations.ts';
 import type { StorageOperations } from '../../storage-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
+import { ContainerLabels } from './container-labels.ts';
 import { ContainerStarter, type LxcRecord } from './container-starter.ts';
 import { DEFAULT_LXC_CONFIG, type LxcConfig } from './lxc-config.ts';
 import type { LxcParts } from './lxc-parts.ts';
@@ -97,9 +99,13 @@ export class LxcDriver implements Driver {
     const { ContainerExec } = await import('./container-exec.ts');
     return new ContainerExec(this.#parts);
   });
+  readonly interaction: InteractionOperations = lazyGroup<InteractionOperations>(async () => {
+    const { containerInteraction } = await import('./container-interaction.ts');
+    return containerInteraction(this.#parts);
+  });
   readonly node: NodeOperations = lazyGroup<NodeOperations>(async () => {
     const { LxcNode } = await import('./lxc-node.ts');
-    return new LxcNode();
+    return new LxcNode(this.#parts.labels);
   });
   readonly secrets: SecretOperations;
   readonly networks: NetworkOperations | undefined;
@@ -130,11 +136,13 @@ export class LxcDriver implements Driver {
       sync: !root.temporary,
       errorDomain: ErrorDomain.LXC,
     });
+    const config = { ...DEFAULT_LXC_CONFIG, ...options.config };
     const shared = {
       host,
       root,
       store: this.#store,
-      config: { ...DEFAULT_LXC_CONFIG, ...options.config },
+      config,
+      labels: new ContainerLabels(config),
       version: options.version,
       onNote: options.onNote,
       emit: (record: LxcRecord, event: BareEvent) => this.#emit(record, event),
@@ -357,7 +365,7 @@ export class LxcDriver implements Driver {
 
   async capabilities(): Promise<string> {
     const { formatLxcCapabilities } = await import('./lxc-capabilities.ts');
-    return formatLxcCapabilities();
+    return await formatLxcCapabilities(this.#parts.labels.model);
   }
 
   async domainCapabilities(): Promise<string> {
