@@ -379,7 +379,8 @@ export class LxcDriver implements Driver {
 
   async domainXmlFromNative(format: string, config: string): Promise<{ xml: string; notes: readonly string[] }> {
     const { fromNative } = await import('./native-formats.ts');
-    return fromNative(format, config);
+    const { readIncludedFiles } = await import('./included-files.ts');
+    return fromNative(format, config, { readIncluded: (path) => readIncludedFiles(path) });
   }
 
   async planDomain(xml: string, options: CreateOptions = {}): Promise<DomainPlan> {
