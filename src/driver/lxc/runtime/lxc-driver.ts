@@ -26,9 +26,11 @@ import type {
 } from '../../driver.ts';
 import type { ExecOperations } from '../../exec-operations.ts';
 import type { InspectionOperations } from '../../inspection-operations.ts';
+import type { InteractionOperations } from '../../interaction-operations.ts';
 import type { NodeOperations } from '../../node-operations.ts';
 import type { SavingOperations } from '../../saving-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
+import { ContainerLabels } from './container-labels.ts';
 import { ContainerStarter, type LxcRecord } from './container-starter.ts';
 import { DEFAULT_LXC_CONFIG, type LxcConfig } from './lxc-config.ts';
 import type { LxcParts } from './lxc-parts.ts';
@@ -75,9 +77,13 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
     const { ContainerExec } = await import('./container-exec.ts');
     return new ContainerExec(this.#parts);
   });
+  readonly interaction: InteractionOperations = lazyGroup<InteractionOperations>(async () => {
+    const { containerInteraction } = await import('./container-interaction.ts');
+    return containerInteraction(this.#parts);
+  });
   readonly node: NodeOperations = lazyGroup<NodeOperations>(async () => {
     const { LxcNode } = await import('./lxc-node.ts');
-    return new LxcNode();
+    return new LxcNode(this.#parts.labels);
   });
   readonly #starter: ContainerStarter;
   readonly #parts: LxcParts;
@@ -89,11 +95,13 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
       errorDomain: ErrorDomain.LXC,
     });
     super({ host, store, uri, errorDomain: ErrorDomain.LXC, log: events, onNote: options.onNote });
+    const config = { ...DEFAULT_LXC_CONFIG, ...options.config };
     const shared = {
       host,
       root,
       store,
-      config: { ...DEFAULT_LXC_CONFIG, ...options.config },
+      config,
+      labels: new ContainerLabels(config),
       version: options.version,
       onNote: options.onNote,
       emit: (record: LxcRecord, event: BareEvent) => this.emit(record, event),
@@ -209,7 +217,7 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
 
   async capabilities(): Promise<string> {
     const { formatLxcCapabilities } = await import('./lxc-capabilities.ts');
-    return formatLxcCapabilities();
+    return await formatLxcCapabilities(this.#parts.labels.model);
   }
 
   async domainCapabilities(): Promise<string> {
@@ -223,7 +231,8 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
 
   async domainXmlFromNative(format: string, config: string): Promise<{ xml: string; notes: readonly string[] }> {
     const { fromNative } = await import('./native-formats.ts');
-    return fromNative(format, config);
+    const { readIncludedFiles } = await import('./included-files.ts');
+    return fromNative(format, config, { readIncluded: (path) => readIncludedFiles(path) });
   }
 
   async planDomain(xml: string, options: CreateOptions = {}): Promise<DomainPlan> {
