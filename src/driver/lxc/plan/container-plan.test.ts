@@ -110,24 +110,33 @@ describe('file systems', () => {
         fs('mount', "dir='/home'", '/home', '<readonly/>') +
         fs('file', "file='/x.img'", '/x') +
         fs('block', "dev='/dev/sdb'", '/data') +
-        fs('ram', "usage='8' units='MiB'", '/tmp'),
+        fs('ram', "usage='8' units='MB'", '/tmp') +
+        fs('file', "file='/a.vhd'", '/v', "<driver type='nbd' format='vhd'/><readonly/>") +
+        fs('file', "file='/b'", '/w', "<driver type='nbd' format='raw'/>"),
     });
     expect(mountOn(planned, '/home')).toMatchObject({ type: 'bind', source: '/home', options: ['bind', 'ro'] });
     expect(mountOn(planned, '/x')).toMatchObject({ source: '/run/b/mount1' });
     expect(mountOn(planned, '/data')).toMatchObject({ source: '/run/b/mount2' });
-    expect(mountOn(planned, '/tmp')).toMatchObject({ type: 'tmpfs', options: ['rw', 'size=8388608'] });
+    expect(mountOn(planned, '/tmp')).toMatchObject({ type: 'tmpfs', options: ['rw', 'size=7999488'] });
     expect(planned.prepared.slice(1)).toEqual([
       { kind: 'loop', source: '/x.img', readonly: false, at: 1 },
       { kind: 'device', source: '/dev/sdb', readonly: false, at: 2 },
+      { kind: 'image', format: 'vpc', source: '/a.vhd', readonly: true, at: 3 },
+      { kind: 'loop', source: '/b', readonly: false, at: 4 },
     ]);
   });
 
   it.each([
     [fs('template', "name='x'", '/x'), /OpenVZ/],
-    [fs('file', "file='/a.qcow2'", '/x', "<driver type='nbd' format='qcow2'/>"), /qemu-img convert -O raw/],
+    [fs('volume', "pool='p' volume='v'", '/x'), /no file systems of type 'volume'/],
+    [fs('file', "file='/a.qcow2'", '/x', "<driver type='loop' format='qcow2'/>"), /fs format qcow2 is not supported/],
+    [fs('file', "file='/a'", '/x', "<driver type='ploop' format='qcow2'/>"), /fs driver ploop is not supported/],
+    [fs('file', "file='/a'", '/x', "<driver type='nbd'/>"), /needs a format/],
+    [fs('file', "file='/a'", '/x', "<driver type='nbd' format='zip'/>"), /no images of format 'zip'; known are raw, /],
+    [fs('ram', "units='MiB'", '/x'), /has no <source usage=…>/],
     [fs('mount', "dir='/a'", 'x'), /no absolute path/],
     [fs('mount', "dir='/a'", '/x/../../y'), /leads upwards/],
-    [fs('ram', "usage='8' units='XB'", '/x'), /no unit 'XB'/],
+    [fs('ram', "usage='8' units='XB'", '/x'), /unit 'XB' is unknown/],
     [fs('mount', "dir='/a'", '/x', "<space_hard_limit unit='MiB'>1</space_hard_limit>"), /quotas/],
     ["<filesystem type='mount' accessmode='mapped'><source dir='/a'/><target dir='/x'/></filesystem>", /passthrough/],
   ])('%s is refused', (devices, message) => {

@@ -17,6 +17,7 @@ import { ForeignProcess } from '../../../process/foreign-process.ts';
 import { isAlive } from '../../../process/proc.ts';
 import { StateReason } from '../../domain-state.ts';
 import { ContainerLinks } from '../host/container-links.ts';
+import { ImageExports } from '../host/image-exports.ts';
 import { exitCodeIn, KeptContainer } from './kept-container.ts';
 import type { LxcParts } from './lxc-parts.ts';
 import { RunningContainer } from './running-container.ts';
@@ -113,6 +114,8 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     container,
     consoles: [consoleOf(domain, container, true)],
     links: linksOf(parts, domain, initPid, ledger),
+    // Those that it was started with are on their own.
+    images: new ImageExports({ dir, ledger }),
     cgroups,
     log: guestLog,
     cleanup,

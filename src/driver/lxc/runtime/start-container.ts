@@ -25,6 +25,7 @@ import type { BareEvent } from '../../domain-events.ts';
 import type { ConsoleStream } from '../../driver.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import { ContainerLinks } from '../host/container-links.ts';
+import { ImageExports } from '../host/image-exports.ts';
 import { type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
@@ -201,11 +202,12 @@ export async function runContainer(
   const owner = domain.idmap?.uids.find(({ start: first }) => first === 0)?.target ?? 0;
   using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, owner));
   const { terminals } = undo;
-  const plan = planContainer(
+  const planned = planContainer(
     domain,
     { ...host.facts, initGroup },
     { ...containerPlaces(dir, { mapped }), terminal: (number) => terminals.pathOf(number) },
   );
+  const images = new ImageExports({ dir, ledger });
   let links: ContainerLinks | undefined;
   // What does not die with us must be known to whoever comes after us.
   const announce = isKept ? (pid: number): void => announceProcess(ledger, pid) : undefined;
@@ -223,14 +225,16 @@ export async function runContainer(
     signal,
   };
   try {
+    const plan = { ...planned, prepared: await images.openAll(planned.prepared, signal) };
     const container: Container = isKept
       ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), log, held: terminals.masters })
       : await EmbeddedContainer.start(plan, options);
     undo.keep();
     const consoles = [consoleOf(domain, container, isKept), ...terminals.listen()];
-    return { container, consoles, links, terminals };
+    return { container, consoles, links, terminals, images };
   } catch (error) {
     await links?.[Symbol.asyncDispose]();
+    await images[Symbol.asyncDispose]();
     throw error;
   }
 }
