@@ -5,6 +5,7 @@
 import { existsSync, readdirSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Libvirtd, startLibvirtd } from './libvirtd.ts';
+import { pollUntil } from './poll.ts';
 
 const DRIVER = 'libvirt/connection-driver/libvirt_driver_lxc.so';
 const CGROUPS = '/sys/fs/cgroup';
@@ -27,21 +28,47 @@ export interface LibvirtLxc extends AsyncDisposable {
   readonly uri: string;
 }
 
+/** Names of containers that are started there begin so: their groups are told from others'. */
+export const COMPARED = 'beside-';
+
 /** Containers are to be destroyed before it is disposed of. */
 export async function startLibvirtLxc(): Promise<LibvirtLxc> {
   const before = existsSync(UNIFIED) ? [`umount ${UNIFIED}`] : [];
-  const partitions = partitionsOf().filter((path) => !existsSync(path));
+  const known = new Set(partitions());
   const libvirtd: Libvirtd = await startLibvirtd('', { before });
   return {
     uri: libvirtd.uri.replace(/^qemu/, 'lxc'),
     [Symbol.asyncDispose]: async () => {
       await libvirtd[Symbol.asyncDispose]();
-      for (const path of partitions) if (existsSync(path)) rmdirSync(path);
+      // It leaves those whose processes took longer to end than it waited.
+      const isClean = (): boolean => leftGroups().filter((path) => !tryRemove(path)).length === 0;
+      await pollUntil(isClean, () => `groups of libvirtd's cannot be removed: ${leftGroups().join(', ')}`);
+      for (const path of partitions()) if (!known.has(path)) tryRemove(path);
     },
   };
 }
 
-function partitionsOf(): string[] {
+function partitions(): string[] {
   const trees = readdirSync(CGROUPS, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  return [...trees.map(({ name }) => join(CGROUPS, name, PARTITION)), join(CGROUPS, PARTITION)];
+  const all = [...trees.map(({ name }) => join(CGROUPS, name, PARTITION)), join(CGROUPS, PARTITION)];
+  return all.filter((path) => existsSync(path));
+}
+
+function leftGroups(): string[] {
+  const isOurs = (name: string): boolean => /^lxc-\d+-/.test(name) && name.includes(`-${COMPARED}`);
+  return partitions().flatMap((path) => {
+    const names = readdirSync(path).filter(isOurs);
+    return names.map((name) => join(path, name));
+  });
+}
+
+/** Whether it is gone. */
+function tryRemove(path: string): boolean {
+  try {
+    rmdirSync(path);
+    return true;
+  } catch {
+    // Not empty yet, which the caller sees.
+    return !existsSync(path);
+  }
 }

@@ -15,6 +15,7 @@ import type { Bandwidth } from '../../../network/bandwidth/traffic-plan.ts';
 import { IpBatchError, runIpBatch } from '../../../network/bridge/ip-command.ts';
 import type { NetworkAttachment } from '../../guest-sources.ts';
 import {
+  interfaceNumbers,
   isHostLink,
   type LinkPlan,
   type NetworkPlanInput,
@@ -58,8 +59,9 @@ export class ContainerLinks implements AsyncDisposable {
   /** Of a container that an earlier process has connected: what its live definition says of the ends of its interfaces. */
   static takeOver({ devices }: Domain, options: ContainerLinksOptions): ContainerLinks {
     const links = new ContainerLinks(options);
+    const numbers = interfaceNumbers(devices);
     for (const [index, device] of (devices?.interfaces ?? []).entries()) {
-      const name = device.guest?.dev ?? `eth${index}`;
+      const name = device.guest?.dev ?? `eth${numbers[index] ?? index}`;
       links.#links.set(device, { name, hostEnd: device.target?.dev });
     }
     return links;
@@ -74,8 +76,9 @@ export class ContainerLinks implements AsyncDisposable {
     await using undo = new DisposalStack();
     undo.use(this);
     const inside = ['link set dev lo up'];
+    const numbers = interfaceNumbers(devices);
     for (const [index, device] of (devices?.interfaces ?? []).entries()) {
-      inside.push(...(await this.#plug(device, index, signal)).inside);
+      inside.push(...(await this.#plug(device, numbers[index] ?? index, signal)).inside);
     }
     for (const device of (devices?.hostdevs ?? []).filter(isHostLink)) {
       const plan = planHostLink(device, this.#input(noName));

@@ -28,7 +28,10 @@ export interface NetworkPlanInput {
 
 /** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot be connected to */
 export function planContainerNetwork({ devices }: Domain, input: NetworkPlanInput): NetworkPlan {
-  const links = (devices?.interfaces ?? []).map((device, index) => planInterface(device, index, input));
+  const numbers = interfaceNumbers(devices);
+  const links = (devices?.interfaces ?? []).map((device, index) =>
+    planInterface(device, numbers[index] ?? index, input),
+  );
   const given = (devices?.hostdevs ?? []).filter(isHostLink).map((device) => planHostLink(device, input));
   const all = [...links, ...given];
   return {
@@ -36,6 +39,22 @@ export function planContainerNetwork({ devices }: Domain, input: NetworkPlanInpu
     inside: ['link set dev lo up', ...all.flatMap(({ inside }) => inside)],
     hostEnds: links.map(({ hostEnd }) => hostEnd),
   };
+}
+
+/**
+ * Numbers behind `eth` for interfaces that the definition does not name: counted without those that it names, as libvirt does, and without names that are
+ * given already.
+ */
+export function interfaceNumbers(devices: Domain['devices']): number[] {
+  const interfaces = devices?.interfaces ?? [];
+  const given = (devices?.hostdevs ?? []).filter(isHostLink).map(({ source }) => source.interface);
+  const taken = new Set([...interfaces.map(({ guest }) => guest?.dev), ...given]);
+  let next = 0;
+  return interfaces.map(({ guest }) => {
+    if (guest?.dev !== undefined) return next;
+    while (taken.has(`eth${next}`)) next++;
+    return next++;
+  });
 }
 
 /** Commands for one interface. */
@@ -47,9 +66,9 @@ export interface LinkPlan {
   readonly hostEnd?: string | undefined;
 }
 
-/** `index`: names it where the definition does not. */
-export function planInterface(device: NetworkInterface, index: number, input: NetworkPlanInput): LinkPlan {
-  const name = device.guest?.dev ?? `eth${index}`;
+/** `number`: names it where the definition does not. */
+export function planInterface(device: NetworkInterface, number: number, input: NetworkPlanInput): LinkPlan {
+  const name = device.guest?.dev ?? `eth${number}`;
   requireName(name);
   const host: string[] = [];
   const hostEnd = connect(device, name, host, input);

@@ -69,7 +69,7 @@ export class ContainerDevices implements DeviceOperations {
     using _job = done;
     if (live !== undefined) {
       throw new VirtError('devices of a running container cannot be updated: detach it, and attach the new one', {
-        code: ErrorCode.CONFIG_UNSUPPORTED,
+        code: ErrorCode.OPERATION_UNSUPPORTED,
         domain: ErrorDomain.LXC,
       });
     }

@@ -45,7 +45,7 @@ async function refuse(api: string): Promise<never> {
 /** Of the first interface whose lease has a name. @throws VirtError NO_HOSTNAME */
 async function hostnameOf({ store, host }: LxcParts, uuid: string): Promise<string> {
   const record = store.byUuid(uuid);
-  const { domain } = activeGuest('agentCommand', record);
+  const { domain } = activeGuest('measure', record);
   const networks = host.siblings?.guestNetworks;
   for (const { source, mac } of domain.devices?.interfaces ?? []) {
     if (source?.network === undefined || mac === undefined || networks === undefined) continue;

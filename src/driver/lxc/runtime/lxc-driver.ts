@@ -156,8 +156,9 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
     await this.active('destroy', uuid).destroy('destroyed', { signal });
   }
 
+  /** A frozen one hears of it when it runs again, as with libvirt: where a reboot is legal, so is this. */
   async shutdown(uuid: string, options: PowerOptions = {}): Promise<void> {
-    this.active('shutdown', uuid).shutdown(options);
+    this.active('reboot', uuid).shutdown(options);
   }
 
   async reboot(uuid: string, options: PowerOptions = {}): Promise<void> {
