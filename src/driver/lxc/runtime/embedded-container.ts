@@ -12,7 +12,7 @@ import { raceSignal } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
-import type { ChildHandle } from '../../../process/child-handle.ts';
+import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
 import { openPtyPeer } from '../../../process/pty-peer.ts';
 import { listenForFd } from '../../../process/receive-fd.ts';
 import { spawnChild } from '../../../process/spawn.ts';
@@ -126,21 +126,18 @@ export class EmbeddedContainer implements Container {
     );
     // Nobody in there would act on a request by now.
     undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
-    const failed = child.exited.then(async ({ stderrTail, exitCode }) => {
+    const failed = child.exited.then(async (end) => {
       // Its first program ran, and was short: the terminal is on its way.
       if (isWritten(places.pidFile)) await pause(DRAIN_MS, undefined, { ref: false });
-      throw new VirtError(
-        `cannot start the container: ${stderrTail.trim() || `${runtime} ended with status ${exitCode}`}`,
-        {
-          code: ErrorCode.INTERNAL_ERROR,
-          domain: ErrorDomain.LXC,
-        },
-      );
+      throw new VirtError(`cannot start the container: ${describeEnd(runtime, end)}`, {
+        code: ErrorCode.INTERNAL_ERROR,
+        domain: ErrorDomain.LXC,
+      });
     });
     // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
     if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
-    const hooked = waitsInHook ? letHookOn(child, places.gate, setUpNetwork) : undefined;
+    const hooked = waitsInHook ? letHookOn(child, places.gate, setUpNetwork, failed) : undefined;
     // A runtime that fails closes its connection first.
     if (hooked !== undefined) await Promise.race([hooked, failed]);
     const fd = await Promise.race([
@@ -198,8 +195,16 @@ export function forgetFormerRun({
   for (const path of traces) rmSync(path, { recursive: true, force: true });
 }
 
+/** The last words of `program`, which was to keep the container; without any, how it ended. */
+export function describeEnd(program: string, { stderrTail, exitCode, signal }: ExitResult): string {
+  // What util-linux says of its own end after its child was killed.
+  const words = stderrTail.replace(/^unshare: sigprocmask .*$/m, '').trim();
+  if (words !== '') return words;
+  return `${program} ended ${signal === undefined ? `with status ${exitCode}` : `by ${signal}`}`;
+}
+
 /** What the runtime says weighs more than what was noticed of its end. */
-async function lastOf(failed: Promise<never>, error: unknown): Promise<never> {
+export async function lastOf(failed: Promise<never>, error: unknown): Promise<never> {
   await Promise.race([failed, pause(RUNTIME_END_MS)]);
   throw error;
 }
