@@ -3,7 +3,7 @@
  * of what does not run is left, and every definition is.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
@@ -37,6 +37,12 @@ describe.skipIf(!canRunContainers())('containers of a daemon that is killed', ()
   });
 
   const uri = (): string => daemon.uri.replace(/^qemu/, 'lxc');
+
+  /** One that calls for a reboot again and again. */
+  function rebootingOf(name: string): string {
+    const init = '<init>/bin/sh</init><initarg>-c</initarg><initarg>usleep 30000; reboot -f</initarg>';
+    return xmlOf(name).replace(/<init>.*<\/initarg>/, init);
+  }
 
   function xmlOf(name: string): string {
     return `<domain type='lxc'><name>${name}</name><memory unit='MiB'>64</memory>
@@ -113,6 +119,62 @@ describe.skipIf(!canRunContainers())('containers of a daemon that is killed', ()
     );
     expect(folders()).toEqual([]);
     for (const domain of await connection.listAllDomains()) await domain.undefine();
+  });
+
+  it('in the middle of reboots: nothing is left of what does not run', { timeout: 90_000 }, async () => {
+    {
+      await using connection = await connect(uri());
+      for (const name of NAMES) await connection.defineDomain(rebootingOf(name));
+    }
+    for (let round = 0; round < ROUNDS; round++) {
+      {
+        await using connection = await connect(uri());
+        const off = await connection.listAllDomains({ active: false });
+        await Promise.all(off.map((domain) => domain.create()));
+        await pause(Math.random() * LATEST_MS);
+        await daemon.crash();
+      }
+      await using fresh = await connect(uri());
+      const domains = await fresh.listAllDomains();
+      expect(domains.map(({ name }) => name).toSorted()).toEqual(NAMES);
+    }
+    await using connection = await connect(uri());
+    for (const domain of await connection.listAllDomains()) {
+      // Where the daemon was killed while it started one again, nobody can tell that it was to.
+      if (await domain.isActive()) await domain.destroy();
+      await domain.undefine();
+    }
+    await pollUntil(
+      () => processes().length === 0,
+      () => processes().join('\n'),
+    );
+    await pollUntil(
+      () => groups().length === 0,
+      () => groups().join('\n'),
+    );
+    expect(folders()).toEqual([]);
+  });
+
+  it('one that calls for a reboot while there is no daemon is started by the next', async () => {
+    const line = `if [ -e /tmp/again ]; then sleep 1000; fi; touch /tmp/again; while [ ! -e /tmp/go ]; do usleep 20000; done; reboot -f`;
+    const init = `<init>/bin/sh</init><initarg>-c</initarg><initarg>${line}</initarg>`;
+    {
+      await using connection = await connect(uri());
+      await connection.createDomain(xmlOf('kill-e').replace(/<init>.*<\/initarg>/, init));
+    }
+    await daemon.stop('SIGKILL');
+    writeFileSync(join(rootfs, 'tmp/go'), '');
+    await pollUntil(
+      () => processes().length === 0,
+      () => processes().join('\n'),
+    );
+    await daemon.start();
+    await using connection = await connect(uri());
+    const domain = await connection.lookupDomainByName('kill-e');
+    expect(await domain.isActive()).toBe(true);
+    await domain.destroy();
+    expect(await connection.listAllDomains()).toEqual([]);
+    expect(folders()).toEqual([]);
   });
 
   it(`starts, lists and ends ${HERD} at once`, { timeout: 90_000 }, async () => {

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 
 const PROGRAMS =
-  'sh cat ls mount umount id ps tty touch echo sleep mknod ip nc ping tail head wc dd stat grep setsid kill ln mkdir rm df mkfifo init poweroff halt reboot chroot unshare readlink test true chmod od free stty';
+  'sh cat ls mount umount id ps tty touch echo sleep mknod ip nc ping tail head wc dd stat grep setsid kill ln mkdir rm df mkfifo init poweroff halt reboot chroot unshare readlink test true chmod od free stty usleep';
 
 /** Says loudly why not. */
 export function canRunContainers(): boolean {

@@ -4,13 +4,17 @@
  */
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { ChildHandle } from '../../../process/child-handle.ts';
+import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
 import { type ChildStdio, spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { type ContainerMonitor, placesOfMounts, planOuterCommand } from '../plan/outer-command.ts';
 import { type ContainerPlaces, containerPlaces, forgetFormerRun } from './container-places.ts';
 import { letHookOn, letIn, makeGate, type SetUpNetwork } from './start-gate.ts';
+
+/** How long a runtime that has failed may take to say why. */
+const RUNTIME_END_MS = 1000;
 
 export interface LaunchOptions {
   readonly runtime: string;
@@ -100,7 +104,7 @@ export class ContainerLaunch {
     const { setUpNetwork, signal } = this.#options;
     if (this.#waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
     if (!this.#waitsInHook) return;
-    const hooked = letHookOn(child, this.places.gate, setUpNetwork);
+    const hooked = letHookOn(child, this.places.gate, setUpNetwork, failed);
     await Promise.race([hooked, failed, ...(told === undefined ? [] : [told])]);
   }
 
@@ -113,10 +117,21 @@ export class ContainerLaunch {
   }
 }
 
-/** With the first words of whoever knows the reason. */
+/** With the first words of whoever knows the reason; who asked says which container it was. */
 export function cannotStart(why: string): VirtError {
-  return new VirtError(`cannot start the container: ${why}`, {
-    code: ErrorCode.INTERNAL_ERROR,
-    domain: ErrorDomain.LXC,
-  });
+  return new VirtError(why, { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.LXC });
+}
+
+/** The last words of `program`, which was to keep the container; without any, how it ended. */
+export function describeEnd(program: string, { stderrTail, exitCode, signal }: ExitResult): string {
+  // What util-linux says of its own end after its child was killed.
+  const words = stderrTail.replace(/^unshare: sigprocmask .*$/m, '').trim();
+  if (words !== '') return words;
+  return `${program} ended ${signal === undefined ? `with status ${exitCode}` : `by ${signal}`}`;
+}
+
+/** What the runtime says weighs more than what was noticed of its end. */
+export async function lastOf(failed: Promise<never>, error: unknown): Promise<never> {
+  await Promise.race([failed, pause(RUNTIME_END_MS)]);
+  throw error;
 }

@@ -16,13 +16,11 @@ import { openPtyPeer } from '../../../process/pty-peer.ts';
 import { listenForFd } from '../../../process/receive-fd.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import type { Container, ContainerEnd } from './container.ts';
-import { ContainerLaunch, cannotStart, type LaunchOptions } from './container-launch.ts';
+import { ContainerLaunch, cannotStart, describeEnd, type LaunchOptions, lastOf } from './container-launch.ts';
 import { innerPid } from './start-gate.ts';
 
 /** How long the last output may take to arrive. */
 const DRAIN_MS = 500;
-/** How long a runtime that has failed may take to say why. */
-const RUNTIME_END_MS = 1000;
 
 const log = new LogSource('lxc.lxc_process');
 
@@ -60,10 +58,10 @@ export class EmbeddedContainer implements Container {
     });
     // Nobody in there would act on a request by now.
     undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
-    const failed = child.exited.then(async ({ stderrTail, exitCode }) => {
+    const failed = child.exited.then(async (end) => {
       // Its first program ran, and was short: the terminal is on its way.
       if (isWritten(places.pidFile)) await pause(DRAIN_MS, undefined, { ref: false });
-      throw cannotStart(stderrTail.trim() || `${runtime} ended with status ${exitCode}`);
+      throw cannotStart(describeEnd(runtime, end));
     });
     // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
@@ -109,12 +107,6 @@ export class EmbeddedContainer implements Container {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.destroy();
   }
-}
-
-/** What the runtime says weighs more than what was noticed of its end. */
-async function lastOf(failed: Promise<never>, error: unknown): Promise<never> {
-  await Promise.race([failed, pause(RUNTIME_END_MS)]);
-  throw error;
 }
 
 /** Resolves when the file has content. */

@@ -15,7 +15,7 @@ import type { ContainerPlan } from '../plan/container-plan.ts';
 import { SYNC_FD } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
-import { ContainerLaunch, cannotStart, type LaunchOptions } from './container-launch.ts';
+import { ContainerLaunch, cannotStart, describeEnd, type LaunchOptions, lastOf } from './container-launch.ts';
 import { containerPlaces } from './container-places.ts';
 import { innerPid } from './start-gate.ts';
 
@@ -90,10 +90,8 @@ export class KeptContainer implements Container {
     });
     // Nobody in there would act on a request by now.
     undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
-    const failed = child.exited.then(({ stderrTail, exitCode }) => {
-      throw cannotStart(
-        stderrTail.trim() || lastWords(options.log) || `${options.monitor} ended with status ${exitCode}`,
-      );
+    const failed = child.exited.then((end) => {
+      throw cannotStart(lastWords(options.log) || describeEnd(options.monitor, end));
     });
     failed.catch(() => {});
     const told = readSync(child, () => lastWords(options.log), signal);
@@ -102,7 +100,9 @@ export class KeptContainer implements Container {
     await launch.fillNetwork(child, failed, told);
     const pid = await Promise.race([told, failed]);
     const initPid = innerPid(child.pid, String(pid));
-    await startProgram(child.pid, runtime, places.stateDir, id, signal);
+    await startProgram(child.pid, runtime, places.stateDir, id, signal).catch(
+      async (error: unknown) => await lastOf(failed, error),
+    );
     log.debug('start', () => `container ${id} runs as ${initPid ?? 'nobody any more'}`);
     undo.move();
     return new KeptContainer({ process: child, id, dir, initPid, mapped: plan.mapped, isNew: true });
@@ -171,12 +171,17 @@ async function readSync(child: ChildHandle, words: () => string, signal: AbortSi
       ? [Reflect.get(answer, 'pid') ?? Reflect.get(answer, 'data'), Reflect.get(answer, 'message')]
       : [];
   if (typeof pid === 'number' && pid > 0) return pid;
-  throw cannotStart(typeof message === 'string' ? message.trim() : words() || 'conmon does not say why');
+  throw cannotStart(typeof message === 'string' ? message.trim() : words() || 'the runtime ended without a word');
 }
 
 /** The first thing that was said since the start is the reason; what follows are its consequences. */
 function lastWords(log: KeptContainerOptions['log']): string {
-  return log.qemuOutput().split('\n')[0] ?? '';
+  return (
+    log
+      .qemuOutput()
+      .split('\n')
+      .find((line) => !line.startsWith('unshare: sigprocmask ')) ?? ''
+  );
 }
 
 /** The runtime knows the container by pids of the inner namespace, and its state lies behind mounts of it. */
@@ -187,24 +192,14 @@ async function startProgram(
   id: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const args = [
-    '-t',
-    insideOf(outerPid),
-    '-m',
-    '-p',
-    '--',
-    runtime,
-    '--cgroup-manager=disabled',
-    '--root',
-    stateDir,
-    'start',
-    id,
-  ];
+  const inside = insideOf(outerPid);
+  if (inside === '') throw cannotStart('what keeps it has ended');
+  const args = ['-t', inside, '-m', '-p', '--', runtime, '--cgroup-manager=disabled', '--root', stateDir, 'start', id];
   const { status, stderr } = await runCommand('nsenter', args, { signal });
   if (status !== 0) throw cannotStart(stderr.trim());
 }
 
-/** The process that the outermost one has made its namespaces for. @throws the system's error where it has ended */
+/** The process that the outermost one has made its namespaces for; empty where that has ended. @throws the system's error where it has ended */
 function insideOf(outerPid: number): string {
   return readFileSync(`/proc/${outerPid}/task/${outerPid}/children`, 'utf8').trim().split(' ')[0] ?? '';
 }

@@ -20,7 +20,7 @@ import { ContainerLinks } from '../host/container-links.ts';
 import { ImageExports } from '../host/image-exports.ts';
 import { exitCodeIn, KeptContainer } from './kept-container.ts';
 import type { LxcParts } from './lxc-parts.ts';
-import { RunningContainer } from './running-container.ts';
+import { callsForReboot, RunningContainer } from './running-container.ts';
 import { consoleOf, initGroupsOf, readStartFacts, runContainer } from './start-container.ts';
 
 const log = new LogSource('lxc.lxc_process');
@@ -29,20 +29,23 @@ export async function reattachContainers(parts: LxcParts): Promise<void> {
   const { root, onNote } = parts;
   const { found, problems } = root.readStatuses();
   for (const problem of problems) onNote?.(problem);
-  await Promise.all(found.map((status) => reattachOne(parts, status)));
+  const rebooting = await Promise.all(found.map((status) => reattachOne(parts, status)));
   // A start that was interrupted has a ledger, and no status yet.
   const known = new Set(found.map(({ shortName }) => shortName));
   const unknown = root.ledgers().filter((shortName) => !known.has(shortName));
   for (const lines of await Promise.all(unknown.map((shortName) => root.collect(shortName)))) {
     for (const line of lines) onNote?.(line);
   }
+  await Promise.all(rebooting.map((domain) => startAgain(parts, domain)));
 }
 
-async function reattachOne(parts: LxcParts, status: GuestStatus): Promise<void> {
+/** @returns what called for a reboot while nobody looked */
+async function reattachOne(parts: LxcParts, status: GuestStatus): Promise<Domain | undefined> {
   const { onNote } = parts;
   if (!isAlive(status.process)) return await bury(parts, status);
   try {
     await takeOver(parts, status);
+    return undefined;
   } catch (error) {
     onNote?.(
       `container '${status.domain.name ?? ''}' runs (pid ${status.process.pid}), but cannot be taken over: ` +
@@ -50,11 +53,15 @@ async function reattachOne(parts: LxcParts, status: GuestStatus): Promise<void> 
     );
     await new ForeignProcess(status.process).terminate({ graceMs: 0 });
     await bury(parts, status);
+    return undefined;
   }
 }
 
-/** It ended while nobody looked. */
-async function bury({ host, root, store, onNote }: LxcParts, { domain, id, shortName }: GuestStatus): Promise<void> {
+/** It ended while nobody looked. @returns its definition, where it called for a reboot with that */
+async function bury(
+  { host, root, store, onNote }: LxcParts,
+  { domain, id, shortName, autodestroy }: GuestStatus,
+): Promise<Domain | undefined> {
   const hooks = new GuestHooks(host.hooks, domain);
   const exitCode = exitCodeIn(root.containerDir(id), `c${id}`);
   await hooks.tell('stopped');
@@ -66,6 +73,25 @@ async function bury({ host, root, store, onNote }: LxcParts, { domain, id, short
   const record = store.find(domain.uuid ?? '');
   if (record !== undefined) {
     record.shutoffReason = exitCode === undefined ? StateReason.shutoff.FAILED : StateReason.shutoff.SHUTDOWN;
+  }
+  return callsForReboot(exitCode, domain) && !autodestroy ? domain : undefined;
+}
+
+/** With the definition that it ran with. Where that fails it stays off, or is gone. */
+async function startAgain({ store, starter, onNote }: LxcParts, domain: Domain | undefined): Promise<void> {
+  if (domain === undefined) return;
+  try {
+    const record = store.claim(domain.name ?? '', domain.uuid ?? '');
+    try {
+      using _job = await record.job.acquire();
+      await starter.start(record, domain, {});
+    } finally {
+      store.releaseIfGone(record);
+    }
+  } catch (error) {
+    onNote?.(
+      `container '${domain.name ?? ''}' called for a reboot: ${error instanceof Error ? error.message : String(error)}`,
+    );
   }
 }
 

@@ -210,7 +210,7 @@ export class RunningContainer implements LiveGuest {
     for (;;) {
       const end = await this.#started.container.ended;
       if (this.#isDetached) return { detail: 'destroyed', reason: 'this process has let go of it' };
-      if (!this.#wantsReboot(end)) return await this.#finish(end);
+      if (this.#stop !== undefined || !callsForReboot(end.exitCode, this.domain)) return await this.#finish(end);
       try {
         this.#started.terminals?.[Symbol.dispose]();
         await this.#started.links?.[Symbol.asyncDispose]();
@@ -224,10 +224,6 @@ export class RunningContainer implements LiveGuest {
         return await this.#finish(end);
       }
     }
-  }
-
-  #wantsReboot({ exitCode }: ContainerEnd): boolean {
-    return exitCode === REBOOT_STATUS && this.#stop === undefined && this.domain.onReboot !== 'destroy';
   }
 
   async #finish(end: ContainerEnd): Promise<DomainStop> {
@@ -261,6 +257,11 @@ const REASONS: Readonly<Record<DomainStop['detail'], number>> = {
   failed: StateReason.shutoff.FAILED,
   saved: StateReason.shutoff.SAVED,
 };
+
+/** Whether a container that has ended with that status is to be started again. */
+export function callsForReboot(exitCode: number | undefined, { onReboot }: Domain): boolean {
+  return exitCode === REBOOT_STATUS && onReboot !== 'destroy';
+}
 
 /** How a container ended that nobody has ended. */
 export function judge({ exitCode, signal }: ContainerEnd): { detail: DomainStop['detail']; reason: string } {

@@ -27,7 +27,7 @@ it('a hook goes on that has not looked for its line when the line is written', a
   for (let round = 0; round < 20; round++) {
     await using child = await spawnChild({ command: hook.path, args: hook.args.slice(1), stdio: ['pipe'] });
     child.writable(0).end('{"pid":1}\n');
-    await letHookOn(child, places.gate, undefined);
+    await letHookOn(child, places.gate, undefined, new Promise(() => {}));
     expect(await child.exited).toMatchObject({ exitCode: 0 });
   }
 });

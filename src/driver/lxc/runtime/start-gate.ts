@@ -3,17 +3,15 @@
  * depends on who owns its network.
  */
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { constants, existsSync, openSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
+import { Socket } from 'node:net';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { memberOf } from '../../../core/members.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { listDescendants } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import { runCommand } from '../../../process/run-command.ts';
-
-/** A container's state as the runtime tells it to hooks. */
-const MAX_STATE_BYTES = 65_536;
 
 /** Fills the network namespace of that process. */
 export type SetUpNetwork = ((pid: number) => Promise<void>) | undefined;
@@ -36,16 +34,44 @@ export async function makeGate(path: string, signal: AbortSignal | undefined): P
   });
 }
 
-/** The runtime has made the container's namespaces and waits in its hook: fills the network, and lets it go on. */
-export async function letHookOn(child: ChildHandle, path: string, setUp: SetUpNetwork): Promise<void> {
+/**
+ * The runtime has made the container's namespaces and waits in its hook: fills the network, and lets it go on. `failed` rejects when the runtime
+ * has ended, which may be before it has come to its hook.
+ */
+export async function letHookOn(
+  child: ChildHandle,
+  path: string,
+  setUp: SetUpNetwork,
+  failed: Promise<never>,
+): Promise<void> {
   // Opened for both ends, so that neither side waits for the other to open it.
-  await using incoming = await open(`${path}.in`, 'r+');
   await using outgoing = await open(`${path}.out`, 'r+');
-  const { buffer, bytesRead } = await incoming.read(Buffer.alloc(MAX_STATE_BYTES), 0, MAX_STATE_BYTES);
-  const state: unknown = JSON.parse(buffer.toString('utf8', 0, bytesRead));
-  const inner = innerPid(child.pid, String(memberOf(state, 'pid')));
+  const told = pidToldTo(`${path}.in`, child).catch(async (error: unknown) => {
+    // That it has ended is known before what it said is.
+    if (child.result !== undefined) await failed;
+    throw error;
+  });
+  const inner = innerPid(child.pid, await Promise.race([told, failed]));
   if (inner !== undefined) await setUp?.(inner);
   await outgoing.write('go\n');
+}
+
+/** Not by a plain read, which would keep a thread of this process for good where nobody ever writes. */
+async function pidToldTo(path: string, child: ChildHandle): Promise<string> {
+  const incoming = new Socket({ fd: openSync(path, constants.O_RDWR | constants.O_NONBLOCK), writable: false });
+  const close = (): void => void incoming.destroy();
+  child.exited.then(close, close);
+  try {
+    let text = '';
+    for await (const chunk of incoming) {
+      text += String(chunk);
+      if (text.endsWith('\n')) break;
+    }
+    const state: unknown = JSON.parse(text || '{}');
+    return String(memberOf(state, 'pid'));
+  } finally {
+    close();
+  }
 }
 
 /** The process that the outer PID namespace knows by `pid`, by our number. */

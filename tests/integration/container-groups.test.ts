@@ -1,0 +1,115 @@
+/**
+ * Containers' groups in every kind of hierarchy: on this host as it is, with v1 alone, and in a guest with v2 alone, there also as a container
+ * without systemd has it. One program (`container-groups-program.ts`) runs in all of them; one boot for all tests of the guest.
+ */
+import { execFile } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { bundleScript } from '../support/bundle.ts';
+import { canRunContainers } from '../support/busybox-root.ts';
+import { startContainerGuest, whyNoContainerGuest } from '../support/guests/container-guest.ts';
+import { GUEST_TIMEOUTS, type ProgramGuest } from '../support/guests/program-guest.ts';
+
+const PROGRAM = new URL('container-groups-program.ts', import.meta.url);
+const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
+const V1_LIMITS = { 'memory.limit_in_bytes': String(64 * 1024 * 1024), 'cpu.cfs_quota_us': '50000' };
+const V2_LIMITS = { 'memory.max': String(64 * 1024 * 1024), 'cpu.max': '50000 100000' };
+
+const run = promisify(execFile);
+const why = whyNoContainerGuest();
+if (why !== undefined) process.stderr.write(`\nSKIPPED: containers on cgroup v2 alone: ${why}\n\n`);
+const hasV1 = existsSync('/sys/fs/cgroup/memory/cgroup.procs');
+if (!hasV1) process.stderr.write('\nSKIPPED: containers on cgroup v1: this host has none\n\n');
+
+vi.setConfig(GUEST_TIMEOUTS);
+
+describe.skipIf(!hasV1 || !canRunContainers())('on a host with cgroup v1', () => {
+  /** `setting`: a shell line before the program, in mounts of its own. */
+  async function onHost(scenario: string, setting = 'true'): Promise<unknown> {
+    const program = await bundleScript(fileURLToPath(PROGRAM));
+    const line = `${setting} && exec ${process.execPath} ${program} ${scenario} ${CLI}`;
+    const { stdout } = await run('unshare', ['--mount', 'sh', '-c', line]);
+    const parsed: unknown = JSON.parse(stdout);
+    return parsed;
+  }
+  const V1_ALONE = '{ ! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified; }';
+
+  it.each([
+    ['as it is', 'true', /^(hybrid|v1)$/],
+    ['with v1 alone', V1_ALONE, /^v1$/],
+  ])('%s: embedded ones are limited, stopped, and gone with all that they have started', async (_, setting, mode) => {
+    expect(await onHost('embedded', setting)).toMatchObject({
+      mode: expect.stringMatching(mode),
+      limits: V1_LIMITS,
+      suspended: ['FROZEN'],
+      held: { mapped: V1_LIMITS, tame: V1_LIMITS },
+    });
+    expect(await onHost('crash', setting)).toEqual({ hadGroups: true });
+  });
+
+  it('with v1 alone: a daemon’s, which outlive it', async () => {
+    expect(await onHost('daemon', V1_ALONE)).toEqual({
+      limits: expect.objectContaining(V1_LIMITS),
+      changed: expect.objectContaining({ 'memory.limit_in_bytes': String(48 * 1024 * 1024) }),
+      hasTime: true,
+      suspended: 'paused',
+      found: 'paused',
+      left: [],
+    });
+  });
+});
+
+describe.skipIf(why !== undefined)('on a host with cgroup v2 alone', () => {
+  let guest: ProgramGuest | undefined;
+  let directory = '';
+
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'v2c-'));
+    guest = await startContainerGuest({
+      name: 'v2c',
+      directory,
+      programs: [PROGRAM, new URL('../../src/cli/main.ts', import.meta.url)],
+    });
+  });
+  afterAll(async () => {
+    await guest?.[Symbol.asyncDispose]();
+    rmSync(directory, { recursive: true, force: true });
+  });
+
+  const inGuest = async (scenario: string, prefix = ''): Promise<unknown> =>
+    await guest?.runProgram('container-groups-program', [scenario, '/programs/main.mjs'], prefix);
+
+  it.each([
+    ['in the hierarchy’s root', 'embedded', ''],
+    ['in a container without systemd that was prepared', 'prepared', 'box -f b'],
+  ])(
+    '%s: embedded ones are limited, stopped, and gone with all that they have started',
+    async (_, scenario, prefix) => {
+      expect(await inGuest(scenario, prefix)).toMatchObject({
+        mode: 'v2',
+        limits: { ...V2_LIMITS, 'pids.max': expect.stringMatching(/^\d+$/) },
+        suspended: ['frozen 1'],
+        held: { root: V2_LIMITS, mapped: V2_LIMITS, tame: V2_LIMITS },
+      });
+    },
+  );
+
+  it('an embedded one goes with its program, its groups with the next', async () => {
+    expect(await inGuest('crash')).toEqual({ hadGroups: true });
+  });
+
+  it('a daemon’s outlive it', async () => {
+    expect(await inGuest('daemon')).toEqual({
+      limits: expect.objectContaining(V2_LIMITS),
+      changed: expect.objectContaining({ 'memory.max': String(48 * 1024 * 1024) }),
+      hasTime: true,
+      suspended: 'paused',
+      found: 'paused',
+      left: [],
+    });
+  });
+});
