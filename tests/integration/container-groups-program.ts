@@ -102,6 +102,7 @@ async function look(connection: Connection, root: string): Promise<Record<string
   const box = await connection.createDomain(definition('box', root));
   await untilTicks(root, 0);
   const limits = limitsOf('box');
+  const device = await useDevice(box);
   const suspended = await frozen(box, root);
   await box.destroy();
   await untilGone('box');
@@ -113,7 +114,18 @@ async function look(connection: Connection, root: string): Promise<Record<string
     await domain.destroy();
     await untilGone(how);
   }
-  return { limits, suspended, held };
+  return { limits, suspended, device, held };
+}
+
+/** One that is given while it runs and taken again; what it has done with its node meanwhile is of no use then. */
+async function useDevice(domain: Domain): Promise<{ given: string; taken: string }> {
+  const xml = "<hostdev mode='capabilities' type='misc'><source><char>/dev/loop-control</char></source></hostdev>";
+  const said = async (line: string): Promise<string> => String((await domain.exec(['sh', '-c', line])).stdout).trim();
+  await domain.attachDevice(xml);
+  const opens = (path: string): string => `(: <${path}) 2>/dev/null && echo ${path}; true`;
+  const given = await said(`touch /tmp/own; mount -o bind /dev/loop-control /tmp/own; ${opens('/dev/loop-control')}`);
+  await domain.detachDevice(xml);
+  return { given, taken: await said(`${opens('/tmp/own')}; ${opens('/dev/null')}`) };
 }
 
 async function frozen(domain: Domain, root: string): Promise<unknown> {

@@ -46,6 +46,7 @@ describe.skipIf(!hasV1 || !canRunContainers())('on a host with cgroup v1', () =>
       mode: expect.stringMatching(mode),
       limits: V1_LIMITS,
       suspended: ['FROZEN'],
+      device: { given: '/dev/loop-control', taken: '/dev/null' },
       held: { mapped: V1_LIMITS, tame: V1_LIMITS },
     });
     expect(await onHost('crash', setting)).toEqual({ hadGroups: true });
@@ -93,6 +94,7 @@ describe.skipIf(why !== undefined)('on a host with cgroup v2 alone', () => {
         mode: 'v2',
         limits: { ...V2_LIMITS, 'pids.max': expect.stringMatching(/^\d+$/) },
         suspended: ['frozen 1'],
+        device: { given: '/dev/loop-control', taken: '/dev/null' },
         held: { root: V2_LIMITS, mapped: V2_LIMITS, tame: V2_LIMITS },
       });
     },

@@ -104,14 +104,14 @@ export class GuestCgroups implements AsyncDisposable {
     this.#made?.growThreads(domain, threads);
   }
 
-  /** Lets the guest use more device nodes; `rules`: all that it may use from now on. @throws CgroupError */
-  allowRules(rules: readonly DeviceRule[]): void {
-    this.#made?.allowRules(rules);
+  /** Lets the guest use more device nodes, or less; `rules`: what it no longer may, then all that it may. @throws CgroupError */
+  async allowRules(rules: readonly DeviceRule[]): Promise<void> {
+    await this.#made?.allowRules(rules);
   }
 
   /** Before a device joins: its nodes are the guest's to use. @throws CgroupError */
-  allowDevices(domain: Domain): void {
-    this.#made?.allowDevices(domain);
+  async allowDevices(domain: Domain): Promise<void> {
+    await this.#made?.allowDevices(domain);
   }
 
   /**

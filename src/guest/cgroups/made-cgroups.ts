@@ -3,11 +3,11 @@
  * guest. Loaded only for guests that have any; see `guest-cgroups.ts`.
  */
 import { existsSync, readFileSync } from 'node:fs';
-import type { DeviceRule } from '../../cgroup/action.ts';
+import type { CgroupAction, DeviceRule } from '../../cgroup/action.ts';
 import { applyActions, removeGroups } from '../../cgroup/apply.ts';
 import { hasController, planTuning, readTuning } from '../../cgroup/controllers.ts';
 import { detectCgroups } from '../../cgroup/detect.ts';
-import { loadDevicePrograms } from '../../cgroup/device-program.ts';
+import { type AttachDeviceProgram, loadDevicePrograms } from '../../cgroup/device-program.ts';
 import { deviceRules } from '../../cgroup/device-rules.ts';
 import type { CgroupHost, CgroupPlace } from '../../cgroup/host.ts';
 import { aboveGroup, machineGroupName } from '../../cgroup/layout.ts';
@@ -155,12 +155,12 @@ export class MadeCgroups implements MadeGroups {
     this.adopt(threads);
   }
 
-  allowRules(rules: readonly DeviceRule[]): void {
-    allowDeviceRules(this.#groups.place, rules);
+  async allowRules(rules: readonly DeviceRule[]): Promise<void> {
+    await allowDeviceRules(this.#groups.place, rules);
   }
 
-  allowDevices(domain: Domain): void {
-    allowDeviceNodes(this.#groups.place, this.#init, domain);
+  async allowDevices(domain: Domain): Promise<void> {
+    await allowDeviceNodes(this.#groups.place, this.#init, domain);
   }
 
   schedulerParameters(): TypedParameters {
@@ -188,12 +188,18 @@ export class MadeCgroups implements MadeGroups {
 }
 
 /** More than before: what is allowed stays so. */
-export function allowDeviceNodes(place: CgroupPlace, { deviceNodes }: GuestCgroupsInit, domain: Domain): void {
-  if (deviceNodes !== undefined) allowDeviceRules(place, deviceRules(deviceNodes(domain)));
+export async function allowDeviceNodes(
+  place: CgroupPlace,
+  { deviceNodes }: GuestCgroupsInit,
+  domain: Domain,
+): Promise<void> {
+  if (deviceNodes !== undefined) await allowDeviceRules(place, deviceRules(deviceNodes(domain)));
 }
 
-export function allowDeviceRules(place: CgroupPlace, rules: readonly DeviceRule[]): void {
-  applyActions(planTuning(place, { devices: [...rules] }, { devices: [] }));
+/** In v1 they are added to those that there are; in v2 they are all that there is from then on. */
+export async function allowDeviceRules(place: CgroupPlace, rules: readonly DeviceRule[]): Promise<void> {
+  const actions = planTuning(place, { devices: [...rules] }, { devices: [] });
+  applyActions(actions, { attach: await attachFor(actions) });
 }
 
 function plan(init: GuestCgroupsInit, domain: Domain, options: PlanOptions): GuestGroups | undefined {
@@ -219,7 +225,9 @@ function readOwnGroups(pid: number): string {
 }
 
 async function carryOut({ actions, notes }: GuestGroups, { onNote }: GuestCgroupsInit): Promise<void> {
-  const restricts = actions.some(({ kind }) => kind === 'attach-device-program');
-  const attach = restricts ? await loadDevicePrograms() : undefined;
-  for (const note of [...notes, ...applyActions(actions, { attach }).notes]) onNote?.(note);
+  for (const note of [...notes, ...applyActions(actions, { attach: await attachFor(actions) }).notes]) onNote?.(note);
+}
+
+async function attachFor(actions: readonly CgroupAction[]): Promise<AttachDeviceProgram | undefined> {
+  return actions.some(({ kind }) => kind === 'attach-device-program') ? await loadDevicePrograms() : undefined;
 }

@@ -154,12 +154,12 @@ export class ScopeCgroups implements MadeGroups {
     applyActions(actions);
   }
 
-  allowRules(rules: readonly DeviceRule[]): void {
-    if (this.#groups !== undefined) allowDeviceRules(this.#groups.place, rules);
+  async allowRules(rules: readonly DeviceRule[]): Promise<void> {
+    if (this.#groups !== undefined) await allowDeviceRules(this.#groups.place, rules);
   }
 
-  allowDevices(domain: Domain): void {
-    if (this.#groups !== undefined) allowDeviceNodes(this.#groups.place, this.#init.guest, domain);
+  async allowDevices(domain: Domain): Promise<void> {
+    if (this.#groups !== undefined) await allowDeviceNodes(this.#groups.place, this.#init.guest, domain);
   }
 
   async retune(domain: Domain, what: RetunedPart): Promise<void> {

@@ -46,9 +46,9 @@ export interface MadeGroups extends AsyncDisposable {
    */
   bindMemory(domain: Domain, nodes: readonly number[], threads: GuestThreads): Promise<void>;
   /** All that the guest may use from now on. @throws CgroupError */
-  allowRules(rules: readonly DeviceRule[]): void;
+  allowRules(rules: readonly DeviceRule[]): Promise<void>;
   /** Lets the guest use the device nodes of a definition that has got more of them. @throws CgroupError */
-  allowDevices(domain: Domain): void;
+  allowDevices(domain: Domain): Promise<void>;
   /** CPU limits as the kernel has them. */
   schedulerParameters(): TypedParameters;
   stats(): GroupStats;

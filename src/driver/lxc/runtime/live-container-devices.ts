@@ -54,7 +54,7 @@ export async function unplugDevice(
   if (isOf(list, 'interfaces', device)) return await linksOf(guest).detach(device);
   if (isOf(list, 'hostdevs', device)) {
     if (isHostLink(device)) return await linksOf(guest).takeHostLink(device);
-    return await inside(guest, { kind: 'unmount', target: nodePath(device), andFile: true });
+    return await takeNode(guest, device);
   }
   throw refusal(`<${list}> cannot be taken from a running container`);
 }
@@ -114,8 +114,27 @@ async function makeNode(guest: RunningContainer, device: Hostdev): Promise<void>
   const after: Domain = cloneDefinition(guest.domain);
   after.devices?.hostdevs.push(device);
   const facts = readContainerFacts(after, () => undefined);
-  guest.cgroups.allowRules(planContainerCgroup(after, facts).tuning.devices ?? []);
+  await guest.cgroups.allowRules(planContainerCgroup(after, facts).tuning.devices ?? []);
   await inside(guest, { kind: 'node', type, ...deviceNumbers(found.rdev), mode: NODE_MODE, target: path });
+}
+
+/** Also where something in the container has opened another node of the device, or mounted this one elsewhere. */
+async function takeNode(guest: RunningContainer, device: Hostdev): Promise<void> {
+  const path = nodePath(device);
+  const after: Domain = cloneDefinition(guest.domain);
+  const isSame = ({ source }: Hostdev): boolean => (source.block ?? source.char) === path;
+  if (after.devices !== undefined) after.devices.hostdevs = after.devices.hostdevs.filter((other) => !isSame(other));
+  const allowed =
+    planContainerCgroup(
+      after,
+      readContainerFacts(after, () => undefined),
+    ).tuning.devices ?? [];
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found !== undefined) {
+    const type = found.isBlockDevice() ? 'b' : 'c';
+    await guest.cgroups.allowRules([{ allow: false, type, ...deviceNumbers(found.rdev), access: 'rwm' }, ...allowed]);
+  }
+  await inside(guest, { kind: 'unmount', target: path, andFile: true });
 }
 
 function nodePath({ mode, type, source }: Hostdev): string {

@@ -85,7 +85,7 @@ async function carryOut(
   { domain, added, plan, helpers }: LiveChange,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  guest.cgroups.allowDevices(domain);
+  await guest.cgroups.allowDevices(domain);
   await guest.security?.admit(domain, signal);
   let started: LiveHelpers | undefined;
   try {
