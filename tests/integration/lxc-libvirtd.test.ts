@@ -11,6 +11,7 @@ import { CONFIGURATIONS } from '../conformance/lxc-configurations.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { COMPARED, hasLibvirtLxc, type LibvirtLxc, startLibvirtLxc } from '../support/libvirt-lxc.ts';
+import { pollUntil } from '../support/poll.ts';
 import { containerOf, DEFINITIONS } from './lxc-definitions.ts';
 import { bring, OPERATIONS, STATES } from './lxc-states.ts';
 
@@ -166,7 +167,114 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
     const ask = async (connection: Connection, key: string): Promise<string> => answers.get(connection)?.[key] ?? '';
     await compare(Object.keys(answers.get(ours) ?? {}), ask, DIFFERENT_STATES);
   });
+
+  /** The same with each, one after the other: names of interfaces are the host's. */
+  async function inTurn<T>(use: (connection: Connection) => Promise<T>): Promise<[ours: T, theirs: T]> {
+    return [await use(ours), await use(theirs)];
+  }
+
+  const inner = (): string => `<filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>`;
+  const WAITS =
+    '<type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg>while :; do sleep 0.1; done</initarg>';
+
+  it('tells the same of this host', async () => {
+    const [mine, other] = await inTurn(async (connection) => await connection.capabilities());
+    const guests = / *<guest>[\s\S]*?<\/guest>\n/g;
+    const theirGuests = other.match(guests)?.join('') ?? '';
+    const isTheirs = (guest: string): boolean => theirGuests.includes(/<arch name='[^']*'/.exec(guest)?.[0] ?? '-');
+    // Containers of emulated architectures are ours alone; a host without a UUID gets one by chance; blank lines are virsh's to like.
+    const shared = mine.replace(guests, (guest) => (isTheirs(guest) ? guest : ''));
+    const plain = (xml: string): string => xml.replace(/<uuid>.*<\/uuid>/, '').replace(/\n\s*\n/g, '\n');
+    expect(plain(shared)).toBe(plain(other));
+    expect(theirGuests).toContain("<domain type='lxc'/>");
+    const facts = async (connection: Connection): Promise<unknown> => ({
+      type: connection.type,
+      version: await connection.version(),
+      securityModel: await connection.node.securityModel(),
+    });
+    const [ourFacts, theirFacts] = await inTurn(facts);
+    expect(ourFacts).toEqual(theirFacts);
+  });
+
+  it('shows the same of a container that runs', async () => {
+    const xml = containerOf({
+      name: `${COMPARED}live`,
+      head: "<memory unit='MiB'>64</memory><vcpu cpuset='0'>1</vcpu><cputune><shares>512</shares><period>50000</period><quota>25000</quota></cputune>",
+      os: WAITS,
+      rest: '<features><privnet/></features>',
+      root: inner(),
+      devices: `<filesystem type='ram'><source usage='1' units='MiB'/><target dir='/tmp'/></filesystem>
+        <interface type='ethernet'><mac address='00:16:3e:12:34:56'/><guest dev='eth7'/><ip address='192.0.2.5' family='ipv4' prefix='24'/></interface>
+        <interface type='ethernet'><mac address='00:16:3e:12:34:57'/><target dev='besideA'/><link state='up'/></interface>
+        <hostdev mode='capabilities' type='misc'><source><char>/dev/kmsg</char></source></hostdev><console type='pty'/>`,
+    });
+    const shown = async (connection: Connection): Promise<[live: string, kept: string]> => {
+      const domain = await connection.defineDomain(xml);
+      await domain.create();
+      const texts: [string, string] = [await domain.xmlDesc(), await domain.xmlDesc({ inactive: true })];
+      await domain.destroy();
+      await domain.undefine();
+      return texts;
+    };
+    const [mine, other] = await inTurn(shown);
+    expect(mine.map(withoutDifferences)).toEqual(other.map(withoutDifferences));
+    // What is meant to differ does.
+    expect(other[0]).toContain('<partition>/machine</partition>');
+    expect(other[0]).toMatch(/<console type='pty' tty='/);
+    expect(mine[0]).toContain("<alias name='net1'/>");
+  });
+
+  it('tells the same events in the same order', async () => {
+    const told = async (connection: Connection): Promise<string[]> => {
+      const stop = new AbortController();
+      const name = `${COMPARED}events`;
+      const seen: string[] = [];
+      const listening = (async () => {
+        for await (const event of connection.events({ signal: stop.signal })) {
+          if (event.domain.name !== name) continue;
+          seen.push(event.event === 'lifecycle' ? `${event.type} ${event.detail}` : event.event);
+        }
+      })();
+      const persistent = { name, os: WAITS, root: inner() };
+      const domain = await connection.defineDomain(containerOf(persistent));
+      await domain.create();
+      await domain.suspend();
+      await domain.resume();
+      await domain.destroy();
+      await connection.defineDomain(containerOf({ ...persistent, head: "<memory unit='MiB'>65</memory>" }));
+      await domain.undefine();
+      const ends = {
+        name,
+        os: '<type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg>exit 0</initarg>',
+        root: inner(),
+      };
+      await connection.createDomain(containerOf(ends));
+      await pollUntil(
+        () => seen.at(-1)?.startsWith('stopped') === true && seen.length > 6,
+        () => `no end: ${seen.join(', ')}`,
+      );
+      stop.abort();
+      await listening.catch(() => {});
+      return seen;
+    };
+    const [mine, other] = await inTurn(told);
+    expect(mine).toEqual(other);
+  });
 });
+
+/**
+ * Of the live definition: its number, and what is meant to differ. Groups lie below the daemon's where lxc.conf does not say otherwise, so that there is no
+ * partition to tell. A console is the daemon's or conmon's, and no terminal of the host's that somebody else could open. All devices have aliases, which their events
+ * name.
+ */
+function withoutDifferences(xml: string): string {
+  return xml
+    .replace(/ id='\d+'/, '')
+    .replace(/ *<resource>[\s\S]*?<\/resource>\n/, '')
+    .replace(/ tty='[^']*'/g, '')
+    .replace(/ *<source path='\/dev\/pts\/\d+'\/>\n/g, '')
+    .replace(/ *<alias name='(fs|net|hostdev)\d+'\/>\n/g, '');
+}
 
 async function answerOf(call: () => Promise<string>): Promise<string> {
   try {
