@@ -28,7 +28,11 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
   const mapped = domain.idmap !== undefined;
   const places = containerPlaces(FOLDER, { mapped });
   const plan = planContainer(domain, readContainerFacts(domain, initOf), places);
-  const { command, args } = planOuterCommand({
+  const {
+    command,
+    args: waiting,
+    script,
+  } = planOuterCommand({
     ...places,
     root: plan.spec.root.path,
     runtime: findRuntime(),
@@ -38,11 +42,13 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     hiddenCgroup: hiddenCgroup(),
     privateNetwork: plan.privateNetwork && !plan.ownUsers,
   });
+  // A start lets the command wait for the script, which says the same.
+  const args = [...waiting.slice(0, -2), script];
   return {
     binary: command,
     arguments: args,
     environment: {},
-    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${(args.at(-1) ?? '').replaceAll(' && ', ' && \\\n   ')}'`,
+    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${script.replaceAll(' && ', ' && \\\n   ')}'`,
     fds: [],
     files: [{ path: `${places.bundle}/config.json`, content: plan.spec }],
     helpers: [],
