@@ -19,6 +19,7 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
     open,
     root: join(open ?? bundle, 'rootfs'),
     mount: (index: number): string => join(open ?? dir, `mount${index}`),
+    stepsFile: join(dir, 'steps'),
     gate: join(dir, 'gate'),
     emulation: join(dir, 'emulation'),
     terminal: (number: number): string => join(dir, `tty${number}`),

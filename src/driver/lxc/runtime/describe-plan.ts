@@ -37,7 +37,11 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     const place = `${FOLDER}/image-${at}`;
     return [planImageExport({ file, format, readonly }, findImageServers(), { place, lock: `${place}.lock` })];
   });
-  const { command, args } = planOuterCommand({
+  const {
+    command,
+    args: waiting,
+    script,
+  } = planOuterCommand({
     ...places,
     root: plan.spec.root.path,
     runtime: findRuntime(),
@@ -49,11 +53,13 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     hiddenCgroup: hiddenCgroup(),
     privateNetwork: plan.privateNetwork && !plan.ownUsers,
   });
+  // A start lets the command wait for the script, which says the same.
+  const args = [...waiting.slice(0, -2), script];
   return {
     binary: command,
     arguments: args,
     environment: {},
-    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${(args.at(-1) ?? '').replaceAll(' && ', ' && \\\n   ')}'`,
+    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${script.replaceAll(' && ', ' && \\\n   ')}'`,
     fds: [],
     files: [{ path: `${places.bundle}/config.json`, content: plan.spec }],
     helpers: images,

@@ -70,26 +70,25 @@ export class KeptContainer implements Container {
   static async start(plan: ContainerPlan, options: KeptContainerOptions): Promise<KeptContainer> {
     const { dir, runtime, id, signal } = options;
     const exitDir = exitDirOf(dir);
-    rmSync(exitDir, { recursive: true, force: true });
-    const launch = await ContainerLaunch.prepare(plan, options, [exitDir]);
-    const { places } = launch;
-    await using undo = new DisposalStack();
-    const monitor = {
-      program: options.monitor,
-      socketDir: dir,
-      exitDir,
-      consoleLog: consoleLogOf(dir),
-      consoleLogBytes: CONSOLE_LOG_BYTES,
-    };
-    const held = options.held.map((fd) => ({ fd }));
     const words = { fd: options.log.fd };
-    const child = await launch.spawn({
-      stdio: (gate) => ['ignore', words, words, gate, 'pipe', ...held],
-      dieWithParent: false,
-      monitor,
-    });
-    // Nobody in there would act on a request by now.
-    undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
+    await using undo = new DisposalStack();
+    const launch = undo.use(
+      new ContainerLaunch(plan, options, {
+        stdio: ['ignore', words, words, 'pipe', 'pipe', ...options.held.map((fd) => ({ fd }))],
+        dieWithParent: false,
+        monitor: {
+          program: options.monitor,
+          socketDir: dir,
+          exitDir,
+          consoleLog: consoleLogOf(dir),
+          consoleLogBytes: CONSOLE_LOG_BYTES,
+        },
+      }),
+    );
+    const { places } = launch;
+    rmSync(exitDir, { recursive: true, force: true });
+    await launch.prepare([exitDir]);
+    const child = await launch.letGo();
     const failed = child.exited.then((end) => {
       throw cannotStart(lastWords(options.log) || describeEnd(options.monitor, end));
     });
