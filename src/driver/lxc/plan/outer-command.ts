@@ -69,6 +69,7 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
     refuseLink(`${input.root}/dev`),
   ];
   const gate = privateNetwork ? [`echo ready >&${GATE_FD}`, `read -r go <&${GATE_FD}`] : [];
+  const variables = input.monitor === undefined ? [] : [words('export', ...variablesOf(input.monitor))];
   const last = `exec ${words(...innerCommand(input))}`;
   return {
     command: 'unshare',
@@ -87,8 +88,8 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
       [...first, `read -r go <&${GATE_FD}`, '. "$0"'].join(' && '),
       stepsFile,
     ],
-    steps: `${[...mounts, ...gate, `exec ${GATE_FD}>&-`, last].join(' &&\n')}\n`,
-    script: [...first, ...mounts, ...gate, last].join(' && '),
+    steps: `${[...mounts, ...gate, `exec ${GATE_FD}>&-`, ...variables, last].join(' &&\n')}\n`,
+    script: [...first, ...mounts, ...gate, ...variables, last].join(' && '),
   };
 }
 
@@ -108,10 +109,6 @@ function innerCommand({
   if (monitor === undefined)
     return [runtime, ...global, 'run', '--bundle', own, '--console-socket', consoleSocket, '--pid-file', pidFile, id];
   return [
-    'env',
-    `_OCI_SYNCPIPE=${SYNC_FD}`,
-    // It makes a folder for a moment, which would stay where it is killed in it.
-    `TMPDIR=${monitor.socketDir}`,
     monitor.program,
     '--sync',
     '--terminal',
@@ -128,6 +125,11 @@ function innerCommand({
     `--runtime=${runtime}`,
     ...global.map((word) => `--runtime-arg=${word}`),
   ];
+}
+
+function variablesOf({ socketDir }: ContainerMonitor): string[] {
+  // It makes a folder for a moment, which would stay where it is killed in it.
+  return [`_OCI_SYNCPIPE=${SYNC_FD}`, `TMPDIR=${socketDir}`];
 }
 
 /** crun follows it, and makes the container's nodes wherever it leads on the host. */

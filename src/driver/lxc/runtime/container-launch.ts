@@ -92,7 +92,7 @@ export class ContainerLaunch implements AsyncDisposable {
     const child = await this.#spawned;
     const gate = child.duplex(GATE_FD);
     if (this.#waitsOutside) gate.write('go\n');
-    else gate.end('go\n');
+    else gate.end('go\n', () => void gate.destroy());
     return child;
   }
 
