@@ -1,9 +1,8 @@
 /** `nestling domxml-from-native`: a definition for a configuration of LXC's own tools, with the files that it includes. */
-import { existsSync, readdirSync, statSync } from 'node:fs';
-import { dirname, join, resolve } from 'node:path';
-import type { IncludedFile } from '../driver/lxc/native/lxc-config.ts';
+import { dirname, resolve } from 'node:path';
+import { readIncludedFiles } from '../driver/lxc/runtime/included-files.ts';
 import { fromNative } from '../driver/lxc/runtime/native-formats.ts';
-import { displayName, onePositional, parseOptions, readInput, readInputFile, UsageError } from './usage.ts';
+import { displayName, onePositional, parseOptions, readInput, UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling domxml-from-native lxc-tools FILE
 
@@ -27,21 +26,9 @@ export async function main(args: string[]): Promise<number> {
   const folder = path === '-' ? process.cwd() : dirname(resolve(path));
   const { xml, notes } = fromNative(format, await readInput(path), {
     fileName: displayName(path),
-    readIncluded: (named) => readIncluded(resolve(folder, named)),
+    readIncluded: (named) => readIncludedFiles(named, folder),
   });
   for (const note of notes) process.stderr.write(`${note}\n`);
   process.stdout.write(xml);
   return 0;
-}
-
-/** Of a folder all `*.conf`, as LXC has it. */
-function readIncluded(path: string): readonly IncludedFile[] | undefined {
-  if (!existsSync(path)) return undefined;
-  const paths = statSync(path).isDirectory()
-    ? readdirSync(path)
-        .filter((name) => name.endsWith('.conf'))
-        .toSorted()
-        .map((name) => join(path, name))
-    : [path];
-  return paths.map((one) => ({ path: one, text: readInputFile(one).toString('utf8') }));
 }

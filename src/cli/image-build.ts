@@ -1,6 +1,5 @@
 /** `nestling image build`: builds or finds an image and tells how it goes. */
-import { type BuildImageOptions, buildImage, requireTools } from '../rootfs/build-image.ts';
-import { planBuild } from '../rootfs/plan-build.ts';
+import { type BuildImageOptions, buildImage, choosePlan, requireTools } from '../rootfs/build-image.ts';
 import { quoteWords } from '../rootfs/plan-unpack.ts';
 import { ProgressLine } from './progress-line.ts';
 import { onePositional, parseChoice, parseOptions } from './usage.ts';
@@ -83,7 +82,7 @@ export async function main(args: string[]): Promise<number> {
 }
 
 function dryRun(name: string, request: BuildImageOptions): number {
-  const plan = planBuild(name, request);
+  const plan = choosePlan(name, request);
   for (const note of plan.notes) process.stderr.write(`nestling image: ${note}\n`);
   process.stdout.write(plan.steps.map(({ command, args }) => `${quoteWords([command, ...args])}\n`).join(''));
   requireTools(plan);

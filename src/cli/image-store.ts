@@ -15,8 +15,8 @@ Removes images. IMAGE is a name (all of that name), or 8 or more digits of a key
 `;
 const IMPORT_HELP = `Usage: nestling image import NAME FILE|DIRECTORY [--arch ARCH]
 
-Takes a root's tarball (.tar, .tar.gz, .tar.xz, .tar.zst), or an OCI image (an image layout: directory or tar; docker save of
-today's docker is one). Of an OCI image for several architectures the one of --arch is taken (default: this host's), its
+Takes a root's tarball (.tar, .tar.gz, .tar.xz, .tar.zst), an OCI image (an image layout: directory or tar; podman save
+--format oci-archive), or what docker save writes, today's docker or an older one. Of an OCI image for several architectures the one of --arch is taken (default: this host's), its
 digests are checked, and its environment, command and user are kept. Of a tarball --arch says what it is for.
 `;
 const EXPORT_HELP = `Usage: nestling image export IMAGE FILE [--arch ARCH]

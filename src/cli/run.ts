@@ -70,7 +70,7 @@ async function open(options: RunOptions, report: RunReport, driver: 'qemu' | 'lx
     for (const { xml, value } of secrets) await connection.defineSecret(xml, value);
     if (options.listen !== undefined) {
       await connection.serve(options.listen);
-      report.note(`virsh -c 'qemu+unix:///system?socket=${options.listen}' reaches this guest`);
+      report.note(`virsh -c '${driver}+unix:///system?socket=${options.listen}' reaches this guest`);
     }
     return connection;
   } catch (error) {

@@ -23,10 +23,15 @@ export type Removers = Readonly<Record<string, Remover>>;
 /** How long a killed process may take to leave: the kernel frees a large guest's memory meanwhile. */
 const PROCESS_GONE_MS = 5000;
 const POLL_MS = 5;
+/** How long a helper may take to write what is left. */
+const HELPER_ENDS_MS = 30_000;
+const HELPER_POLL_MS = 20;
 
 export const CORE_REMOVERS = {
   /** `{pid, startTime}` */
   process: removeProcess,
+  /** `{pid, startTime}`: ends by itself soon after what it works for, and has something to finish first */
+  helper: removeHelper,
   /** `{path}`: anything but a directory */
   file: (identity) => unlinkUnless(identity, (stats) => (stats.isDirectory() ? 'it is a directory' : undefined)),
   /** `{path}` */
@@ -35,15 +40,20 @@ export const CORE_REMOVERS = {
   directory: (identity) => removeTree(text(identity, 'path'), { root: text(identity, 'root') }),
 } as const satisfies Removers;
 
-async function removeProcess(identity: ObjectIdentity, { procRoot, sameBoot, signal }: RemoverContext): Promise<void> {
-  const { pid } = identity;
-  if (typeof pid !== 'number' || !Number.isInteger(pid) || pid <= 1) {
-    throw new TypeError(`its record has no usable pid (${String(pid)})`);
+async function removeHelper(identity: ObjectIdentity, context: RemoverContext): Promise<void> {
+  const target = processOf(identity);
+  for (let waitedMs = 0; waitedMs < HELPER_ENDS_MS; waitedMs += HELPER_POLL_MS) {
+    if (!context.sameBoot || !isAlive(target, context.procRoot)) return;
+    await pause(HELPER_POLL_MS, undefined, { signal: context.signal });
   }
-  const target = { pid, startTime: text(identity, 'startTime') };
+  await removeProcess(identity, context);
+}
+
+async function removeProcess(identity: ObjectIdentity, { procRoot, sameBoot, signal }: RemoverContext): Promise<void> {
+  const target = processOf(identity);
   if (!sameBoot || !isAlive(target, procRoot)) return;
   try {
-    process.kill(pid, 'SIGKILL');
+    process.kill(target.pid, 'SIGKILL');
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return;
     throw error;
@@ -53,6 +63,14 @@ async function removeProcess(identity: ObjectIdentity, { procRoot, sameBoot, sig
     if (waitedMs >= PROCESS_GONE_MS) throw new Error(`it is still there ${PROCESS_GONE_MS} ms after SIGKILL`);
     await pause(POLL_MS, undefined, { signal });
   }
+}
+
+function processOf(identity: ObjectIdentity): { pid: number; startTime: string } {
+  const { pid } = identity;
+  if (typeof pid !== 'number' || !Number.isInteger(pid) || pid <= 1) {
+    throw new TypeError(`its record has no usable pid (${String(pid)})`);
+  }
+  return { pid, startTime: text(identity, 'startTime') };
 }
 
 function unlinkUnless(identity: ObjectIdentity, whyNot: (stats: Stats) => string | undefined): void {

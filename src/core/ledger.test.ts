@@ -160,6 +160,20 @@ describe('collectGarbage', () => {
     server.close();
   });
 
+  test('a helper may finish what it has begun', async () => {
+    const done = join(base, 'done');
+    const script = 'read -r _; : >"$0"';
+    const helper = spawn('sh', ['-c', script, done], { stdio: ['pipe', 'ignore', 'ignore'] });
+    const end = once(helper, 'exit');
+    const ledger = Ledger.open(dir, deadOwner());
+    ledger.record('helper', { ...readIdentity(helper.pid ?? 0)! });
+    const collected = collectGarbage({ dir });
+    helper.stdin.end('\n');
+    expect(await end).toEqual([0, null]);
+    expect((await collected).removed).toHaveLength(1);
+    expect(readdirSync(base).toSorted()).toEqual(['done', 'ledger']);
+  });
+
   test('leaves the living, other namespaces and strangers alone', async () => {
     Ledger.open(dir).record('tap', { name: 'ours' });
     Ledger.open(dir, { ...deadOwner(), pidNamespace: 'pid:[1]' }).record('tap', { name: 'theirs' });

@@ -9,6 +9,8 @@ export type MetadataKind = 'description' | 'title' | 'element';
 
 /** What a guest's power-off, reboot or crash does (virDomainLifecycle, virDomainLifecycleAction). */
 export type LifecycleTrigger = 'poweroff' | 'reboot' | 'crash';
+/** Where a definition says it. */
+export const LIFECYCLE_FIELDS = { poweroff: 'onPoweroff', reboot: 'onReboot', crash: 'onCrash' } as const;
 export type LifecycleAction =
   | 'destroy'
   | 'restart'

@@ -92,4 +92,10 @@ export type DomainEvent =
       readonly reason: string;
     })
   | (EventBase & { readonly event: 'memory-failure'; readonly recipient: string; readonly action: string })
-  | (EventBase & { readonly event: 'memory-device-size-change'; readonly alias: string; readonly sizeBytes: number });
+  | (EventBase & { readonly event: 'memory-device-size-change'; readonly alias: string; readonly sizeBytes: number })
+  /** What is hardly meant: two domains with one MAC address. Of a driver in this process only: libvirt's protocol has no such event. */
+  | (EventBase & { readonly event: 'warning'; readonly message: string });
+
+type Without<T, K extends string> = T extends unknown ? Omit<T, K> : never;
+/** An event before the domain and the time are added to it. */
+export type BareEvent = Without<DomainEvent, 'domain' | 'timestampMs'>;

@@ -8,7 +8,7 @@ describe('lxc.conf', () => {
       'security_driver = "apparmor"\nsecurity_default_confined = 0\nlog_with_libvirtd = 1\nsecurity_drver = "x"',
       'f',
     );
-    expect(config).toEqual({ securityDrivers: ['apparmor'], securityDefaultConfined: false });
+    expect(config).toEqual({ securityDriver: 'apparmor', securityDefaultConfined: false });
     expect(notes).toEqual([
       'f:3: log_with_libvirtd has no effect: containers write to logs of their own',
       "f:4: there is no setting 'security_drver'; did you mean 'security_driver'?",

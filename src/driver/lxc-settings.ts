@@ -2,12 +2,11 @@
  * Settings of containers, in libvirt's `lxc.conf`: a table of its keys, and what the file says. Beside the contract and not below the driver, as
  * programs look at the file also where no container is started.
  */
-import { type ConfValue } from '../model/conf-file.ts';
 import { parseByTable, type SettingsTable } from '../model/conf-settings.ts';
 
 export interface LxcConfig {
-  /** `selinux`, `apparmor`, `none`; undefined: what the host has. */
-  securityDrivers: readonly string[] | undefined;
+  /** Absent: what the host has. */
+  securityDriver: 'selinux' | 'apparmor' | 'none';
   securityDefaultConfined: boolean;
   securityRequireConfined: boolean;
   cgroupLayout: 'inherit' | 'machine' | 'systemd';
@@ -19,9 +18,8 @@ export const LXC_SETTINGS: SettingsTable<keyof LxcConfig> = {
   log_with_libvirtd: { kind: 'flag', inert: 'containers write to logs of their own' },
   security_driver: {
     kind: 'text',
-    field: 'securityDrivers',
+    field: 'securityDriver',
     choices: ['selinux', 'apparmor', 'none'],
-    convert: (value: ConfValue) => [value],
   },
   security_default_confined: { kind: 'flag', field: 'securityDefaultConfined' },
   security_require_confined: { kind: 'flag', field: 'securityRequireConfined' },

@@ -7,7 +7,7 @@ import type { AffectOptions } from '../driver/driver.ts';
 import type { Domain } from '../model/domain/domain.ts';
 import { cloneDefinition } from '../model/schema/schema.ts';
 import type { DomainRecord, LiveGuest } from './domain-record.ts';
-import { requireDefined } from './domain-report.ts';
+import { notRunning, requireDefined } from './domain-report.ts';
 import type { DomainStore } from './domain-store.ts';
 
 export interface Affected<G extends LiveGuest = LiveGuest> {
@@ -82,13 +82,6 @@ function changed(domain: Domain, change: (domain: Domain) => void): Domain {
   const copy = cloneDefinition(domain);
   change(copy);
   return copy;
-}
-
-export function notRunning(record: DomainRecord): VirtError {
-  return new VirtError(`Requested operation is not valid: domain '${record.name}' is not running`, {
-    code: ErrorCode.OPERATION_INVALID,
-    domain: ErrorDomain.QEMU,
-  });
 }
 
 export function invalid(message: string): VirtError {

@@ -1,4 +1,5 @@
 /** One domain of a connection, as the driver remembers it: who it is, what the next start uses, and the guest that runs. */
+import { ErrorDomain } from '../core/errors.ts';
 import { Mutex } from '../core/mutex.ts';
 import { type DomainState, StateReason } from '../driver/domain-state.ts';
 import type { Domain } from '../model/domain/domain.ts';
@@ -15,6 +16,7 @@ export interface LiveGuest {
 /** A transient domain is not defined and goes with its guest. */
 export class DomainRecord<G extends LiveGuest = LiveGuest> {
   readonly uuid: string;
+  readonly errorDomain: ErrorDomain;
   name: string;
   guest: G | undefined;
   /** A start is under way: the name is taken, there is no guest yet. */
@@ -25,9 +27,11 @@ export class DomainRecord<G extends LiveGuest = LiveGuest> {
   #definition: Domain | undefined;
   #read: (() => Domain) | undefined;
 
-  constructor(uuid: string, name: string) {
+  /** `errorDomain`: the driver's, for what is wrong with it. */
+  constructor(uuid: string, name: string, errorDomain: ErrorDomain = ErrorDomain.QEMU) {
     this.uuid = uuid;
     this.name = name;
+    this.errorDomain = errorDomain;
   }
 
   get isDefined(): boolean {

@@ -7,12 +7,18 @@ import { cloneDefinition } from '../model/schema/schema.ts';
 import type { DomainRecord, LiveGuest } from './domain-record.ts';
 import { stateOf } from './domain-store.ts';
 
-export function matchesFilter(record: DomainRecord, filter: DomainFilter): boolean {
+/** `isSaved`: whether there is a managed save; only asked where the filter does. */
+export function matchesFilter<G extends LiveGuest>(
+  record: DomainRecord<G>,
+  filter: DomainFilter,
+  isSaved: (record: DomainRecord<G>) => boolean,
+): boolean {
   return (
     (filter.active === undefined || filter.active === (record.guest !== undefined)) &&
     (filter.persistent === undefined || filter.persistent === record.isDefined) &&
     (filter.autostart === undefined || filter.autostart === record.autostart) &&
-    (filter.states === undefined || filter.states.includes(stateOf(record).state))
+    (filter.states === undefined || filter.states.includes(stateOf(record).state)) &&
+    (filter.managedSave === undefined || filter.managedSave === isSaved(record))
   );
 }
 
@@ -21,7 +27,10 @@ export function definitionOf(record: DomainRecord, inactive: boolean): Domain {
   const { definition, guest } = record;
   const domain = inactive ? (definition ?? guest?.domain) : (guest?.domain ?? definition);
   if (domain !== undefined) return domain;
-  throw new VirtError(`domain '${record.name}' is being started`, { code: ErrorCode.OPERATION_INVALID });
+  throw new VirtError(`domain '${record.name}' is being started`, {
+    code: ErrorCode.OPERATION_INVALID,
+    domain: record.errorDomain,
+  });
 }
 
 /** For whom passwords are none of their business. */
@@ -71,9 +80,10 @@ export function infoOf(
 export function requireLegal(operation: DomainOperation, record: DomainRecord): void {
   const { state } = stateOf(record);
   if (isLegal(operation, state)) return;
-  if (operation === 'create') throw invalid(`cannot create domain '${record.name}': it is already running`);
-  if (state === DomainState.SHUTOFF) throw invalid(`domain '${record.name}' is not running`);
+  if (operation === 'create') throw invalid(record, `cannot create domain '${record.name}': it is already running`);
+  if (state === DomainState.SHUTOFF) throw notRunning(record);
   throw invalid(
+    record,
     `cannot ${OPERATION_WORDS[operation] ?? operation} domain '${record.name}': it is ${STATE_NAMES[state]}`,
   );
 }
@@ -82,8 +92,16 @@ export function requireLegal(operation: DomainOperation, record: DomainRecord): 
 export function activeGuest<G extends LiveGuest>(operation: DomainOperation, record: DomainRecord<G>): G {
   requireLegal(operation, record);
   // The table allows no operation of a running guest on one that is off.
-  if (record.guest === undefined) throw invalid(`domain '${record.name}' is being started`);
+  if (record.guest === undefined) throw invalid(record, `domain '${record.name}' is being started`);
   return record.guest;
+}
+
+/** As with libvirt, where all drivers share this answer, it is not a driver's own error. */
+export function notRunning({ name }: DomainRecord): VirtError {
+  return new VirtError(`Requested operation is not valid: domain '${name}' is not running`, {
+    code: ErrorCode.OPERATION_INVALID,
+    domain: ErrorDomain.DOMAIN,
+  });
 }
 
 /** Operations whose name is no verb that fits before "domain". */
@@ -101,10 +119,10 @@ const OPERATION_WORDS: Readonly<Partial<Record<DomainOperation, string>>> = {
   abortJob: 'abort a job of',
 };
 
-function invalid(message: string): VirtError {
+function invalid({ errorDomain }: DomainRecord, message: string): VirtError {
   return new VirtError(`Requested operation is not valid: ${message}`, {
     code: ErrorCode.OPERATION_INVALID,
-    domain: ErrorDomain.QEMU,
+    domain: errorDomain,
   });
 }
 
@@ -113,5 +131,6 @@ export function requireDefined(record: DomainRecord, operation: string): Domain 
   if (record.definition !== undefined) return record.definition;
   throw new VirtError(`cannot ${operation} domain '${record.name}': it is transient, not defined`, {
     code: ErrorCode.OPERATION_INVALID,
+    domain: record.errorDomain,
   });
 }

@@ -26,7 +26,7 @@ describe('DomainStore', () => {
     expect(() => store.claim('b', A)).toThrow(/'a' is already defined with UUID/);
     expect(() => store.claim('a', B)).toThrow(/already exists with UUID/);
     store.releaseIfGone(record);
-    expect(() => store.byName('a')).toThrow(/no domain with name 'a'/);
+    expect(() => store.byName('a')).toThrow(/no domain with matching name 'a'/);
   });
 
   it('keeps definitions over a restart, autostart marks and renames included', async () => {

@@ -109,19 +109,19 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
   /** @throws VirtError NO_DOMAIN */
   byUuid(uuid: string): DomainRecord<G> {
     const record = this.find(uuid);
-    if (record === undefined) throw this.#noDomain(`no domain with UUID '${uuid}'`);
+    if (record === undefined) throw this.#noDomain(`no domain with matching uuid '${uuid}'`);
     return record;
   }
 
   byName(name: string): DomainRecord<G> {
     const record = this.#names.get(name);
-    if (record === undefined) throw this.#noDomain(`no domain with name '${name}'`);
+    if (record === undefined) throw this.#noDomain(`no domain with matching name '${name}'`);
     return record;
   }
 
   byId(id: number): DomainRecord<G> {
     const record = this.all().find(({ guest }) => guest?.id === id);
-    if (record === undefined) throw this.#noDomain(`no running domain with id ${id}`);
+    if (record === undefined) throw this.#noDomain(`no domain with matching id ${id}`);
     return record;
   }
 
@@ -266,7 +266,7 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
   }
 
   #add(uuid: string, name: string): DomainRecord<G> {
-    const record = new DomainRecord<G>(uuid, name);
+    const record = new DomainRecord<G>(uuid, name, this.#errorDomain);
     this.#register(record);
     return record;
   }
@@ -285,7 +285,7 @@ export class DomainStore<G extends LiveGuest = LiveGuest> implements AsyncDispos
   }
 
   #noDomain(message: string): VirtError {
-    return new VirtError(`domain not found: ${message}`, { code: ErrorCode.NO_DOMAIN, domain: this.#errorDomain });
+    return new VirtError(`Domain not found: ${message}`, { code: ErrorCode.NO_DOMAIN, domain: this.#errorDomain });
   }
 
   #inUse(message: string): VirtError {

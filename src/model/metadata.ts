@@ -76,7 +76,7 @@ function prefixed(element: XmlElement, key: string, uri: string): XmlElement {
 
 /** As the caller gave it. */
 function withoutPrefix(element: XmlElement): string {
-  return formatXml(stripped(element, element.uri)).trimEnd();
+  return formatXml(stripped(element, element.uri), { style: 'library' }).trimEnd();
 }
 
 function stripped(element: XmlElement, uri: string): XmlElement {

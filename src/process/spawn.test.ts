@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -212,6 +212,29 @@ describe('setup', () => {
     expect(nofile).toBe('77');
     expect(affinity).toMatch(/: 0$/);
     expect(oom).toBe('555');
+  });
+
+  test('a group of threads is joined as one, by the writer itself, which holds up nobody', async () => {
+    const groups = ['v1', 'v2', 'threaded', 'other'].map((name) => join(root, name));
+    for (const dir of groups) {
+      mkdirSync(dir);
+      writeFileSync(join(dir, 'cgroup.procs'), '');
+    }
+    const [v1 = '', , threaded = '', other = ''] = groups;
+    writeFileSync(join(v1, 'tasks'), '');
+    writeFileSync(join(threaded, 'cgroup.threads'), '');
+    // The kernel refuses what comes from another domain.
+    mkdirSync(join(other, 'cgroup.threads'));
+    for (const dir of [threaded, other]) writeFileSync(join(dir, 'cgroup.type'), 'threaded\n');
+    const { output } = await run({
+      ...shell(
+        'for dir; do cat "$dir"/tasks "$dir"/cgroup.procs "$dir"/cgroup.threads; done 2>/dev/null; echo $$',
+        ...groups,
+      ),
+      cgroupProcs: groups.map((dir) => join(dir, 'cgroup.procs')),
+    });
+    const [first, second, third, last, pid] = output.trim().split('\n');
+    expect([first, second, third, last]).toEqual(['0', pid, '0', pid]);
   });
 
   test('the parent-death signal is armed, with a session of its own or not', async () => {

@@ -55,7 +55,7 @@ export interface BuiltImage {
  */
 export async function buildImage(name: string, options: BuildImageOptions = {}): Promise<BuiltImage> {
   const { signal, onNote = () => undefined } = options;
-  const plan = planBuild(name, options);
+  const plan = choosePlan(name, options);
   const store = options.store ?? new ImageStore();
   const freshness = await readFreshness(plan.freshness, signal);
   const planKey = keyOf(plan);
@@ -87,6 +87,17 @@ export async function buildImage(name: string, options: BuildImageOptions = {}):
   };
 }
 
+/** With the tools that this host has: the older one where the usual one is missing, unless one was asked for. @throws what `planBuild` throws */
+export function choosePlan(name: string, options: BuildOptions): BuildPlan {
+  const plan = planBuild(name, options);
+  const lacks = (program: string): boolean => lookUpProgram(program) === undefined;
+  if (plan.builder !== 'mmdebstrap' || options.builder !== undefined || !lacks('mmdebstrap') || lacks('debootstrap'))
+    return plan;
+  const other = planBuild(name, { ...options, builder: 'debootstrap' });
+  const note = 'mmdebstrap is not installed: debootstrap is slower, and leaves updates to the new root';
+  return { ...other, notes: [...other.notes, note] };
+}
+
 /** The plan's own part of the key: what is built how, wherever. */
 function keyOf({ name, architecture, steps, files, keyring }: BuildPlan): string {
   return sha256Hex(JSON.stringify([name, architecture.name, steps, files, keyring?.paths])).slice(0, 32);
@@ -104,7 +115,7 @@ function findCached(
 }
 
 /** @throws VirtError that names the packages which bring what is missing */
-export function requireTools({ builder, needs, keyring, name }: BuildPlan): { keyring: string | undefined } {
+export function requireTools({ needs, keyring, name }: BuildPlan): { keyring: string | undefined } {
   if (process.getuid?.() !== 0)
     throw failed(
       `building ${name} needs root: it makes files of many users; run it with sudo`,
@@ -114,11 +125,7 @@ export function requireTools({ builder, needs, keyring, name }: BuildPlan): { ke
   if (missing.length > 0) {
     const programs = missing.map(({ program }) => program).join(' and ');
     const packages = missing.map(({ debianPackage }) => debianPackage).join(' ');
-    const other =
-      builder === 'mmdebstrap' && lookUpProgram('debootstrap') !== undefined
-        ? ', or take the older tool: --builder debootstrap'
-        : '';
-    throw failed(`cannot build ${name}: ${programs} not found; install it: apt-get install ${packages}${other}`);
+    throw failed(`cannot build ${name}: ${programs} not found; install it: apt-get install ${packages}`);
   }
   if (keyring === undefined) return { keyring: undefined };
   const found = keyring.paths.find((path) => existsSync(path));

@@ -66,6 +66,7 @@ export const PACK_STEP: BuildStep = {
   args: [
     '--create',
     '--auto-compress',
+    '--sparse',
     '--file',
     OUTPUT,
     '--numeric-owner',

@@ -12,6 +12,10 @@ const KNOWN: readonly Known[] = [
     fix: 'the keys of this host do not match what signed it: name others with --keyring FILE, or build without checking (--insecure)',
   },
   {
+    pattern: /Release file for .* is expired|Valid-Until/i,
+    fix: 'nobody keeps this mirror up to date any more; --archive takes it as it was when it was',
+  },
+  {
     pattern: /does not have a Release file|404 +Not Found|Failed getting release file|Invalid Release file/i,
     fix: 'the mirror does not have this release: --archive looks among the old ones, --mirror URL elsewhere',
   },

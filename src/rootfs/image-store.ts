@@ -10,6 +10,7 @@ import { prepareRuntimeDir } from '../core/fs-runtime-dir.ts';
 import { Ledger } from '../core/ledger.ts';
 import { acquireLockFile, LockedError } from '../core/lock-file.ts';
 import { randomHex } from '../core/random.ts';
+import { sha256Hex } from '../core/sha256.ts';
 import { defaultCacheDir, writeCacheFile } from '../host/cache-file.ts';
 import { lookUpArchitecture } from './architecture.ts';
 
@@ -202,6 +203,11 @@ export class ImageStore {
 
 export interface WorkFolder extends AsyncDisposable {
   readonly path: string;
+}
+
+/** Of an image that was not built here: the same content under two names is two images. */
+export function keyOfContent(name: string, arch: string, hash: string): string {
+  return sha256Hex(`${name} ${arch} ${hash}`).slice(0, 32);
 }
 
 /** Of a tarball that is being made: zstd packs ten times as fast as gzip, where it is installed. */

@@ -15,14 +15,14 @@ export interface OciImage {
   readonly config: ImageConfig;
 }
 
-type Json = Readonly<Record<string, unknown>>;
+export type Json = Readonly<Record<string, unknown>>;
 
 const INDEXES = new Set([
   'application/vnd.oci.image.index.v1+json',
   'application/vnd.docker.distribution.manifest.list.v2+json',
 ]);
 /** More than indexes, manifests and configurations ever have. */
-const MAX_JSON_BYTES = 16 * 1024 * 1024;
+export const MAX_JSON_BYTES = 16 * 1024 * 1024;
 const MAX_DEPTH = 4;
 
 /** The image for `wanted` in a layout. @throws VirtError INVALID_ARG when there is none, OPERATION_FAILED for damage */
@@ -75,13 +75,13 @@ function isFor({ os, architecture }: Json, wanted: Architecture): boolean {
   return (os === undefined || os === 'linux') && architecture === wanted.oci.architecture;
 }
 
-function archOf({ architecture, variant }: Json): Architecture | undefined {
+export function archOf({ architecture, variant }: Json): Architecture | undefined {
   if (typeof architecture !== 'string') return undefined;
   const exact = typeof variant === 'string' ? lookUpArchitecture(`${architecture}${variant}`) : undefined;
   return exact ?? lookUpArchitecture(architecture) ?? findArchitecture(architecture);
 }
 
-function configOf(config: Json): ImageConfig {
+export function configOf(config: Json): ImageConfig {
   const words = (value: unknown): string[] | undefined => (Array.isArray(value) ? value.map(String) : undefined);
   const [env, cmd, entrypoint] = [words(config['Env']), words(config['Cmd']), words(config['Entrypoint'])];
   const [user, workingDir] = [config['User'], config['WorkingDir']];
@@ -127,15 +127,15 @@ function damaged(digest: string, hash: string): Error {
   );
 }
 
-function objectOf(value: unknown): Json {
+export function objectOf(value: unknown): Json {
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return { ...value };
-  throw failed('the OCI image is damaged: an object is missing in its JSON', ErrorCode.OPERATION_FAILED);
+  throw failed('the image is damaged: an object is missing in its JSON', ErrorCode.OPERATION_FAILED);
 }
 
-function listOf(value: unknown): Json[] {
+export function listOf(value: unknown): Json[] {
   return Array.isArray(value) ? value.map(objectOf) : [];
 }
 
-function textOf(value: unknown): string {
+export function textOf(value: unknown): string {
   return typeof value === 'string' ? value : '';
 }

@@ -53,7 +53,7 @@ describe('Debian and its kin', () => {
       '--variant=minbase',
       '--architectures=arm64',
       '--skip=check/qemu',
-      '--include=sudo,bash',
+      '--include=bash,sudo',
       '--keyring=@KEYRING@',
       'bookworm',
       '@OUTPUT@',
@@ -63,6 +63,14 @@ describe('Debian and its kin', () => {
     ]);
     expect(plan.keyring?.debianPackage).toBe('debian-archive-keyring');
   });
+
+  it.each(['debian:bookworm', 'debian:wheezy', 'fedora:43', 'arch'])(
+    '%s is the same in whatever order packages are asked for',
+    (name) => {
+      const planOf = (...packages: string[]): string => JSON.stringify(planBuild(name, { arch: 'amd64', packages }));
+      expect(planOf('zsh', 'bash', 'sudo', 'bash')).toBe(planOf('sudo', 'bash', 'zsh'));
+    },
+  );
 
   it('that are archived come from there, with old keys and dates, and what that means is said', () => {
     const plan = planBuild('debian:jessie', AMD64);

@@ -31,7 +31,8 @@ export function planBuild(imageName: string, options: BuildOptions = {}): BuildP
   const request: BuildRequest = {
     ...buildable,
     architecture: findArchitecture(options.arch),
-    options,
+    // In whatever order they are asked for, it is the same image.
+    options: { ...options, packages: [...new Set(options.packages ?? [])].toSorted() },
     isArchived: options.archive ?? buildable.release.isArchived ?? false,
   };
   return PLANNERS[buildable.distribution.family](request);

@@ -22,7 +22,7 @@ import { randomHex } from '../core/random.ts';
 import { ACCOUNT_FILES, type AccountTexts, planAccounts, type UserSpec } from './accounts.ts';
 import { explainBuilder } from './builder-words.ts';
 import { requireImageName } from './image-name.ts';
-import { failed, type Image, ImageStore } from './image-store.ts';
+import { failed, type Image, ImageStore, keyOfContent } from './image-store.ts';
 import { resolveInRoot } from './path-in-root.ts';
 import {
   type ProvisionRequest,
@@ -74,10 +74,10 @@ export async function provision(
   mkdirSync(root, { mode: 0o755 });
   await unpackTarball(store.tarballOf(image), root, { signal: options.signal });
   await provisionFolder(root, request, { ...options, store, arch: image.arch });
-  const { key, tarball } = await packFolder(work.path, { folder: root }, options.signal);
+  const { hash, tarball } = await packFolder(work.path, { folder: root }, options.signal);
   const { config } = image;
   return await store.publish(work.path, {
-    key,
+    key: keyOfContent(name, image.arch, hash),
     tarball,
     name,
     arch: image.arch,

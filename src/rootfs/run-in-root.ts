@@ -11,7 +11,7 @@ import type { ChildStdio } from '../process/child-stdio.ts';
 import { ARCHITECTURES, findArchitecture } from './architecture.ts';
 import { foreignArchitecture, usableForeign } from './foreign.ts';
 import { requireImageName } from './image-name.ts';
-import { failed, type Image, ImageStore, type WorkFolder } from './image-store.ts';
+import { failed, type Image, ImageStore, keyOfContent, type WorkFolder } from './image-store.ts';
 import { runIsolated, spawnIsolated } from './isolated.ts';
 import { resolveInRoot } from './path-in-root.ts';
 import { ENTER, overlayOptions, planPrivateRoot } from './private-root.ts';
@@ -213,10 +213,11 @@ async function save(
     work.path,
     lower === undefined ? { folder: root.path } : { overlay: overlayOptions({ lower }) },
   );
+  const ofArch = arch ?? findArchitecture().name;
   return await store.publish(work.path, {
-    key: packed.key,
+    key: keyOfContent(name, ofArch, packed.hash),
     name,
-    arch: arch ?? findArchitecture().name,
+    arch: ofArch,
     tarball: packed.tarball,
     origin: `saved from ${root.image?.name ?? root.path}`,
     ...(root.image?.config !== undefined && { config: root.image.config }),

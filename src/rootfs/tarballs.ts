@@ -71,16 +71,18 @@ function requireUnpacker(tarball: string): void {
 
 /**
  * Packs a folder, or what an overlay shows, to a tarball in `target`.
- * @returns its file name, and a key made of its content
+ * @returns its file name, and the SHA-256 of its content
  */
 export async function packFolder(
   target: string,
   what: { folder: string } | { overlay: string },
   signal?: AbortSignal,
-): Promise<{ tarball: string; key: string }> {
+): Promise<{ tarball: string; hash: string }> {
   const tarball = tarballName(lookUpProgram('zstd') !== undefined);
   const output = join(target, tarball);
-  const pack = ['--create', '--auto-compress', `--file=${output}`, ...KEEP, '--sort=name', '--one-file-system'];
+  // Holes (lastlog has large ones) stay holes.
+  const pack = ['--create', '--auto-compress', '--sparse', `--file=${output}`, ...KEEP];
+  pack.push('--sort=name', '--one-file-system');
   const merged = join(target, 'merged');
   mkdirSync(merged, { recursive: true });
   const result = await runIsolated(
@@ -100,7 +102,7 @@ export async function packFolder(
     { signal },
   );
   if (result.exitCode !== 0) throw failed(`cannot pack the root: ${explainBuilder(result.words).cause}`);
-  return { tarball, key: (await hashFile(output)).slice(0, 32) };
+  return { tarball, hash: await hashFile(output) };
 }
 
 /** SHA-256 in hexadecimal. */

@@ -1,7 +1,7 @@
 /** The contract of domains: definitions, states, events, the console, saving. */
 import { join } from 'node:path';
 import { expect } from 'vitest';
-import { type DomainEvent, DomainState, ErrorCode, StateReason, VirtError } from '../../src/index.ts';
+import { type DomainEvent, DomainState, ErrorCode, ErrorDomain, StateReason, VirtError } from '../../src/index.ts';
 import { greetingOf } from '../support/guests/boot-sectors.ts';
 import { pollUntil } from '../support/poll.ts';
 import { type ContractTest, expectCode } from './setting.ts';
@@ -120,9 +120,10 @@ export function describeDomains(contract: ContractTest): void {
   contract('refuses what the state forbids', async ({ connection, xmlOf }) => {
     const domain = await connection.defineDomain(await xmlOf('halt'));
     await expectCode(domain.suspend(), ErrorCode.OPERATION_INVALID);
-    await expectCode(domain.destroy(), ErrorCode.OPERATION_INVALID);
+    const own = connection.type === 'LXC' ? ErrorDomain.LXC : ErrorDomain.QEMU;
+    await expect(domain.destroy()).rejects.toMatchObject({ domain: ErrorDomain.DOMAIN });
     await domain.create();
-    await expectCode(domain.create(), ErrorCode.OPERATION_INVALID);
+    await expect(domain.create()).rejects.toMatchObject({ code: ErrorCode.OPERATION_INVALID, domain: own });
     await expectCode(domain.rename(`${domain.name}-x`), ErrorCode.OPERATION_INVALID);
   });
 
@@ -154,11 +155,35 @@ export function describeDomains(contract: ContractTest): void {
     await domain.managedSave();
     expect(await domain.state()).toEqual({ state: DomainState.SHUTOFF, reason: StateReason.shutoff.SAVED });
     expect(await domain.hasManagedSave()).toBe(true);
+    const names = async (managedSave: boolean): Promise<string[]> =>
+      (await connection.listAllDomains({ managedSave })).map(({ name }) => name);
+    expect(await names(true)).toEqual([domain.name]);
+    expect(await names(false)).not.toContain(domain.name);
     await expectCode(domain.undefine(), ErrorCode.OPERATION_INVALID);
     await domain.create();
     expect((await domain.state()).reason).toBe(StateReason.running.RESTORED);
     expect(await domain.hasManagedSave()).toBe(false);
+    expect(await names(true)).toEqual([]);
   });
+
+  contract('warns of a MAC address that two domains have', async ({ connection, xmlOf }) => {
+    const card = `<interface type='ethernet'><mac address='52:54:00:aa:bb:cc'/></interface></devices>`;
+    const [first, second] = [await xmlOf('halt'), await xmlOf('halt')].map((xml) => xml.replace('</devices>', card));
+    const { name } = await connection.defineDomain(first ?? '');
+    const abort = new AbortController();
+    const warned = firstWarning(connection.events({ signal: abort.signal }));
+    const { name: other } = await connection.defineDomain(second ?? '');
+    expect(await warned).toMatchObject({
+      domain: { name: other },
+      message: expect.stringContaining(`52:54:00:aa:bb:cc is also that of domain '${name}'`),
+    });
+    abort.abort();
+  });
+}
+
+async function firstWarning(events: AsyncIterable<DomainEvent>): Promise<DomainEvent | undefined> {
+  for await (const event of events) if (event.event === 'warning') return event;
+  return undefined;
 }
 
 async function collectLifecycle(events: AsyncIterable<DomainEvent>, seen: string[]): Promise<void> {

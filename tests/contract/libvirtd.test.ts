@@ -2,7 +2,7 @@
 import { afterAll } from 'vitest';
 import { connect } from '../../src/index.ts';
 import { hasLibvirtd, type Libvirtd, startLibvirtd } from '../support/libvirtd.ts';
-import { describeContract } from './contract.ts';
+import { describeContract, REMOTE_SKIPS } from './contract.ts';
 
 let daemon: Libvirtd | undefined;
 afterAll(async () => await daemon?.[Symbol.asyncDispose]());
@@ -10,7 +10,10 @@ afterAll(async () => await daemon?.[Symbol.asyncDispose]());
 if (hasLibvirtd()) {
   describeContract({
     name: 'libvirtd',
-    skips: { 'counts the CPU time of a guest': 'it needs a cgroup, and this libvirtd is told to make none' },
+    skips: {
+      ...REMOTE_SKIPS,
+      'counts the CPU time of a guest': 'it needs a cgroup, and this libvirtd is told to make none',
+    },
     open: async () => {
       daemon = await startLibvirtd();
       return await connect(daemon.uri);

@@ -7,7 +7,7 @@ import { connect } from '../../src/index.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { CONTAINER_SKIPS, containersIn } from './containers.ts';
-import { describeContract } from './contract.ts';
+import { describeContract, REMOTE_SKIPS } from './contract.ts';
 
 let rootfs = '';
 
@@ -23,7 +23,7 @@ if (canRunContainers()) {
   describeContract({
     name: 'nestling daemon, containers',
     guests: containersIn(() => rootfs),
-    skips: CONTAINER_SKIPS,
+    skips: { ...CONTAINER_SKIPS, ...REMOTE_SKIPS },
     open: async () => {
       daemon = await startDaemon();
       return await connect(daemon.uri.replace(/^qemu/, 'lxc'));

@@ -18,6 +18,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Connection, connect, type Domain } from '../../src/index.ts';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { pollUntil } from '../support/poll.ts';
 
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 const BUSYBOX = '/bin/busybox';
@@ -89,6 +90,19 @@ describe.skipIf(missing.length > 0)('programs in a container of a daemon', () =>
     });
   });
 
+  it('its variables are in no command line of the host', async () => {
+    const secret = `secret-${process.pid}`;
+    const there = join(folder, 'root/tmp/there');
+    const line = 'echo $TOKEN; touch /tmp/there; while [ -e /tmp/there ]; do sleep 0.05; done';
+    const running = guest.exec(['sh', '-c', line], { env: [`TOKEN=${secret}`] });
+    await pollUntil(() => existsSync(there), 'it does not run');
+    const commands = execFileSync('ps', ['-eo', 'args', '-ww'], { encoding: 'utf8' });
+    rmSync(there);
+    expect(commands).toContain('touch /tmp/there');
+    expect(commands).not.toContain(secret);
+    expect(String((await running).stdout)).toBe(`${secret}\n`);
+  });
+
   it('shares the namespaces, limits and rights of the first program', async () => {
     const facts =
       'readlink /proc/$1/ns/pid /proc/$1/ns/mnt /proc/$1/ns/net; cat /proc/$1/cgroup; grep -E "^Cap(Bnd|Eff|Prm)" /proc/$1/status';
@@ -153,7 +167,7 @@ describe.skipIf(missing.length > 0)('programs in a container of a daemon', () =>
   it('what is not there is said so', async () => {
     expect(await exec(['nobody', '--', 'true'])).toMatchObject({
       status: 1,
-      stderr: expect.stringContaining("no domain with name 'nobody'"),
+      stderr: expect.stringContaining("Domain not found: no domain with matching name 'nobody'"),
     });
   });
 });

@@ -57,7 +57,8 @@ describe.skipIf(!canRunContainers())("a build farm's guide", () => {
       const line = `virsh -c lxc:///system domxml-from-native lxc-tools ${path} | sed -e 's,<name>.*</name>,<name>${name}</name>,' -e '/<uuid>/d' > ${x} && virsh -c lxc:///system define ${x}`;
       expect(shell(line)).toMatchObject({ status: 0, words: expect.stringContaining(`Domain '${name}' defined`) });
     }
-    const warning = "'jenkins-debian-12' and 'jenkins-centos-6' have the same MAC address";
+    const warning =
+      "domain 'jenkins-centos-6': MAC address 52:54:00:12:34:56 is also that of domain 'jenkins-debian-12'";
     await pollUntil(() => daemon.words().includes(warning), 'nobody warns of equal MAC addresses');
   });
 

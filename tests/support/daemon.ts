@@ -29,15 +29,17 @@ export interface DaemonOptions {
   readonly cli?: string;
   /** Over this process's environment. */
   readonly env?: NodeJS.ProcessEnv;
+  /** Where its state is made; default: the system's temporary folder. */
+  readonly parent?: string;
   /** A command that executes what is behind it: `['taskset', '1']`. */
   readonly prefix?: readonly string[];
 }
 
 export async function startDaemon(
   args: readonly string[] = [],
-  { cli = CLI, env = {}, prefix: first }: DaemonOptions = {},
+  { cli = CLI, env = {}, prefix: first, parent = tmpdir() }: DaemonOptions = {},
 ): Promise<TestDaemon> {
-  const stateDir = mkdtempSync(join(tmpdir(), 'nd-'));
+  const stateDir = mkdtempSync(join(parent, 'nd-'));
   let child: ChildProcess | undefined;
   let words = '';
   const start = async ({ prefix = [] }: DaemonOptions = {}): Promise<void> => {

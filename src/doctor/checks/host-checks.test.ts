@@ -197,6 +197,11 @@ describe('networks', () => {
     expect(await lineOf(checkMacAddresses, 'mac-addresses')).toMatch(
       /^warn: domains box, web have 52:54:00:aa:00:01 \| .*same IP address.* \| virsh edit web/,
     );
+    put('etc/libvirt/lxc/box.xml', card('52:54:00:aa:00:03'));
+    put('etc/nestling/lxc/farm.xml', card('52:54:00:aa:00:03'));
+    expect(await lineOf(checkMacAddresses, 'mac-addresses')).toMatch(/^warn: domains box, farm have 52:54:00:aa:00:03/);
+    put('etc/libvirt/lxc/box.xml', card('52:54:00:aa:00:04') + card('52:54:00:aa:00:04'));
+    expect(await lineOf(checkMacAddresses, 'mac-addresses')).toMatch(/^warn: domain box has 52:54:00:aa:00:04 twice/);
   });
 
   it('rules of both families, or tools of another than the kernel has', async () => {

@@ -134,13 +134,17 @@ export function checkDnsmasq(host: DoctorHost): Finding[] {
   ];
 }
 
+/** Where libvirt and this daemon keep what is defined. */
+const DEFINITIONS = ['libvirt', 'nestling'].flatMap((keeper) => ['qemu', 'lxc'].map((driver) => ({ keeper, driver })));
+
 /** Cards of defined domains of any driver; each file is merely looked through, whatever else is wrong with it. */
 export function checkMacAddresses({ etc }: DoctorHost): Finding[] {
   const macs = new MacRegistry();
-  const owners: MacOwner[] = ['qemu', 'lxc'].flatMap((driver) => {
-    const dir = `${etc}/libvirt/${driver}`;
+  const owners: MacOwner[] = DEFINITIONS.flatMap(({ keeper, driver }) => {
+    const dir = `${etc}/${keeper}/${driver}`;
     const files = isThere(dir) ? readdirSync(dir).filter((file) => file.endsWith('.xml')) : [];
     return files.map((file) => {
+      // One that both keep is one: it has moved from the one to the other.
       const owner = { name: file.slice(0, -'.xml'.length), uuid: `${driver}/${file}` };
       macs.note(owner, cardsIn(readText(`${dir}/${file}`) ?? ''));
       return owner;
@@ -148,14 +152,14 @@ export function checkMacAddresses({ etc }: DoctorHost): Finding[] {
   });
   const clashes = new Map<string, string[]>();
   for (const { name, uuid } of owners) {
-    for (const { mac, others } of macs.clashesOf(uuid)) clashes.set(mac, [name, ...others].toSorted());
+    for (const { mac, others } of macs.clashesOf(uuid)) clashes.set(mac, [...new Set([name, ...others])].toSorted());
   }
   if (clashes.size === 0) return [pass('mac-addresses', 'MAC addresses', `those of ${owners.length} domains differ`)];
   return [...clashes].map(([mac, names]) =>
     warn(
       'mac-addresses',
       'MAC addresses',
-      `domains ${names.join(', ')} have ${mac}`,
+      names.length === 1 ? `domain ${names[0]} has ${mac} twice` : `domains ${names.join(', ')} have ${mac}`,
       'on one network they get the same IP address, and take each other’s packets',
       `virsh edit ${names.at(-1) ?? ''}   # without <mac …/> it gets another`,
     ),

@@ -1,5 +1,5 @@
 /** `<features>`: what the machine and its hypervisor interfaces offer, in libvirt's order. A flag is present or not. */
-import { attr, child, flag, type Infer, required, struct } from '../schema/schema.ts';
+import { attr, child, flag, type Infer, required, struct, withDefault } from '../schema/schema.ts';
 import { sizeBytes, sizeKiB } from '../schema/sizes.ts';
 import { integer, oneOf, onOff, text, uint, yesNo } from '../schema/values.ts';
 
@@ -47,45 +47,48 @@ const xen = struct({
   passthrough: child(struct({ state: required(attr(onOff)), mode: attr(oneOf('sync_pt', 'share_pt')) })),
 });
 
+/** One that is named and says nothing more is on. */
+const capability = struct({ state: withDefault(attr(onOff), true) });
+
 /** One row for each Linux capability that libvirt knows by name. */
 const CAPABILITY_FIELDS = {
-  auditControl: child(state, 'audit_control'),
-  auditWrite: child(state, 'audit_write'),
-  blockSuspend: child(state, 'block_suspend'),
-  chown: child(state),
-  dacOverride: child(state, 'dac_override'),
-  dacReadSearch: child(state, 'dac_read_search'),
-  fowner: child(state),
-  fsetid: child(state),
-  ipcLock: child(state, 'ipc_lock'),
-  ipcOwner: child(state, 'ipc_owner'),
-  kill: child(state),
-  lease: child(state),
-  linuxImmutable: child(state, 'linux_immutable'),
-  macAdmin: child(state, 'mac_admin'),
-  macOverride: child(state, 'mac_override'),
-  mknod: child(state),
-  netAdmin: child(state, 'net_admin'),
-  netBindService: child(state, 'net_bind_service'),
-  netBroadcast: child(state, 'net_broadcast'),
-  netRaw: child(state, 'net_raw'),
-  setgid: child(state),
-  setfcap: child(state),
-  setpcap: child(state),
-  setuid: child(state),
-  sysAdmin: child(state, 'sys_admin'),
-  sysBoot: child(state, 'sys_boot'),
-  sysChroot: child(state, 'sys_chroot'),
-  sysModule: child(state, 'sys_module'),
-  sysNice: child(state, 'sys_nice'),
-  sysPacct: child(state, 'sys_pacct'),
-  sysPtrace: child(state, 'sys_ptrace'),
-  sysRawio: child(state, 'sys_rawio'),
-  sysResource: child(state, 'sys_resource'),
-  sysTime: child(state, 'sys_time'),
-  sysTtyConfig: child(state, 'sys_tty_config'),
-  syslog: child(state),
-  wakeAlarm: child(state, 'wake_alarm'),
+  auditControl: child(capability, 'audit_control'),
+  auditWrite: child(capability, 'audit_write'),
+  blockSuspend: child(capability, 'block_suspend'),
+  chown: child(capability),
+  dacOverride: child(capability, 'dac_override'),
+  dacReadSearch: child(capability, 'dac_read_search'),
+  fowner: child(capability),
+  fsetid: child(capability),
+  ipcLock: child(capability, 'ipc_lock'),
+  ipcOwner: child(capability, 'ipc_owner'),
+  kill: child(capability),
+  lease: child(capability),
+  linuxImmutable: child(capability, 'linux_immutable'),
+  macAdmin: child(capability, 'mac_admin'),
+  macOverride: child(capability, 'mac_override'),
+  mknod: child(capability),
+  netAdmin: child(capability, 'net_admin'),
+  netBindService: child(capability, 'net_bind_service'),
+  netBroadcast: child(capability, 'net_broadcast'),
+  netRaw: child(capability, 'net_raw'),
+  setgid: child(capability),
+  setfcap: child(capability),
+  setpcap: child(capability),
+  setuid: child(capability),
+  sysAdmin: child(capability, 'sys_admin'),
+  sysBoot: child(capability, 'sys_boot'),
+  sysChroot: child(capability, 'sys_chroot'),
+  sysModule: child(capability, 'sys_module'),
+  sysNice: child(capability, 'sys_nice'),
+  sysPacct: child(capability, 'sys_pacct'),
+  sysPtrace: child(capability, 'sys_ptrace'),
+  sysRawio: child(capability, 'sys_rawio'),
+  sysResource: child(capability, 'sys_resource'),
+  sysTime: child(capability, 'sys_time'),
+  sysTtyConfig: child(capability, 'sys_tty_config'),
+  syslog: child(capability),
+  wakeAlarm: child(capability, 'wake_alarm'),
 };
 
 /** Linux capabilities of a container's processes. */

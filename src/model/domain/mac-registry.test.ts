@@ -12,12 +12,23 @@ describe('MacRegistry', () => {
     macs.note(A, [MAC.toUpperCase(), '52:54:00:00:00:02']);
     expect(macs.clashesOf('A')).toEqual([]);
     macs.note(B, [MAC]);
-    expect(macs.clashesOf('A')).toEqual([{ mac: MAC, others: ['b'] }]);
-    expect(macs.clashesOf('B')).toEqual([{ mac: MAC, others: ['a'] }]);
+    expect(macs.clashesOf('A')).toEqual([{ mac: MAC, others: ['b'], isTwice: false }]);
+    expect(macs.clashesOf('B')).toEqual([{ mac: MAC, others: ['a'], isTwice: false }]);
     macs.note({ ...B, name: 'c' }, [MAC]);
     expect(macs.clashesOf('A').map(describeClash)).toEqual([expect.stringContaining("also that of domain 'c'")]);
     macs.forget('B');
     expect(macs.clashesOf('A')).toEqual([]);
+  });
+
+  it('tells of an address that one domain has twice', () => {
+    const macs = new MacRegistry();
+    macs.note(A, [MAC, MAC.toUpperCase()]);
+    expect(macs.clashesOf('A').map(describeClash)).toEqual([expect.stringContaining('that of two of its cards:')]);
+    macs.note(B, [MAC]);
+    expect(macs.clashesOf('A').map(describeClash)).toEqual([
+      expect.stringContaining("cards, and also that of domain 'b':"),
+    ]);
+    expect(macs.clashesOf('B')).toEqual([{ mac: MAC, others: ['a'], isTwice: false }]);
   });
 
   it('knows after any changes what a plain look at all of them finds', () => {
@@ -40,7 +51,8 @@ describe('MacRegistry', () => {
             const others = [...all]
               .filter(([other, cards]) => other !== uuid && cards.includes(mac))
               .map(([other]) => other);
-            return others.length === 0 ? [] : [{ mac, others: others.toSorted() }];
+            const isTwice = (all.get(uuid) ?? []).filter((own) => own === mac).length > 1;
+            return others.length === 0 && !isTwice ? [] : [{ mac, others: others.toSorted(), isTwice }];
           });
           expect(macs.clashesOf(uuid)).toEqual(expected);
         }

@@ -14,17 +14,20 @@ export interface MacClash {
   readonly mac: string;
   /** Names of the other domains that have it. */
   readonly others: readonly string[];
+  /** Two cards of the domain itself have it. */
+  readonly isTwice: boolean;
 }
 
 export class MacRegistry {
   /** By MAC address, by UUID. */
   readonly #owners = new Map<string, Map<string, MacOwner>>();
+  /** By UUID; an address as often as the domain has it. */
   readonly #cards = new Map<string, readonly string[]>();
 
   /** A domain has these addresses from now on, and no others. */
   note(owner: MacOwner, macs: readonly string[]): void {
     this.forget(owner.uuid);
-    const own = [...new Set(macs.map((mac) => mac.toLowerCase()))];
+    const own = macs.map((mac) => mac.toLowerCase());
     if (own.length === 0) return;
     this.#cards.set(owner.uuid, own);
     for (const mac of own) {
@@ -43,11 +46,15 @@ export class MacRegistry {
     this.#cards.delete(uuid);
   }
 
-  /** Addresses of a domain that others have too. */
+  /** Addresses of a domain that others have too, or that it has more than once. */
   clashesOf(uuid: string): MacClash[] {
-    return (this.#cards.get(uuid) ?? []).flatMap((mac) => {
+    const own = this.#cards.get(uuid) ?? [];
+    return [...new Set(own)].flatMap((mac) => {
       const others = [...(this.#owners.get(mac)?.values() ?? [])].filter((owner) => owner.uuid !== uuid);
-      return others.length === 0 ? [] : [{ mac, others: others.map(({ name }) => name).toSorted() }];
+      const isTwice = own.indexOf(mac) !== own.lastIndexOf(mac);
+      return others.length === 0 && !isTwice
+        ? []
+        : [{ mac, others: others.map(({ name }) => name).toSorted(), isTwice }];
     });
   }
 }
@@ -57,8 +64,12 @@ export function macsOf({ devices }: Domain): string[] {
   return (devices?.interfaces ?? []).flatMap(({ mac }) => mac?.address ?? []);
 }
 
-/** `MAC address 52:54:00:00:00:01 is domain 'b''s too: …`. */
-export function describeClash({ mac, others }: MacClash): string {
+/** `MAC address 52:54:00:00:00:01 is also that of domain 'b': …`. */
+export function describeClash({ mac, others, isTwice }: MacClash): string {
   const names = others.map((name) => `'${name}'`).join(', ');
-  return `MAC address ${mac} is also that of ${others.length === 1 ? 'domain' : 'domains'} ${names}: on one network they take each other's packets; give one of them another`;
+  const whose = [
+    ...(isTwice ? ['that of two of its cards'] : []),
+    ...(others.length === 0 ? [] : [`also that of ${others.length === 1 ? 'domain' : 'domains'} ${names}`]),
+  ];
+  return `MAC address ${mac} is ${whose.join(', and ')}: on one network they take each other's packets; give one of them another`;
 }

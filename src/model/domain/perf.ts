@@ -2,11 +2,8 @@
 import { attr, children, type Infer, required, struct } from '../schema/schema.ts';
 import { oneOf, yesNo } from '../schema/values.ts';
 
-/** The events' names, in libvirt's order. */
-export const PERF_EVENTS = [
-  'cmt',
-  'mbmt',
-  'mbml',
+/** Counted by the processor, in order of the kernel's numbers (PERF_COUNT_HW). */
+export const HARDWARE_EVENTS = [
   'cpu_cycles',
   'instructions',
   'cache_references',
@@ -17,6 +14,10 @@ export const PERF_EVENTS = [
   'stalled_cycles_frontend',
   'stalled_cycles_backend',
   'ref_cpu_cycles',
+] as const;
+
+/** Counted by the kernel, in order of its numbers (PERF_COUNT_SW). */
+export const SOFTWARE_EVENTS = [
   'cpu_clock',
   'task_clock',
   'page_faults',
@@ -27,6 +28,9 @@ export const PERF_EVENTS = [
   'alignment_faults',
   'emulation_faults',
 ] as const;
+
+/** The events' names, in libvirt's order; the kernel has not counted the first three (resource monitoring) since 4.14. */
+export const PERF_EVENTS = ['cmt', 'mbmt', 'mbml', ...HARDWARE_EVENTS, ...SOFTWARE_EVENTS] as const;
 
 const event = struct({ name: required(attr(oneOf(...PERF_EVENTS))), enabled: required(attr(yesNo)) });
 

@@ -6,7 +6,7 @@ const FULL = `<network xmlns:dnsmasq='http://libvirt.org/schemas/network/dnsmasq
   <uuid>16549389-9aa0-4dc6-a0f1-8eb8b668ae8e</uuid>
   <title>T</title>
   <metadata>
-    <a:b xmlns:a='urn:a'>x</a:b>
+    <a:b xmlns:a="urn:a">x</a:b>
   </metadata>
   <forward dev='eth0' mode='nat'>
     <nat ipv6='yes'>

@@ -5,6 +5,7 @@
  */
 import { randomInt } from 'node:crypto';
 import { DisposalStack } from '../../../core/dispose.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { Hostdev } from '../../../model/domain/devices/hostdev.ts';
@@ -15,6 +16,7 @@ import type { Bandwidth } from '../../../network/bandwidth/traffic-plan.ts';
 import { IpBatchError, runIpBatch } from '../../../network/bridge/ip-command.ts';
 import type { NetworkAttachment } from '../../guest-sources.ts';
 import {
+  interfaceNumbers,
   isHostLink,
   type LinkPlan,
   type NetworkPlanInput,
@@ -58,8 +60,9 @@ export class ContainerLinks implements AsyncDisposable {
   /** Of a container that an earlier process has connected: what its live definition says of the ends of its interfaces. */
   static takeOver({ devices }: Domain, options: ContainerLinksOptions): ContainerLinks {
     const links = new ContainerLinks(options);
+    const numbers = interfaceNumbers(devices);
     for (const [index, device] of (devices?.interfaces ?? []).entries()) {
-      const name = device.guest?.dev ?? `eth${index}`;
+      const name = device.guest?.dev ?? `eth${numbers[index] ?? index}`;
       links.#links.set(device, { name, hostEnd: device.target?.dev });
     }
     return links;
@@ -74,12 +77,13 @@ export class ContainerLinks implements AsyncDisposable {
     await using undo = new DisposalStack();
     undo.use(this);
     const inside = ['link set dev lo up'];
+    const numbers = interfaceNumbers(devices);
     for (const [index, device] of (devices?.interfaces ?? []).entries()) {
-      inside.push(...(await this.#plug(device, index, signal)).inside);
+      inside.push(...(await this.#plug(device, numbers[index] ?? index, signal)).inside);
     }
     for (const device of (devices?.hostdevs ?? []).filter(isHostLink)) {
       const plan = planHostLink(device, this.#input(noName));
-      await runIpBatch(plan.host, signal);
+      await this.#onHost(plan, signal);
       inside.push(...plan.inside);
     }
     await this.#inside(inside, signal);
@@ -110,9 +114,9 @@ export class ContainerLinks implements AsyncDisposable {
   }
 
   async giveHostLink(device: Hostdev, { signal }: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    const { host, inside } = planHostLink(device, this.#input(noName));
-    await runIpBatch(host, signal);
-    await this.#inside(inside, signal);
+    const plan = planHostLink(device, this.#input(noName));
+    await this.#onHost(plan, signal);
+    await this.#inside(plan.inside, signal);
   }
 
   /** The host has it again. */
@@ -184,11 +188,27 @@ export class ContainerLinks implements AsyncDisposable {
         if (error instanceof IpBatchError && error.line > 0) await this.#remove(plan, false);
         // The first line makes the interface. Whether its name was the reason tells the host, not the message.
         const isLate = error instanceof IpBatchError && error.line === 0 && taken.some((name) => names.has(name));
-        if (!isLate || attempt >= MAX_NAME_ATTEMPTS) throw error;
+        if (!isLate || attempt >= MAX_NAME_ATTEMPTS) throw this.#explained(error, plan);
       } finally {
         for (const name of taken) names.release(name);
       }
     }
+  }
+
+  async #onHost(plan: LinkPlan, signal: AbortSignal | undefined): Promise<void> {
+    await runIpBatch(plan.host, signal).catch((error: unknown) => {
+      throw this.#explained(error, plan);
+    });
+  }
+
+  /** What the host lacks, where that is the reason. Asked after the failure: a device may have further names, which only the kernel knows. */
+  #explained(error: unknown, { needs }: LinkPlan): unknown {
+    if (!(error instanceof IpBatchError) || needs === undefined || this.#options.names.has(needs.name)) return error;
+    const { name, isBridge } = needs;
+    const message = isBridge
+      ? `there is no bridge '${name}' on this host: create it (ip link add ${name} type bridge; ip link set ${name} up), or use <interface type='network'>`
+      : `there is no network device '${name}' on this host: ip -brief link shows those that there are`;
+    return new VirtError(message, { code: ErrorCode.SYSTEM_ERROR, domain: ErrorDomain.NETWORK, cause: error });
   }
 
   #input(freeName: (prefix: string) => string): NetworkPlanInput {

@@ -83,6 +83,8 @@ export function carryOutInside(
   const syscall = libc.func('syscall', 'long', ['long', '...']);
   const mount = libc.func('mount', 'int', ['str', 'str', 'str', 'ulong', 'str']);
   const failures: InsideFailure[] = [];
+  // Of the process, not of this thread: left open it would keep the mount for as long as the process lives.
+  const open: number[] = [];
   const fail = (call: string, errno: number): Error => {
     failures.push({ call, errno });
     return new Error(call);
@@ -106,6 +108,8 @@ export function carryOutInside(
     if (failure !== undefined) return failure;
     if (!(error instanceof Error) || !('errno' in error) || typeof error.errno !== 'number') throw error;
     return { call: 'syscall' in error ? String(error.syscall) : 'open', errno: -error.errno };
+  } finally {
+    for (const fd of open) libc.func('close', 'int', ['int'])(fd);
   }
 
   /** @returns descriptor of a mount that is nowhere yet, and whether it is a single file */
@@ -143,6 +147,7 @@ export function carryOutInside(
     const isFile = !fs.statSync(source).isDirectory();
     const flags = OPEN_TREE_CLONE | (isFile ? 0 : AT_RECURSIVE);
     const tree = check('open_tree', syscall(SYS.openTree, 'int', AT_FDCWD, 'str', source, 'uint', flags));
+    open.push(tree);
     const attributes = new BigUint64Array([BigInt(access), 0n, BigInt(MS_PRIVATE), 0n]);
     const recursive = AT_EMPTY_PATH | (isFile ? 0 : AT_RECURSIVE);
     const made = syscall(

@@ -262,7 +262,7 @@ describe('users, capabilities, programs', () => {
     expect(xml.match(/<console type='pty'>/g)).toHaveLength(2);
     expect(xml).toContain("<target type='lxc' port='1'/>");
     expect(xml).toContain("<seclabel type='none' model='apparmor'/>");
-    expect(xml).toContain("<lxc:seccomp xmlns:lxc='urn:nestling:lxc:1.0' profile='/etc/x.seccomp'/>");
+    expect(xml).toContain('<lxc:seccomp xmlns:lxc="urn:nestling:lxc:1.0" profile="/etc/x.seccomp"/>');
   });
 });
 

@@ -13,6 +13,8 @@ export interface ContainerFacts {
   readonly initOf: (name: string) => number | undefined;
   /** How programs of its architecture run; absent: as the host's own do. */
   readonly foreign?: ForeignRun | undefined;
+  /** The directory that its root is, without links in its path; absent: the root is mounted before. */
+  readonly rootFolder?: string | undefined;
   /** Absent: the container sees its groups and can change none of them. */
   readonly initGroup?: InitGroup | undefined;
 }

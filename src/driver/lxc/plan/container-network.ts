@@ -28,7 +28,10 @@ export interface NetworkPlanInput {
 
 /** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot be connected to */
 export function planContainerNetwork({ devices }: Domain, input: NetworkPlanInput): NetworkPlan {
-  const links = (devices?.interfaces ?? []).map((device, index) => planInterface(device, index, input));
+  const numbers = interfaceNumbers(devices);
+  const links = (devices?.interfaces ?? []).map((device, index) =>
+    planInterface(device, numbers[index] ?? index, input),
+  );
   const given = (devices?.hostdevs ?? []).filter(isHostLink).map((device) => planHostLink(device, input));
   const all = [...links, ...given];
   return {
@@ -38,6 +41,22 @@ export function planContainerNetwork({ devices }: Domain, input: NetworkPlanInpu
   };
 }
 
+/**
+ * Numbers behind `eth` for interfaces that the definition does not name: counted without those that it names, as libvirt does, and without names that are
+ * given already.
+ */
+export function interfaceNumbers(devices: Domain['devices']): number[] {
+  const interfaces = devices?.interfaces ?? [];
+  const given = (devices?.hostdevs ?? []).filter(isHostLink).map(({ source }) => source.interface);
+  const taken = new Set([...interfaces.map(({ guest }) => guest?.dev), ...given]);
+  let next = 0;
+  return interfaces.map(({ guest }) => {
+    if (guest?.dev !== undefined) return next;
+    while (taken.has(`eth${next}`)) next++;
+    return next++;
+  });
+}
+
 /** Commands for one interface. */
 export interface LinkPlan {
   readonly host: readonly string[];
@@ -45,17 +64,24 @@ export interface LinkPlan {
   /** What it is called in the container. */
   readonly name: string;
   readonly hostEnd?: string | undefined;
+  /** A device that the host must have. */
+  readonly needs?: NeededDevice | undefined;
 }
 
-/** `index`: names it where the definition does not. */
-export function planInterface(device: NetworkInterface, index: number, input: NetworkPlanInput): LinkPlan {
-  const name = device.guest?.dev ?? `eth${index}`;
+export interface NeededDevice {
+  readonly name: string;
+  readonly isBridge: boolean;
+}
+
+/** `number`: names it where the definition does not. */
+export function planInterface(device: NetworkInterface, number: number, input: NetworkPlanInput): LinkPlan {
+  const name = device.guest?.dev ?? `eth${number}`;
   requireName(name);
   const host: string[] = [];
-  const hostEnd = connect(device, name, host, input);
+  const { hostEnd, needs } = connect(device, name, host, input);
   const inside = [...settings(name, device), ...addresses(name, device.ips)];
   if (device.link?.state !== 'down') inside.push(`link set dev ${name} up`, ...routes(name, device.routes));
-  return { host, inside, name, hostEnd };
+  return { host, inside, name, hostEnd, needs };
 }
 
 export function isHostLink({ mode, type }: Hostdev): boolean {
@@ -67,7 +93,7 @@ export function planHostLink({ source, ips, routes: given }: Hostdev, { pid }: N
   const name = source.interface ?? refuse("<hostdev type='net'> names no <interface>");
   requireName(name);
   const inside = [...addresses(name, ips), `link set dev ${name} up`, ...routes(name, given)];
-  return { host: [`link set dev ${name} netns ${pid}`], inside, name };
+  return { host: [`link set dev ${name} netns ${pid}`], inside, name, needs: { name, isBridge: false } };
 }
 
 /** Takes one away from a running container. `home`: a process of the host, where devices of its own come back. */
@@ -81,16 +107,22 @@ export function planLinkRemoval(
   return { host: [], inside: [`link set dev ${name} down`, `link set dev ${name} netns ${home}`] };
 }
 
-/** Commands of the host that bring the interface into the container. @returns the name of its other end */
-function connect(device: NetworkInterface, name: string, host: string[], input: NetworkPlanInput): string | undefined {
+/** Commands of the host that bring the interface into the container. @returns the name of its other end, and what it is connected to */
+function connect(
+  device: NetworkInterface,
+  name: string,
+  host: string[],
+  input: NetworkPlanInput,
+): Pick<LinkPlan, 'hostEnd' | 'needs'> {
   const { type, source } = device;
   const attachment = type === 'network' ? input.attachmentOf(device) : undefined;
   switch (attachment?.type ?? type) {
     case 'ethernet':
-      return connectPair(device, name, undefined, host, input);
+      return { hostEnd: connectPair(device, name, undefined, host, input) };
     case 'bridge': {
-      const bridge = attachment?.type === 'bridge' ? attachment.bridge : source?.bridge;
-      return connectPair(device, name, bridge ?? refuse('<interface> names no bridge'), host, input);
+      const named = attachment?.type === 'bridge' ? attachment.bridge : source?.bridge;
+      const bridge = named ?? refuse('<interface> names no bridge');
+      return { hostEnd: connectPair(device, name, bridge, host, input), needs: { name: bridge, isBridge: true } };
     }
     case 'direct': {
       const { dev, mode } = attachment?.type === 'direct' ? attachment : { dev: source?.dev, mode: source?.mode };
@@ -101,7 +133,7 @@ function connect(device: NetworkInterface, name: string, host: string[], input: 
       const kind = mode === 'passthrough' ? 'passthru' : (mode ?? 'vepa');
       // Made where it belongs, so that the host never has one that nobody would remove.
       host.push(`link add link ${lower} name ${name} netns ${input.pid} type macvlan mode ${kind}`);
-      return undefined;
+      return { needs: { name: lower, isBridge: false } };
     }
     case 'network':
       return refuse(`there is no virtual network '${source?.network ?? ''}'`);

@@ -89,30 +89,54 @@ describe('file systems', () => {
     ]);
   });
 
+  it("the runtime takes a directory as it is, but not one that the container's users may not walk to", () => {
+    const xml = (rest: string) =>
+      parseDomain(
+        `<domain type='lxc'><name>x</name>${rest}<devices>${fs('mount', "dir='/srv/box'", '/')}${fs('block', "dev='/dev/sdb'", '/data')}</devices></domain>`,
+      ).domain;
+    const facts = { ...FACTS, rootFolder: '/srv/real' };
+    const { spec, prepared } = planContainer(xml(''), facts, PLACES);
+    expect(spec.root.path).toBe('/srv/real');
+    expect(spec.hooks?.createContainer?.[0]?.args.at(-1)).toBe('/srv/real/dev/tty1');
+    expect(prepared).toEqual([{ kind: 'device', source: '/dev/sdb', readonly: false, at: 1 }]);
+    const ids = "start='0' target='100000' count='65536'";
+    const mapped = planContainer(xml(`<idmap><uid ${ids}/><gid ${ids}/></idmap>`), facts, PLACES);
+    expect([mapped.spec.root.path, mapped.prepared[0]?.at]).toEqual([PLACES.root, 'root']);
+  });
+
   it('directories are bound, images mounted beforehand, memory sized in bytes', () => {
     const planned = plan({
       devices:
         fs('mount', "dir='/home'", '/home', '<readonly/>') +
         fs('file', "file='/x.img'", '/x') +
         fs('block', "dev='/dev/sdb'", '/data') +
-        fs('ram', "usage='8' units='MiB'", '/tmp'),
+        fs('ram', "usage='8' units='MB'", '/tmp') +
+        fs('file', "file='/a.vhd'", '/v', "<driver type='nbd' format='vhd'/><readonly/>") +
+        fs('file', "file='/b'", '/w', "<driver type='nbd' format='raw'/>"),
     });
     expect(mountOn(planned, '/home')).toMatchObject({ type: 'bind', source: '/home', options: ['bind', 'ro'] });
     expect(mountOn(planned, '/x')).toMatchObject({ source: '/run/b/mount1' });
     expect(mountOn(planned, '/data')).toMatchObject({ source: '/run/b/mount2' });
-    expect(mountOn(planned, '/tmp')).toMatchObject({ type: 'tmpfs', options: ['rw', 'size=8388608'] });
+    expect(mountOn(planned, '/tmp')).toMatchObject({ type: 'tmpfs', options: ['rw', 'size=7999488'] });
     expect(planned.prepared.slice(1)).toEqual([
       { kind: 'loop', source: '/x.img', readonly: false, at: 1 },
       { kind: 'device', source: '/dev/sdb', readonly: false, at: 2 },
+      { kind: 'image', format: 'vpc', source: '/a.vhd', readonly: true, at: 3 },
+      { kind: 'loop', source: '/b', readonly: false, at: 4 },
     ]);
   });
 
   it.each([
     [fs('template', "name='x'", '/x'), /OpenVZ/],
-    [fs('file', "file='/a.qcow2'", '/x', "<driver type='nbd' format='qcow2'/>"), /qemu-img convert -O raw/],
+    [fs('volume', "pool='p' volume='v'", '/x'), /no file systems of type 'volume'/],
+    [fs('file', "file='/a.qcow2'", '/x', "<driver type='loop' format='qcow2'/>"), /fs format qcow2 is not supported/],
+    [fs('file', "file='/a'", '/x', "<driver type='ploop' format='qcow2'/>"), /fs driver ploop is not supported/],
+    [fs('file', "file='/a'", '/x', "<driver type='nbd'/>"), /needs a format/],
+    [fs('file', "file='/a'", '/x', "<driver type='nbd' format='zip'/>"), /no images of format 'zip'; known are raw, /],
+    [fs('ram', "units='MiB'", '/x'), /has no <source usage=…>/],
     [fs('mount', "dir='/a'", 'x'), /no absolute path/],
     [fs('mount', "dir='/a'", '/x/../../y'), /leads upwards/],
-    [fs('ram', "usage='8' units='XB'", '/x'), /no unit 'XB'/],
+    [fs('ram', "usage='8' units='XB'", '/x'), /unit 'XB' is unknown/],
     [fs('mount', "dir='/a'", '/x', "<space_hard_limit unit='MiB'>1</space_hard_limit>"), /quotas/],
     ["<filesystem type='mount' accessmode='mapped'><source dir='/a'/><target dir='/x'/></filesystem>", /passthrough/],
   ])('%s is refused', (devices, message) => {

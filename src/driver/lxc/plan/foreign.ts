@@ -68,6 +68,11 @@ export function planForeignRun(arch: string, facts: ForeignFacts): ForeignRun {
   }
 }
 
+/** Whether there is such an architecture at all; whether it runs here is found at the start. */
+export function isKnownArchitecture(arch: string, machine: string): boolean {
+  return arch === machine || Object.values(COMPATIBLE).includes(arch) || qemuName(arch) !== undefined;
+}
+
 /** libvirt's names of all that can run here, the host's first. */
 export function runnableArchitectures(facts: ForeignFacts, known: readonly string[]): string[] {
   const compatible = COMPATIBLE[facts.machine];

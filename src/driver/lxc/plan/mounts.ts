@@ -2,6 +2,7 @@
 import type { Filesystem } from '../../../model/domain/devices/filesystem.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { type InitGroup, refuse } from './container-context.ts';
+import { imageFormat } from './image-export.ts';
 import type { OciMount } from './oci-spec.ts';
 
 /**
@@ -9,9 +10,11 @@ import type { OciMount } from './oci-spec.ts';
  * with the container.
  */
 export interface PreparedMount {
-  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes. */
-  readonly kind: 'bind' | 'device' | 'loop';
+  /** `bind`: a directory; `device`: a block device; `loop`: an image's raw bytes; `image`: one that must become a device first. */
+  readonly kind: 'bind' | 'device' | 'loop' | 'image';
   readonly source: string;
+  /** Of an image, by QEMU's name. */
+  readonly format?: string;
   readonly readonly: boolean;
   /** Where: the container's root, or a place of its own that the configuration names as a source. */
   readonly at: 'root' | number;
@@ -52,8 +55,7 @@ export function planFilesystem(
   const destination = targetOf(found);
   const access = found.readonly === true ? 'ro' : 'rw';
   if (found.type === 'ram') {
-    const { usage = 0, units = 'KiB' } = found.source ?? {};
-    return { destination, type: 'tmpfs', source: 'tmpfs', options: [access, `size=${usage * unitBytes(units)}`] };
+    return { destination, type: 'tmpfs', source: 'tmpfs', options: [access, `size=${memoryBytes(found)}`] };
   }
   const source = sourceOf(found);
   if (source.kind === 'bind') return { destination, type: 'bind', source: source.source, options: ['bind', access] };
@@ -62,7 +64,7 @@ export function planFilesystem(
   return { destination, type: 'bind', source: placeOf(at), options: ['bind', access] };
 }
 
-function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source'> {
+function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source' | 'format'> {
   const { type = 'mount', accessmode = 'passthrough', source, driver } = found;
   const where = `<filesystem> on ${found.target?.dir ?? '?'}`;
   if (accessmode !== 'passthrough')
@@ -80,21 +82,36 @@ function sourceOf(found: Filesystem): Pick<PreparedMount, 'kind' | 'source'> {
       return { kind: 'device', source: source?.dev ?? refuse(`${where} has no <source dev=…>`) };
     case 'file': {
       const file = source?.file ?? refuse(`${where} has no <source file=…>`);
-      const format = driver?.format ?? 'raw';
-      // A server of blocks would be killed with the container, before the kernel has written back what is in its memory.
-      if (driver?.type === 'nbd' || format !== 'raw') {
-        refuse(
-          `${where}: images of containers are raw, this one is ${format} (driver ${driver?.type ?? 'nbd'}); make it raw: ` +
-            `qemu-img convert -O raw ${file} ${file}.raw`,
-        );
-      }
-      return { kind: 'loop', source: file };
+      return { source: file, ...imageKind(driver, where) };
     }
     case 'template':
       return refuse(`${where}: templates are OpenVZ's: copy the template, and use type='mount'`);
     default:
       return refuse(`${where}: containers have no file systems of type '${type}'`);
   }
+}
+
+/** As libvirt chooses: raw bytes, or what is not said, by the kernel; else by a server. */
+function imageKind(driver: Filesystem['driver'], where: string): Pick<PreparedMount, 'kind' | 'format'> {
+  const { type, format } = driver ?? {};
+  switch (type) {
+    case 'nbd':
+      if (format === undefined) refuse(`${where}: <driver type='nbd'> needs a format (format='qcow2')`);
+      break;
+    case 'loop':
+      if (format !== undefined && format !== 'raw') {
+        refuse(
+          `${where}: fs format ${format} is not supported by <driver type='loop'>, which shows raw bytes; use type='nbd'`,
+        );
+      }
+      break;
+    case undefined:
+      break;
+    default:
+      refuse(`${where}: fs driver ${type} is not supported; images of containers have 'loop' or 'nbd'`);
+  }
+  if (format === undefined || format === 'raw') return { kind: 'loop' };
+  return { kind: 'image', format: imageFormat(format, where) };
 }
 
 function targetOf({ target }: Filesystem): string {
@@ -104,9 +121,9 @@ function targetOf({ target }: Filesystem): string {
   return dir;
 }
 
-function unitBytes(units: string): number {
-  const power = ['B', 'KiB', 'MiB', 'GiB', 'TiB'].indexOf(units);
-  return power === -1 ? refuse(`<filesystem>: there is no unit '${units}'; use KiB, MiB or GiB`) : 1024 ** power;
+function memoryBytes({ source, target }: Filesystem): number {
+  const usageKiB = source?.usage ?? refuse(`<filesystem type='ram'> on ${target?.dir ?? '?'} has no <source usage=…>`);
+  return usageKiB * 1024;
 }
 
 function basicMounts({ idmap, features, devices }: Domain, initGroup: InitGroup | undefined): OciMount[] {

@@ -10,6 +10,7 @@ const INPUT: OuterCommandInput = {
   pidFile: '/run/box/pid',
   prepared: [],
   root: '/run/box/bundle/rootfs',
+  stepsFile: '/run/box/steps',
   mountPlace: (index) => `/run/box/mount${index}`,
   privateNetwork: false,
 };
@@ -23,7 +24,7 @@ const MONITOR = {
 
 /** What the shell executes at last; conmon's own name comes behind `env` and a variable. */
 function innerWords(input: OuterCommandInput): string[] {
-  const words = (planOuterCommand(input).args.at(-1) ?? '').split(' && ').at(-1)?.split(' ').slice(1) ?? [];
+  const words = planOuterCommand(input).script.split(' && ').at(-1)?.split(' ').slice(1) ?? [];
   return words[0] === 'env' ? words.slice(2) : words;
 }
 
@@ -36,6 +37,7 @@ describe('where the runtime of a container keeps it', () => {
       runtime: '/usr/bin/crun',
       stateDir: '/run/box/state',
       id: 'c7',
+      bundle: INPUT.bundle,
     });
   });
 
@@ -45,5 +47,22 @@ describe('where the runtime of a container keeps it', () => {
     ['a cut one', ['conmon', '--cid', 'c7', '--runtime-arg']],
   ])('%s has none', (_, words) => {
     expect(readRuntimePlace(words)).toBeUndefined();
+  });
+});
+
+describe('the command around it', () => {
+  it('says nothing of the container before it is let go on, and reads the rest from a file', () => {
+    const { args, steps } = planOuterCommand({ ...INPUT, hiddenCgroup: '/sys/fs/cgroup/unified' });
+    expect(args.slice(-2)).toEqual([
+      'mount -t tmpfs tmpfs /sys/fs/cgroup/unified && read -r go <&3 && . "$0"',
+      '/run/box/steps',
+    ]);
+    expect(steps).toMatch(/rootfs\/dev.*exec 3>&- &&\nexec \/usr\/bin\/crun .*run/s);
+  });
+
+  it('waits again where it has a network to be filled', () => {
+    const { args, steps } = planOuterCommand({ ...INPUT, privateNetwork: true });
+    expect(args).toContain('--net');
+    expect(steps).toMatch(/echo ready >&3 &&\nread -r go <&3 &&\nexec 3>&-/);
   });
 });

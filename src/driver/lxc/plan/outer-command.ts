@@ -23,6 +23,8 @@ export interface OuterCommandInput {
   readonly hiddenCgroup?: string | undefined;
   /** A network namespace of its own that the caller fills before the runtime starts. */
   readonly privateNetwork: boolean;
+  /** Holds the steps by the time that the caller lets it go on. */
+  readonly stepsFile: string;
   /** Who holds the terminal and waits for the end, where the container outlives its caller; else the runtime itself does. */
   readonly monitor?: ContainerMonitor | undefined;
 }
@@ -42,22 +44,32 @@ export interface ContainerMonitor {
 /** Where conmon tells the first program's pid, or why there is none. */
 export const SYNC_FD = 4;
 
+/** Where the caller lets it go on. */
+export const GATE_FD = 3;
+
 export interface OuterCommand {
   readonly command: string;
   readonly args: readonly string[];
+  /** What the file of its steps is to contain. */
+  readonly steps: string;
+  /** All that happens in the namespaces, as one script for people to read. */
+  readonly script: string;
 }
 
-/** A line on descriptor 3 lets it go on, where the caller has work to do in the new network namespace. */
+/**
+ * A line on the gate lets it go on, once the caller has written what there is to do; with a network of its own a second one, where the caller has work
+ * to do in it.
+ */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { hiddenCgroup, privateNetwork } = input;
-  const steps = [
-    ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
+  const { hiddenCgroup, privateNetwork, stepsFile } = input;
+  const first = hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)];
+  const mounts = [
     ...openPlace(input),
     ...input.prepared.flatMap((mount) => prepare(mount, input)),
     refuseLink(`${input.root}/dev`),
-    ...(privateNetwork ? ['echo ready >&3', 'read -r go <&3', 'exec 3>&-'] : []),
-    `exec ${words(...innerCommand(input))}`,
   ];
+  const gate = privateNetwork ? [`echo ready >&${GATE_FD}`, `read -r go <&${GATE_FD}`] : [];
+  const last = `exec ${words(...innerCommand(input))}`;
   return {
     command: 'unshare',
     args: [
@@ -72,8 +84,11 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
       '--',
       'sh',
       '-c',
-      steps.join(' && '),
+      [...first, `read -r go <&${GATE_FD}`, '. "$0"'].join(' && '),
+      stepsFile,
     ],
+    steps: `${[...mounts, ...gate, `exec ${GATE_FD}>&-`, last].join(' &&\n')}\n`,
+    script: [...first, ...mounts, ...gate, last].join(' && '),
   };
 }
 
@@ -126,6 +141,8 @@ export interface RuntimePlace {
   readonly runtime: string;
   readonly stateDir: string;
   readonly id: string;
+  /** As its mount namespace has it. */
+  readonly bundle: string;
 }
 
 /** Of the process that keeps a container in the foreground, by its command line; undefined for any other. */
@@ -138,10 +155,13 @@ export function readRuntimePlace(words: readonly string[]): RuntimePlace | undef
   const isMonitor = runtimeWords.length > 0;
   if (!isMonitor && !words.includes('--console-socket')) return undefined;
   const own = isMonitor ? runtimeWords : words;
-  const stateDir = own.includes('--root') ? own[own.indexOf('--root') + 1] : undefined;
+  const after = (word: string): string | undefined => (own.includes(word) ? own[own.indexOf(word) + 1] : undefined);
+  const stateDir = after('--root');
+  const bundle = isMonitor ? valueOf('--bundle') : after('--bundle');
   const runtime = isMonitor ? valueOf('--runtime') : words[0];
   const id = isMonitor ? valueOf('--cid') : words.at(-1);
-  return stateDir === undefined || runtime === undefined || id === undefined ? undefined : { runtime, stateDir, id };
+  if (stateDir === undefined || runtime === undefined || id === undefined || bundle === undefined) return undefined;
+  return { runtime, stateDir, id, bundle };
 }
 
 /** The container's root reads its bundle too: hooks start in it. */

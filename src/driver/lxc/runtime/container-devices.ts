@@ -6,7 +6,7 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { memberOf } from '../../../core/members.ts';
 import { affectedBy, changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
 import { closePorts, openPorts } from '../../../guest/guest-ports.ts';
-import { readMetadata, writeMetadata } from '../../../guest/metadata.ts';
+import { changeMetadata, metadataOf } from '../../../guest/metadata.ts';
 import {
   addDevice,
   findByAlias,
@@ -19,7 +19,13 @@ import type { DeviceInfo } from '../../../model/domain/devices/address.ts';
 import type { Devices } from '../../../model/domain/devices/devices.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
-import type { DeviceOperations, LifecycleAction, LifecycleTrigger, MetadataKind } from '../../device-operations.ts';
+import {
+  type DeviceOperations,
+  LIFECYCLE_FIELDS,
+  type LifecycleAction,
+  type LifecycleTrigger,
+  type MetadataKind,
+} from '../../device-operations.ts';
 import type { AffectOptions } from '../../driver.ts';
 import { nameDevices } from '../plan/complete-definition.ts';
 import type { LxcRecord } from './container-starter.ts';
@@ -63,7 +69,7 @@ export class ContainerDevices implements DeviceOperations {
     using _job = done;
     if (live !== undefined) {
       throw new VirtError('devices of a running container cannot be updated: detach it, and attach the new one', {
-        code: ErrorCode.CONFIG_UNSUPPORTED,
+        code: ErrorCode.OPERATION_UNSUPPORTED,
         domain: ErrorDomain.LXC,
       });
     }
@@ -138,9 +144,8 @@ export class ContainerDevices implements DeviceOperations {
     action: LifecycleAction,
     options: AffectOptions = {},
   ): Promise<void> {
-    const field = ({ poweroff: 'onPoweroff', reboot: 'onReboot', crash: 'onCrash' } as const)[trigger];
     await changeAffected(this.#parts, uuid, options, {
-      change: (domain) => Object.assign(domain, { [field]: action }),
+      change: (domain) => Object.assign(domain, { [LIFECYCLE_FIELDS[trigger]]: action }),
       carryOut: async () => {},
     });
   }
@@ -151,7 +156,7 @@ export class ContainerDevices implements DeviceOperations {
     namespaceUri?: string,
     options: AffectOptions = {},
   ): Promise<string> {
-    return readMetadata(readAffected(this.#parts.store.byUuid(uuid), options).domain, kind, namespaceUri);
+    return metadataOf(this.#parts.store, uuid, { kind, namespaceUri }, options);
   }
 
   async setMetadata(
@@ -159,12 +164,7 @@ export class ContainerDevices implements DeviceOperations {
     change: Parameters<DeviceOperations['setMetadata']>[1],
     options: AffectOptions = {},
   ): Promise<void> {
-    await changeAffected(this.#parts, uuid, options, {
-      change: (domain) => writeMetadata(domain, change),
-      carryOut: async () => {},
-    });
-    const { kind, namespaceUri } = change;
-    this.#parts.emit(this.#parts.store.byUuid(uuid), { event: 'metadata-change', kind, namespaceUri });
+    await changeMetadata(this.#parts, uuid, change, options);
   }
 
   async blockResize(): Promise<void> {

@@ -1,10 +1,12 @@
 /** What is measured of containers: CPU time, memory and I/O of their group, traffic of their interfaces. Reads only. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
+import { deviceNumbers } from '../../../cgroup/block-device.ts';
 import { readStats, statPerCpu } from '../../../cgroup/stats.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { activeGuest, definitionOf } from '../../../guest/domain-report.ts';
 import { stateOf } from '../../../guest/domain-store.ts';
 import { interfacesOfLeases } from '../../../guest/guest-ports.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
 import type { TypedParameters } from '../../driver.ts';
 import type {
   GuestInterface,
@@ -85,10 +87,13 @@ export class ContainerInspection implements InspectionOperations {
     return Object.fromEntries(Object.entries(found).filter(([, value]) => value !== undefined)) as MemoryStats;
   }
 
-  /** Of the container as a whole: its file systems are no block devices of its own. */
-  async blockStats(uuid: string): Promise<TypedParameters> {
-    const { place } = this.#active(uuid).cgroups;
-    const io = place === undefined ? [] : (readStats(place, { io: true }).io ?? []);
+  /** `path`: target or source of a disk, or nothing: of the container as a whole. @throws VirtError INVALID_ARG for others */
+  async blockStats(uuid: string, path: string): Promise<TypedParameters> {
+    const { cgroups, domain } = this.#active(uuid);
+    const { place } = cgroups;
+    const devices = place === undefined ? [] : (readStats(place, { io: true }).io ?? []);
+    const number = path === '' ? undefined : numberOfDisk(domain, path);
+    const io = number === undefined ? devices : devices.filter(({ device }) => device === number);
     const sum = (key: 'readBytes' | 'writeBytes' | 'readOps' | 'writeOps'): bigint =>
       io.reduce((total, one) => total + BigInt(one[key] ?? 0), 0n);
     return {
@@ -111,7 +116,7 @@ export class ContainerInspection implements InspectionOperations {
     );
     const end = found?.target?.dev;
     if (end === undefined) {
-      throw new VirtError(`invalid path, '${device}' is not a known interface`, {
+      throw new VirtError(`'${device}' is no interface of this container: virsh domiflist has them`, {
         code: ErrorCode.INVALID_ARG,
         domain: ErrorDomain.LXC,
       });
@@ -144,8 +149,9 @@ export class ContainerInspection implements InspectionOperations {
     throw unsupported('virDomainGetDiskErrors');
   }
 
-  async messages(): Promise<readonly string[]> {
-    return [];
+  async messages(uuid: string, { tainting = true }: { readonly tainting?: boolean } = {}): Promise<readonly string[]> {
+    const { store } = this.#parts;
+    return tainting ? store.cardNotes(store.byUuid(uuid)) : [];
   }
 
   async controlState(uuid: string): Promise<{ readonly state: 'ok'; readonly sinceMs: number }> {
@@ -165,9 +171,12 @@ export class ContainerInspection implements InspectionOperations {
     uuid: string,
   ): Promise<readonly { readonly model: string; readonly label: string; readonly enforcing: boolean }[]> {
     const initPid = this.#parts.store.byUuid(uuid).guest?.initPid;
-    const label =
-      initPid === undefined ? '' : readOrEmpty(`/proc/${initPid}/attr/current`).replace(/\0.*$/s, '').trim();
-    return label === '' ? [] : [{ model: 'lsm', label, enforcing: true }];
+    const { model } = this.#parts.labels;
+    if (initPid === undefined || model === 'none') return [];
+    const text = readOrEmpty(`/proc/${initPid}/attr/current`).replace(/\0.*$/s, '').trim();
+    // AppArmor tells its mode behind the profile.
+    const [, label = '', mode = 'enforce'] = /^(.*?)(?: \((\w+)\))?$/.exec(text) ?? [];
+    return label === '' ? [] : [{ model, label, enforcing: mode === 'enforce' }];
   }
 
   async launchSecurity(): Promise<never> {
@@ -211,6 +220,23 @@ export class ContainerInspection implements InspectionOperations {
   #active(uuid: string): RunningContainer {
     return activeGuest('measure', this.#parts.store.byUuid(uuid));
   }
+}
+
+/** `8:0`, as the statistics of groups name it. */
+function numberOfDisk({ devices }: Domain, path: string): string {
+  const disk = devices?.disks.find(({ target, source }) => target?.dev === path || source?.dev === path);
+  const found = disk?.source?.dev === undefined ? undefined : statSync(disk.source.dev, { throwIfNoEntry: false });
+  if (found === undefined) {
+    throw new VirtError(
+      `invalid path: '${path}' is no disk of this container; without a name it is told of all of it`,
+      {
+        code: ErrorCode.INVALID_ARG,
+        domain: ErrorDomain.LXC,
+      },
+    );
+  }
+  const { major, minor } = deviceNumbers(found.rdev);
+  return `${major}:${minor}`;
 }
 
 function readCounters(name: string): InterfaceStats {

@@ -1,5 +1,7 @@
 /** Starts containers for a connection: from definition to running container, with the record that keeps it. */
+
 import { randomBytes, randomUuid } from '../../../core/random.ts';
+import { DEFAULT_PARTITION } from '../../../guest/cgroups/guest-groups.ts';
 import type { DomainRecord } from '../../../guest/domain-record.ts';
 import type { DomainStore } from '../../../guest/domain-store.ts';
 import type { GuestHost } from '../../../guest/guest-host.ts';
@@ -8,13 +10,15 @@ import { hostArch } from '../../../host/cpu.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import { LinkNames } from '../host/link-names.ts';
 import { completeContainer, nameDevices } from '../plan/complete-definition.ts';
+import type { ContainerLabels } from './container-labels.ts';
 import type { LxcConfig } from './lxc-config.ts';
 import type { LxcRoot } from './lxc-root.ts';
-import type { BareEvent, RunningContainer } from './running-container.ts';
+import type { RunningContainer } from './running-container.ts';
 import { type ContainerStart, startContainer, startError } from './start-container.ts';
 
 export type LxcRecord = DomainRecord<RunningContainer>;
@@ -25,6 +29,7 @@ export interface ContainerStarterInit {
   readonly root: LxcRoot;
   readonly store: LxcStore;
   readonly config: LxcConfig;
+  readonly labels: ContainerLabels;
   readonly version: string;
   readonly onNote?: ((note: string) => void) | undefined;
   readonly emit: (record: LxcRecord, event: BareEvent) => void;
@@ -51,7 +56,8 @@ export class ContainerStarter {
   prepare(source: string | Domain, { name, fileName }: Pick<CreateOptions, 'name' | 'fileName'> = {}): Domain {
     const domain = typeof source === 'string' ? this.#read(source, fileName) : cloneDefinition(source);
     if (name !== undefined) domain.name = name;
-    completeContainer(domain, { hostArch: hostArch(), uuid: randomUuid, randomBytes });
+    const securityModel = domain.seclabels.length === 0 ? undefined : this.#init.labels.model;
+    completeContainer(domain, { hostArch: hostArch(), uuid: randomUuid, randomBytes, securityModel });
     return domain;
   }
 
@@ -61,8 +67,13 @@ export class ContainerStarter {
     const id = this.#nextId++;
     const domain = cloneDefinition(definition);
     nameDevices(domain);
+    // Where they are asked for; else its groups lie below its starter's, which is no partition.
+    if (this.#init.config.cgroupLayout !== 'inherit') {
+      domain.resource = { ...domain.resource, partition: domain.resource?.partition ?? DEFAULT_PARTITION };
+    }
     record.starting = true;
     try {
+      this.#init.labels.check(domain);
       await this.#openPorts(record, domain, id, options.signal);
       const container = await startContainer(this.startOf(record, domain, id), options.signal);
       if (options.autodestroy === true) this.#autodestroy.add(container);

@@ -3,15 +3,19 @@ import { randomBytes, randomUuid } from '../../../core/random.ts';
 import { hostArch } from '../../../host/cpu.ts';
 import { type Domain, parseDomain } from '../../../model/domain/domain.ts';
 import type { DomainPlan } from '../../driver.ts';
+import { findImageServers } from '../host/image-exports.ts';
 import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
+import { planImageExport } from '../plan/image-export.ts';
 import { planOuterCommand } from '../plan/outer-command.ts';
-import { containerPlaces } from './embedded-container.ts';
+import { containerPlaces } from './container-places.ts';
 import { findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
 
 /** Stands for the folder that a start makes. */
 const FOLDER = '/run/nestling/XXXXXXXX/lxc/1';
+/** Stands for the device that an image becomes, as its helper names it. */
+const DEVICE_OF_IMAGE = '/dev/loopN';
 
 /** The same from XML, without a connection. @throws XmlSyntaxError, DefinitionError, VirtError */
 export function planContainerXml(
@@ -28,23 +32,37 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
   const mapped = domain.idmap !== undefined;
   const places = containerPlaces(FOLDER, { mapped });
   const plan = planContainer(domain, readContainerFacts(domain, initOf), places);
-  const { command, args } = planOuterCommand({
+  const images = plan.prepared.flatMap(({ kind, source: file, format = 'raw', readonly, at }) => {
+    if (kind !== 'image') return [];
+    const place = `${FOLDER}/image-${at}`;
+    return [planImageExport({ file, format, readonly }, findImageServers(), { place, lock: `${place}.lock` })];
+  });
+  const {
+    command,
+    args: waiting,
+    script,
+  } = planOuterCommand({
     ...places,
+    root: plan.spec.root.path,
     runtime: findRuntime(),
     id: 'c1',
-    prepared: plan.prepared,
+    prepared: plan.prepared.map((mount) =>
+      mount.kind === 'image' ? { ...mount, kind: 'device', source: DEVICE_OF_IMAGE } : mount,
+    ),
     mountPlace: places.mount,
     hiddenCgroup: hiddenCgroup(),
     privateNetwork: plan.privateNetwork && !plan.ownUsers,
   });
+  // A start lets the command wait for the script, which says the same.
+  const args = [...waiting.slice(0, -2), script];
   return {
     binary: command,
     arguments: args,
     environment: {},
-    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${(args.at(-1) ?? '').replaceAll(' && ', ' && \\\n   ')}'`,
+    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${script.replaceAll(' && ', ' && \\\n   ')}'`,
     fds: [],
     files: [{ path: `${places.bundle}/config.json`, content: plan.spec }],
-    helpers: [],
+    helpers: images,
     deferred: [],
   };
 }

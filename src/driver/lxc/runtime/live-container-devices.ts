@@ -10,11 +10,12 @@ import type { NetworkInterface } from '../../../model/domain/devices/interface.t
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { ContainerLinks } from '../host/container-links.ts';
+import { fileSystemOn } from '../host/image-exports.ts';
 import type { InsideTask } from '../host/inside-task.ts';
 import { changeMounts } from '../host/mount-namespace.ts';
 import { planContainerCgroup } from '../plan/container-cgroup.ts';
 import { isHostLink } from '../plan/container-network.ts';
-import { planFilesystem } from '../plan/mounts.ts';
+import { type PreparedMount, planFilesystem } from '../plan/mounts.ts';
 import { readContainerFacts } from './host-facts.ts';
 import type { RunningContainer } from './running-container.ts';
 
@@ -31,7 +32,7 @@ export async function plugDevice(
   { list, device, index }: LiveDevice & { readonly index: number },
   signal?: AbortSignal,
 ): Promise<void> {
-  if (isOf(list, 'filesystems', device)) return await mount(guest, device);
+  if (isOf(list, 'filesystems', device)) return await mount(guest, device, signal);
   if (isOf(list, 'interfaces', device)) return void (await linksOf(guest).attach(device, index, { signal }));
   if (isOf(list, 'hostdevs', device)) {
     if (isHostLink(device)) return await linksOf(guest).giveHostLink(device, { signal });
@@ -46,7 +47,9 @@ export async function unplugDevice(
   _signal?: AbortSignal,
 ): Promise<void> {
   if (isOf(list, 'filesystems', device)) {
-    return await inside(guest, { kind: 'unmount', target: device.target?.dir ?? '', andFile: false });
+    const target = device.target?.dir ?? '';
+    await inside(guest, { kind: 'unmount', target, andFile: false });
+    return await guest.images.remove(imageKey(target));
   }
   if (isOf(list, 'interfaces', device)) return await linksOf(guest).detach(device);
   if (isOf(list, 'hostdevs', device)) {
@@ -67,20 +70,38 @@ function isOf<K extends keyof Families>(list: keyof Devices, wanted: K, _device:
   return list === wanted;
 }
 
-async function mount(guest: RunningContainer, device: Filesystem): Promise<void> {
+async function mount(guest: RunningContainer, device: Filesystem, signal: AbortSignal | undefined): Promise<void> {
+  const prepared: PreparedMount[] = [];
+  const { type, source, options } = planFilesystem(device, prepared, String);
   const target = device.target?.dir ?? '';
-  const isReadonly = device.readonly === true;
-  const { type = 'mount', source } = device;
-  if (type === 'mount' || type === 'bind') {
-    return await inside(guest, { kind: 'bind', source: source?.dir ?? '', readonly: isReadonly, target });
+  const readonly = device.readonly === true;
+  const [blocks] = prepared;
+  if (blocks !== undefined) return await mountBlocks(guest, { ...blocks, target }, signal);
+  if (type === 'bind') return await inside(guest, { kind: 'bind', source, readonly, target });
+  const size = options.find((option) => option.startsWith('size='));
+  await inside(guest, { kind: 'memory', bytes: Number(size?.slice(5) ?? 0), readonly, target });
+}
+
+/** A device of the host's, or an image that becomes one. */
+async function mountBlocks(
+  guest: RunningContainer,
+  { kind, source, format = 'raw', readonly, target }: PreparedMount & { readonly target: string },
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  const key = imageKey(target);
+  const device = kind === 'device' ? source : await guest.images.add(key, { file: source, format, readonly }, signal);
+  try {
+    const type = await fileSystemOn(device, source, signal);
+    await inside(guest, { kind: 'device', source: device, type, readonly, target });
+  } catch (error) {
+    await guest.images.remove(key);
+    throw error;
   }
-  if (type === 'ram') {
-    const size = planFilesystem(device, [], String).options?.find((option) => option.startsWith('size='));
-    return await inside(guest, { kind: 'memory', bytes: Number(size?.slice(5) ?? 0), readonly: isReadonly, target });
-  }
-  throw refusal(
-    `<filesystem type='${type}'> cannot join a running container: mount it on the host, and attach it with type='mount'`,
-  );
+}
+
+/** Name of an image that was attached there. */
+function imageKey(target: string): string {
+  return `at${target.replaceAll('/', ':')}`;
 }
 
 async function makeNode(guest: RunningContainer, device: Hostdev): Promise<void> {

@@ -1,7 +1,8 @@
 /** What the LXC driver is told besides definitions; keys of `lxc.conf` are in `src/driver/lxc-settings.ts`. */
 import type { CgroupLayout } from '../../../guest/cgroups/guest-groups.ts';
+import type { ContainerSecuritySettings } from '../plan/container-security.ts';
 
-export interface LxcConfig {
+export interface LxcConfig extends ContainerSecuritySettings {
   /** Where containers' groups lie; default: below their starter's. */
   readonly cgroupLayout: CgroupLayout;
   /** Only these controllers are used; undefined: all there are. */
@@ -16,4 +17,7 @@ export const DEFAULT_LXC_CONFIG: LxcConfig = {
   cgroupControllers: undefined,
   logMaxSize: 2 * 1024 * 1024,
   logMaxBackups: 3,
+  securityDriver: undefined,
+  securityDefaultConfined: false,
+  securityRequireConfined: false,
 };

@@ -1,9 +1,17 @@
 /** The host as a connection for containers tells of it. They use its processors as they are, so that there is nothing to compare. */
 import { HostInformation } from '../../../guest/host-information.ts';
 import type { NodeOperations } from '../../node-operations.ts';
+import type { ContainerLabels } from './container-labels.ts';
 import { unsupported } from './unsupported.ts';
 
 export class LxcNode extends HostInformation implements NodeOperations {
+  readonly #labels: ContainerLabels;
+
+  constructor(labels: ContainerLabels) {
+    super();
+    this.#labels = labels;
+  }
+
   async maxVcpus(): Promise<number> {
     throw unsupported('virConnectGetMaxVcpus');
   }
@@ -29,8 +37,6 @@ export class LxcNode extends HostInformation implements NodeOperations {
   }
 
   async securityModel(): Promise<{ readonly model: string; readonly doi: string }> {
-    const { readHostSecurity } = await import('../../../security/host-security.ts');
-    const { selinux, apparmor } = readHostSecurity();
-    return { model: selinux ? 'selinux' : apparmor ? 'apparmor' : 'none', doi: '0' };
+    return { model: this.#labels.model, doi: '0' };
   }
 }

@@ -33,15 +33,9 @@ export async function loadLxcSettings(places: LxcSettingsPlaces = {}): Promise<L
   const { parseLxcSettings } = await import('../../lxc-settings.ts');
   const parts = files.map((path) => parseLxcSettings(readFileSync(path, 'utf8'), path));
   log.info('loadLxcSettings', () => files.join(', '));
-  const { cgroupLayout, cgroupControllers } = Object.assign(
-    {},
-    ...parts.map(({ config }) => config),
-  ) as Partial<LxcConfig>;
+  const config: Partial<LxcConfig> = Object.assign({}, ...parts.map((part) => part.config));
   return {
-    config: {
-      ...(cgroupLayout === undefined ? {} : { cgroupLayout }),
-      ...(cgroupControllers === undefined ? {} : { cgroupControllers }),
-    },
+    config,
     notes: parts.flatMap(({ notes }) => notes),
   };
 }

@@ -17,10 +17,11 @@ import { ForeignProcess } from '../../../process/foreign-process.ts';
 import { isAlive } from '../../../process/proc.ts';
 import { StateReason } from '../../domain-state.ts';
 import { ContainerLinks } from '../host/container-links.ts';
+import { ImageExports } from '../host/image-exports.ts';
 import { exitCodeIn, KeptContainer } from './kept-container.ts';
 import type { LxcParts } from './lxc-parts.ts';
 import { callsForReboot, RunningContainer } from './running-container.ts';
-import { consoleOf, initGroupsOf, runContainer } from './start-container.ts';
+import { consoleOf, initGroupsOf, readStartFacts, runContainer } from './start-container.ts';
 
 const log = new LogSource('lxc.lxc_process');
 
@@ -139,6 +140,8 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     container,
     consoles: [consoleOf(domain, container, true)],
     links: linksOf(parts, domain, initPid, ledger),
+    // Those that it was started with are on their own.
+    images: new ImageExports({ dir, ledger }),
     cgroups,
     log: guestLog,
     cleanup,
@@ -146,8 +149,9 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     emit: (event) => parts.emit(record, event),
     restart: async () => {
       const start = starter.startOf(record, domain, id);
-      const { joins, initGroup } = initGroupsOf(start, cgroups);
-      return await runContainer({ start, cgroups, joins, initGroup, log: guestLog, ledger }, undefined);
+      const facts = readStartFacts(start);
+      const { joins, initGroup } = initGroupsOf(start, cgroups, facts.cgroups);
+      return await runContainer({ start, cgroups, joins, initGroup, log: guestLog, ledger, host: facts }, undefined);
     },
     onNote,
   });

@@ -2,10 +2,13 @@
  * Runs a program in a container that runs already, as the OCI runtime that keeps it does: with its namespaces, limits, capabilities and users.
  * All that it needs to know is the container's first program; so it works for whoever is root on the container's host.
  */
-import { readFileSync, readlinkSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { memberOf } from '../../../core/members.ts';
+import { randomHex } from '../../../core/random.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { listChildren, listDescendants, listProcesses, readProcStat } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
@@ -16,6 +19,10 @@ import { idsInside } from './container-users.ts';
 
 const log = new LogSource('lxc.lxc_process');
 const NO_BYTES = Buffer.alloc(0);
+const PIPES = ['pipe', 'pipe', 'pipe'] as const;
+const INHERITED = ['inherit', 'inherit', 'inherit'] as const;
+/** The first after them. */
+const PROCESS_FD = 3;
 /** Signals that who runs the command may get, and means for the program. */
 const FORWARDED = ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGQUIT'] as const;
 
@@ -27,14 +34,15 @@ export async function runInContainer(
 ): Promise<ExecResult> {
   const { signal, stdio = 'capture', terminal = false } = options;
   const keeper = findKeeper(initPid);
-  const args = ['-t', String(keeper.pid), '-m', '-p', '--', ...runtimeWords(keeper, initPid, command, options)];
+  using described = describeProcess(keeper, planProcess(keeper, initPid, command, options));
+  const args = ['-t', String(keeper.pid), '-m', '-p', '--', ...runtimeWords(keeper)];
   log.debug('exec', () => `in the container of process ${initPid}: ${command.join(' ')}`);
   const captures = stdio === 'capture';
   const child = await spawnChild(
     {
       command: 'nsenter',
       args,
-      stdio: captures ? ['pipe', 'pipe', 'pipe'] : ['inherit', 'inherit', 'inherit'],
+      stdio: [...(captures ? PIPES : INHERITED), { fd: described.fd }],
       cgroupProcs: groupsOf(initPid),
       // Else Ctrl-C reaches it by itself.
       newSession: captures,
@@ -71,29 +79,47 @@ function findKeeper(initPid: number): Keeper {
   });
 }
 
-function runtimeWords(
-  { runtime, stateDir, id }: RuntimePlace,
+/**
+ * What runs in it is in a file: the runtime's command line is there for all users of the host to read. That it has a terminal is said there too;
+ * crun 1.8 mixes its own words into the output where it is told twice.
+ */
+function runtimeWords({ runtime, stateDir, id }: Keeper): string[] {
+  const global = ['--cgroup-manager=disabled', '--root', stateDir];
+  return [runtime, ...global, 'exec', '--process', `/proc/self/fd/${PROCESS_FD}`, id];
+}
+
+/** As the first program is, but for what is asked for. */
+function planProcess(
+  { pid, bundle }: Keeper,
   initPid: number,
   command: readonly string[],
   { user, cwd, env = [], terminal = false }: ExecOptions,
-): string[] {
+): unknown {
+  const spec: unknown = JSON.parse(readFileSync(`/proc/${pid}/root${bundle}/config.json`, 'utf8'));
+  const first = memberOf(spec, 'process');
   const who = user === undefined ? undefined : idsInside(initPid, user);
-  const own = [...(who?.home === undefined ? [] : [`HOME=${who.home}`]), ...env];
-  // The runtime gives either the container's environment or the one that it is told.
-  const environment = own.length === 0 ? [] : [...readWords(initPid, 'environ'), ...own];
-  return [
-    runtime,
-    '--cgroup-manager=disabled',
-    '--root',
-    stateDir,
-    'exec',
-    ...(terminal ? ['--tty'] : []),
-    ...(who === undefined ? [] : ['--user', `${who.uid}:${who.gid}`]),
-    ...(cwd === undefined ? [] : ['--cwd', cwd]),
-    ...environment.flatMap((one) => ['--env', one]),
-    id,
-    ...command,
-  ];
+  const known = memberOf(first, 'env');
+  return {
+    ...(first as object),
+    args: command,
+    cwd: cwd ?? '/',
+    env: [
+      ...(Array.isArray(known) ? (known as unknown[]) : []),
+      ...(who?.home === undefined ? [] : [`HOME=${who.home}`]),
+      ...env,
+    ],
+    ...(who === undefined ? {} : { user: { uid: who.uid, gid: who.gid } }),
+    terminal,
+  };
+}
+
+/** A file without a name. */
+function describeProcess({ stateDir }: Keeper, process: unknown): Disposable & { readonly fd: number } {
+  const path = join(dirname(stateDir), `process-${randomHex(8)}`);
+  const fd = openSync(path, 'wx+', 0o600);
+  unlinkSync(path);
+  writeSync(fd, JSON.stringify(process));
+  return { fd, [Symbol.dispose]: () => closeSync(fd) };
 }
 
 /** The files to write a pid to, so that it shares the limits of that process. */

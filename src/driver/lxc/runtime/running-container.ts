@@ -12,18 +12,15 @@ import type { LiveGuest } from '../../../guest/domain-record.ts';
 import type { GuestLog } from '../../../guest/guest-log.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { ProcessIdentity } from '../../../process/proc.ts';
-import type { DomainEvent, LifecycleDetail, LifecycleType } from '../../domain-events.ts';
+import type { BareEvent, LifecycleDetail, LifecycleType } from '../../domain-events.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { ConsoleStream, DomainStateAndReason, DomainStop, PowerOptions } from '../../driver.ts';
 import type { ContainerLinks } from '../host/container-links.ts';
+import type { ImageExports } from '../host/image-exports.ts';
 import { askInit, type Runlevel } from '../host/initctl.ts';
 import type { Container, ContainerEnd } from './container.ts';
 
 const log = new LogSource('lxc.lxc_process');
-
-type Without<T, K extends string> = T extends unknown ? Omit<T, K> : never;
-/** An event before the domain and the time are added to it. */
-export type BareEvent = Without<DomainEvent, 'domain' | 'timestampMs'>;
 
 /** What a start has made, and what a reboot makes anew. */
 export interface Started {
@@ -32,6 +29,7 @@ export interface Started {
   readonly consoles: readonly ConsoleStream[];
   readonly terminals?: Disposable | undefined;
   readonly links: ContainerLinks | undefined;
+  readonly images: ImageExports;
 }
 
 export interface RunningContainerInit extends Started {
@@ -111,6 +109,11 @@ export class RunningContainer implements LiveGuest {
     return this.#started.links;
   }
 
+  /** Images that its file systems are on. */
+  get images(): ImageExports {
+    return this.#started.images;
+  }
+
   /** By init's own FIFO where it has one, else by a signal, as libvirt does. @throws VirtError where neither is to be had */
   shutdown({ modes }: PowerOptions = {}): void {
     this.#ask('poweroff', modes);
@@ -159,6 +162,7 @@ export class RunningContainer implements LiveGuest {
   async detach(): Promise<void> {
     this.#isDetached = true;
     this.#started.container.release?.();
+    this.#started.images.release();
     this.#init.log[Symbol.dispose]();
   }
 
@@ -210,6 +214,7 @@ export class RunningContainer implements LiveGuest {
       try {
         this.#started.terminals?.[Symbol.dispose]();
         await this.#started.links?.[Symbol.asyncDispose]();
+        await this.#started.images[Symbol.asyncDispose]();
         this.#started = await this.#init.restart();
         this.#init.log.stamp('rebooted');
         this.#init.emit({ event: 'reboot' });
@@ -229,6 +234,7 @@ export class RunningContainer implements LiveGuest {
     try {
       this.#started.terminals?.[Symbol.dispose]();
       await this.#started.links?.[Symbol.asyncDispose]();
+      await this.#started.images[Symbol.asyncDispose]();
       await this.#init.cleanup[Symbol.asyncDispose]();
     } catch (error) {
       this.#init.onNote?.(`container '${this.domain.name ?? ''}' has ended, but: ${String(error)}`);

@@ -2,8 +2,10 @@
  * Starts one planned container: hooks, log, group, network, processes; what is made is undone when it has ended, or when its start fails. The
  * counterpart of QEMU's `start-guest.ts`.
  */
+
 import { mkdirSync } from 'node:fs';
 import { detectCgroups } from '../../../cgroup/detect.ts';
+import type { CgroupHost } from '../../../cgroup/host.ts';
 import { machineGroupName } from '../../../cgroup/layout.ts';
 import { abandon, DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
@@ -19,9 +21,11 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import { DefinitionError } from '../../../model/schema/faults.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
 import { readProcStat } from '../../../process/proc.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import type { ConsoleStream } from '../../driver.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import { ContainerLinks } from '../host/container-links.ts';
+import { ImageExports } from '../host/image-exports.ts';
 import { type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
@@ -29,12 +33,13 @@ import { planContainerCgroup } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import type { Container } from './container.ts';
-import { containerPlaces, EmbeddedContainer } from './embedded-container.ts';
+import { containerPlaces } from './container-places.ts';
+import { EmbeddedContainer } from './embedded-container.ts';
 import { ExtraTerminals } from './extra-terminals.ts';
 import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
-import { type BareEvent, RunningContainer, type Started } from './running-container.ts';
+import { RunningContainer, type Started } from './running-container.ts';
 
 const logger = new LogSource('lxc.lxc_process');
 
@@ -64,6 +69,13 @@ export interface ContainerSetting {
   readonly initGroup: InitGroup | undefined;
   readonly log: GuestLog;
   readonly ledger: Ledger;
+  readonly host: StartFacts;
+}
+
+/** This host as the start finds it: read once. */
+export interface StartFacts {
+  readonly facts: ReturnType<typeof readContainerFacts>;
+  readonly cgroups: CgroupHost;
 }
 
 /** @returns the container, its first program running @throws VirtError with the cause in one line, or the signal's reason */
@@ -76,7 +88,8 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   try {
     requireRoot();
     if (domain.idmap !== undefined) requireUserNamespaces();
-    const { foreign } = readContainerFacts(domain, start.initOf);
+    const host = readStartFacts(start);
+    const { foreign } = host.facts;
     if (foreign?.register !== undefined) {
       requireUserNamespaces({ forWhat: `<os><type arch='${domain.os?.type?.arch}'>` });
     }
@@ -95,12 +108,12 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
       await removeTree(dir, { root: root.runDir });
       entry.done();
     });
-    const groups = await makeGroups(start, own.ledger, undo);
+    const groups = await makeGroups(start, host, own.ledger, undo);
     undo.defer(() => hooks.tell('stopped'));
     await hooks.ask('start', signal);
     log.stamp(startLine({ nestling: start.version }));
     log.markOutput();
-    const setting = { start, ...groups, log, ledger: own.ledger };
+    const setting = { start, ...groups, log, ledger: own.ledger, host };
     const started = await runContainer(setting, signal);
     const guestLog = log;
     return await introduce(setting, started, hooks, guestLog, undo, signal);
@@ -147,31 +160,41 @@ async function introduce(
  */
 async function makeGroups(
   start: ContainerStart,
+  host: StartFacts,
   ledger: Ledger,
   undo: DisposalStack,
 ): Promise<Pick<ContainerSetting, 'cgroups' | 'joins' | 'initGroup'>> {
-  const { id, domain, root, cgroups: init, initOf } = start;
-  const { tuning, notes } = planContainerCgroup(domain, readContainerFacts(domain, initOf));
+  const { id, domain, root, cgroups: init } = start;
+  const { tuning, notes } = planContainerCgroup(domain, host.facts);
   for (const note of notes) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
-  const cgroups = undo.use(new GuestCgroups({ ...init, id, root: root.path, ledger, always: true, tuning }));
+  const detect = (): CgroupHost => host.cgroups;
+  const cgroups = undo.use(new GuestCgroups({ ...init, id, root: root.path, ledger, always: true, tuning, detect }));
   await cgroups.make(domain);
-  const plan = initGroupsOf(start, cgroups);
+  const plan = initGroupsOf(start, cgroups, host.cgroups);
   undo.use(makeInitGroups(plan, ledger));
   return { cgroups, joins: plan.joins, initGroup: plan.initGroup };
 }
 
 /** Also of a container that runs already. */
-export function initGroupsOf({ id, domain, root }: ContainerStart, { place, joins }: GuestCgroups): InitGroupsPlan {
+export function initGroupsOf(
+  { id, domain, root }: ContainerStart,
+  { place, joins }: GuestCgroups,
+  host: CgroupHost,
+): InitGroupsPlan {
   const name = machineGroupName({ driver: 'lxc', id, name: domain.name ?? '', root: root.path });
-  return planInitGroups(detectCgroups(), place, { name, joins });
+  return planInitGroups(host, place, { name, joins });
+}
+
+export function readStartFacts({ domain, initOf }: ContainerStart): StartFacts {
+  return { facts: readContainerFacts(domain, initOf), cgroups: detectCgroups() };
 }
 
 /** From the plan to the first program. @throws VirtError, CgroupError, ProcessError; then nothing of it is left */
 export async function runContainer(
-  { start, cgroups, joins, initGroup, log, ledger }: ContainerSetting,
+  { start, cgroups, joins, initGroup, log, ledger, host }: ContainerSetting,
   signal: AbortSignal | undefined,
 ): Promise<Started> {
-  const { id, domain, root, names, initOf, onPlugged } = start;
+  const { id, domain, root, names, onPlugged } = start;
   const dir = root.containerDir(id);
   const mapped = domain.idmap !== undefined;
   const isKept = root.placement === 'daemon';
@@ -179,11 +202,12 @@ export async function runContainer(
   const owner = domain.idmap?.uids.find(({ start: first }) => first === 0)?.target ?? 0;
   using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, owner));
   const { terminals } = undo;
-  const plan = planContainer(
+  const planned = planContainer(
     domain,
-    { ...readContainerFacts(domain, initOf), initGroup },
+    { ...host.facts, initGroup },
     { ...containerPlaces(dir, { mapped }), terminal: (number) => terminals.pathOf(number) },
   );
+  const images = new ImageExports({ dir, ledger });
   let links: ContainerLinks | undefined;
   // What does not die with us must be known to whoever comes after us.
   const announce = isKept ? (pid: number): void => announceProcess(ledger, pid) : undefined;
@@ -191,7 +215,7 @@ export async function runContainer(
     runtime: findRuntime(),
     id: `c${id}`,
     dir,
-    hiddenCgroup: hiddenCgroup(),
+    hiddenCgroup: hiddenCgroup(host.cgroups),
     cgroupProcs: joins,
     setUpNetwork: async (pid: number): Promise<void> => {
       links = new ContainerLinks({ pid, ledger, names, onPlugged });
@@ -201,14 +225,16 @@ export async function runContainer(
     signal,
   };
   try {
+    const plan = { ...planned, prepared: await images.openAll(planned.prepared, signal) };
     const container: Container = isKept
       ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), log, held: terminals.masters })
       : await EmbeddedContainer.start(plan, options);
     undo.keep();
     const consoles = [consoleOf(domain, container, isKept), ...terminals.listen()];
-    return { container, consoles, links, terminals };
+    return { container, consoles, links, terminals, images };
   } catch (error) {
     await links?.[Symbol.asyncDispose]();
+    await images[Symbol.asyncDispose]();
     throw error;
   }
 }

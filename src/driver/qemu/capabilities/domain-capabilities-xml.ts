@@ -5,6 +5,7 @@
 import { accessSync, constants } from 'node:fs';
 import { basename } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { hasIommu } from '../../../guest/host-description.ts';
 import type { KvmVerdict } from '../../../host/accelerator.ts';
 import { hostArch } from '../../../host/cpu.ts';
 import { firmwareDirs, readFirmwareDescriptors } from '../../../host/firmware.ts';
@@ -23,7 +24,6 @@ import {
 } from './capabilities.ts';
 import { findSystemEmulator, runsNatively } from './capabilities-xml.ts';
 import { archOfTarget, findArch, sameFamily } from './capabilities-xml-arch.ts';
-import { hasIommu } from './capabilities-xml-host-facts.ts';
 import { type DomainCapabilitiesInput, domainCapabilitiesElement } from './domain-capabilities-xml-document.ts';
 
 export interface DomainCapabilitiesRequest extends DomainCapabilitiesQuery {

@@ -1,8 +1,9 @@
 /** Changes of a domain's hardware: devices in and out, media, virtual CPUs, memory, I/O threads, what it says of itself. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { memberOf } from '../../../core/members.ts';
-import { affectedBy, changeAffected, invalid, notRunning, readAffected } from '../../../guest/affected-domain.ts';
-import { readMetadata, writeMetadata } from '../../../guest/metadata.ts';
+import { affectedBy, changeAffected, invalid, readAffected } from '../../../guest/affected-domain.ts';
+import { notRunning } from '../../../guest/domain-report.ts';
+import { changeMetadata, metadataOf } from '../../../guest/metadata.ts';
 import {
   addDevice,
   findByAlias,
@@ -13,13 +14,14 @@ import {
 } from '../../../guest/single-device.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
-import type {
-  DeviceOperations,
-  IothreadInfo,
-  IothreadSettings,
-  LifecycleAction,
-  LifecycleTrigger,
-  MetadataKind,
+import {
+  type DeviceOperations,
+  type IothreadInfo,
+  type IothreadSettings,
+  LIFECYCLE_FIELDS,
+  type LifecycleAction,
+  type LifecycleTrigger,
+  type MetadataKind,
 } from '../../device-operations.ts';
 import type { AffectOptions, Waiting } from '../../driver.ts';
 import { setVcpuCount, switchVcpus } from '../live/vcpu-list.ts';
@@ -232,9 +234,8 @@ export class DomainDevices implements DeviceOperations {
     if (action.startsWith('coredump') && trigger !== 'crash') {
       throw invalid(`lifecycle action '${action}' is for crashes only`);
     }
-    const field = ({ poweroff: 'onPoweroff', reboot: 'onReboot', crash: 'onCrash' } as const)[trigger];
     await changeAffected(this.#parts, uuid, options, {
-      change: (domain) => Object.assign(domain, { [field]: action }),
+      change: (domain) => Object.assign(domain, { [LIFECYCLE_FIELDS[trigger]]: action }),
       // What else happens then is decided here, by the live definition.
       carryOut: async (guest) => {
         if (trigger !== 'reboot') return;
@@ -250,7 +251,7 @@ export class DomainDevices implements DeviceOperations {
     namespaceUri?: string,
     options: AffectOptions = {},
   ): Promise<string> {
-    return readMetadata(readAffected(this.#parts.store.byUuid(uuid), options).domain, kind, namespaceUri);
+    return metadataOf(this.#parts.store, uuid, { kind, namespaceUri }, options);
   }
 
   async setMetadata(
@@ -258,13 +259,7 @@ export class DomainDevices implements DeviceOperations {
     change: Parameters<DeviceOperations['setMetadata']>[1],
     options: AffectOptions = {},
   ): Promise<void> {
-    const record = this.#parts.store.byUuid(uuid);
-    await changeAffected(this.#parts, uuid, options, {
-      change: (domain) => writeMetadata(domain, change),
-      carryOut: async () => {},
-    });
-    const { kind, namespaceUri } = change;
-    this.#parts.emit(record, { event: 'metadata-change', kind, namespaceUri });
+    await changeMetadata(this.#parts, uuid, change, options);
   }
 
   async blockResize(uuid: string, disk: string, sizeBytes: bigint, { signal }: Waiting = {}): Promise<void> {

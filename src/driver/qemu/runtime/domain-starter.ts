@@ -2,6 +2,7 @@
  * Starts domains for a connection: from definition to running guest, with the record that keeps it. One place for what
  * a start of a transient and of a defined domain share.
  */
+
 import { LogSource } from '../../../core/log-source.ts';
 import type { SecretStore } from '../../../guest/secret-store.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
@@ -10,6 +11,7 @@ import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
 import type { QmpClientOptions } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import type { GuestNetworks, GuestVolumes } from '../../guest-sources.ts';
@@ -18,7 +20,7 @@ import { deviceNodesBy } from '../cgroup/guest-devices.ts';
 import type { QemuConfig } from '../config.ts';
 import type { Lookup } from '../context.ts';
 import { driverSecurity } from '../security/driver-security.ts';
-import type { BareEvent, OwnChange } from './guest-events.ts';
+import type { OwnChange } from './guest-events.ts';
 import { fillVolumes } from './guest-volumes.ts';
 import { HostReservations } from './host-lookup.ts';
 import { monitorPath } from './monitor-socket.ts';

@@ -2,12 +2,12 @@
 
 import type { SecretStore } from '../../../guest/secret-store.ts';
 import type { HookScripts } from '../../../process/hook-scripts.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import type { GuestNetworks } from '../../guest-sources.ts';
 import type { CapabilitiesCache } from '../capabilities/cache.ts';
 import type { QemuConfig } from '../config.ts';
 import type { DomainJobs } from './domain-jobs.ts';
 import type { DomainStarter } from './domain-starter.ts';
-import type { BareEvent } from './guest-events.ts';
 import type { DomainRecord, DomainStore } from './qemu-record.ts';
 import type { QemuRoot } from './qemu-root.ts';
 

@@ -4,7 +4,7 @@
  */
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
-import type { DomainEvent, LifecycleDetail, LifecycleType } from '../../domain-events.ts';
+import type { BareEvent, LifecycleDetail, LifecycleType } from '../../domain-events.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import { sourcesOf } from '../devices/blockdev/node-index.ts';
 
@@ -28,10 +28,6 @@ export type OwnChange =
   | { readonly kind: 'unplugged'; readonly alias: string }
   | { readonly kind: 'state' }
   | { readonly kind: 'dump'; readonly cause: DumpCause; readonly done: () => void };
-
-type Without<T, K extends string> = T extends unknown ? Omit<T, K> : never;
-/** An event before the domain and the time are added to it. */
-export type BareEvent = Without<DomainEvent, 'domain' | 'timestampMs'>;
 
 export interface Meaning {
   readonly state?: { readonly state: DomainState; readonly reason: number };

@@ -2,11 +2,12 @@
  * `startupPolicy`: what becomes of a disk whose local image is not there when its guest starts. It decides over the live definition
  * only; the one that is kept stays, so that the medium is back with the next start that finds it.
  */
+
 import { accessSync, constants } from 'node:fs';
 import { LogSource } from '../../../core/log-source.ts';
 import type { Disk } from '../../../model/domain/devices/disk.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import type { BareEvent } from './guest-events.ts';
+import type { BareEvent } from '../../domain-events.ts';
 
 const log = new LogSource('qemu.qemu_domain');
 

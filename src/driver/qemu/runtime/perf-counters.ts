@@ -6,34 +6,13 @@ import { closeSync, readdirSync, readSync } from 'node:fs';
 import { arch, constants, endianness } from 'node:os';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import type { PERF_EVENTS } from '../../../model/domain/perf.ts';
+import { HARDWARE_EVENTS, type PERF_EVENTS, SOFTWARE_EVENTS } from '../../../model/domain/perf.ts';
 
 export type PerfEvent = (typeof PERF_EVENTS)[number];
 
-/** PERF_TYPE_HARDWARE and PERF_TYPE_SOFTWARE, each with the kernel's numbers by position. */
-const HARDWARE: readonly PerfEvent[] = [
-  'cpu_cycles',
-  'instructions',
-  'cache_references',
-  'cache_misses',
-  'branch_instructions',
-  'branch_misses',
-  'bus_cycles',
-  'stalled_cycles_frontend',
-  'stalled_cycles_backend',
-  'ref_cpu_cycles',
-];
-const SOFTWARE: readonly PerfEvent[] = [
-  'cpu_clock',
-  'task_clock',
-  'page_faults',
-  'context_switches',
-  'cpu_migrations',
-  'page_faults_min',
-  'page_faults_maj',
-  'alignment_faults',
-  'emulation_faults',
-];
+/** PERF_TYPE_HARDWARE and PERF_TYPE_SOFTWARE. */
+const HARDWARE: readonly PerfEvent[] = HARDWARE_EVENTS;
+const SOFTWARE: readonly PerfEvent[] = SOFTWARE_EVENTS;
 
 /** Numbers of the system call. */
 const SYSCALLS: Readonly<Record<string, number>> = {

@@ -1,53 +1,41 @@
 /**
- * The QEMU driver: embedded (`qemu:///embed`: guests are children of this process and die with it), or a daemon's (`qemu:///system`:
- * guests outlive it). Its root decides which. It
- * keeps the domains and serialises what is done to each; planning, starting, following and tuning are in their own files. Long
- * because it has a method for each of the contract's.
+ * The QEMU driver: embedded (`qemu:///embed`: guests are children of this process and die with it), or a daemon's (`qemu:///system`: guests outlive
+ * it). Its root decides which. What it shares with other drivers of guests is its base's; planning, starting, following and tuning are in their own
+ * files. Long because it has a method for each of the contract's.
  */
 
 import { existsSync } from 'node:fs';
-import { setTimeout as pause } from 'node:timers/promises';
-import { raceSignal } from '../../../core/abort.ts';
 import { Broadcast } from '../../../core/broadcast.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { lazyGroup } from '../../../core/lazy-group.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { DaemonRootOptions } from '../../../guest/daemon-root.ts';
-import { activeGuest, matchesFilter, requireDefined, requireLegal } from '../../../guest/domain-report.ts';
-import { DomainStore, identityOf, stateOf } from '../../../guest/domain-store.ts';
+import { DomainStore } from '../../../guest/domain-store.ts';
+import { GuestDriver, type PreparedStart } from '../../../guest/guest-driver.ts';
 import { GuestHost, type GuestHostOptions } from '../../../guest/guest-host.ts';
 import type { GuestStatus } from '../../../guest/guest-status.ts';
 import type { LogTexts } from '../../../log/settings.ts';
+import type { Domain } from '../../../model/domain/domain.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
 import type { DeviceOperations } from '../../device-operations.ts';
-import type { DomainEvent } from '../../domain-events.ts';
-import type { DomainOperation } from '../../domain-state.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import type {
   ConsoleStream,
   CreateOptions,
-  DomainFilter,
-  DomainIdentity,
   DomainInfo,
   DomainPlan,
-  DomainStateAndReason,
-  DomainStop,
   Driver,
-  DriverFeatures,
   PowerOptions,
   UndefineOptions,
+  Waiting,
   XmlOptions,
 } from '../../driver.ts';
 import type { ExecOperations } from '../../exec-operations.ts';
 import type { InspectionOperations } from '../../inspection-operations.ts';
 import type { InteractionOperations, MonitorEvent } from '../../interaction-operations.ts';
-import type { InterfaceOperations } from '../../interface-operations.ts';
-import type { NetworkOperations } from '../../network-operations.ts';
-import type { NodeDeviceOperations } from '../../node-device-operations.ts';
 import type { NodeOperations } from '../../node-operations.ts';
 import type { SavingOperations } from '../../saving-operations.ts';
-import type { SecretOperations } from '../../secret-operations.ts';
-import type { StorageOperations } from '../../storage-operations.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
 import { CapabilitiesCache } from '../capabilities/cache.ts';
 import { deviceNodesBy } from '../cgroup/guest-devices.ts';
@@ -58,11 +46,11 @@ import { DomainJobs } from './domain-jobs.ts';
 import { describeDomain, infoOf } from './domain-numbers.ts';
 import { DomainStarter, type StartObservers } from './domain-starter.ts';
 import type { DriverParts } from './driver-parts.ts';
-import type { BareEvent, OwnChange } from './guest-events.ts';
+import type { OwnChange } from './guest-events.ts';
 import { characterDevices, ptyConsole } from './guest-ptys.ts';
 import { nativeCommand } from './native-command.ts';
 import { describePlan } from './plan-start.ts';
-import { defaultEmulator, type PreparedGuest } from './prepare-guest.ts';
+import { defaultEmulator } from './prepare-guest.ts';
 import type { DomainRecord } from './qemu-record.ts';
 import { QemuRoot } from './qemu-root.ts';
 import { renameDomain } from './rename-domain.ts';
@@ -70,7 +58,7 @@ import type { RunningGuest } from './running-guest.ts';
 import { removeKept } from './undefine-domain.ts';
 
 /** What a driver may be told, whatever root it is on. */
-export interface GuestDriverOptions extends StartObservers {
+export interface CommonOptions extends StartObservers {
   readonly config?: Partial<QemuConfig>;
   /** Folder of cached capabilities; null: none. */
   readonly cacheDir?: string | null | undefined;
@@ -79,13 +67,13 @@ export interface GuestDriverOptions extends StartObservers {
 }
 
 /** Of an embedded one. */
-export interface QemuDriverOptions extends GuestDriverOptions, Pick<GuestHostOptions, 'hooks' | 'openSiblings'> {
+export interface QemuDriverOptions extends CommonOptions, Pick<GuestHostOptions, 'hooks' | 'openSiblings'> {
   /** Kept root; default a temporary one. */
   readonly root?: string | undefined;
 }
 
 /** Of a daemon's. */
-export interface DaemonDriverOptions extends GuestDriverOptions, Pick<DaemonRootOptions, 'mode' | 'stateDir'> {}
+export interface DaemonDriverOptions extends CommonOptions, Pick<DaemonRootOptions, 'mode' | 'stateDir'> {}
 
 const events = new LogSource('util.event');
 
@@ -99,12 +87,8 @@ interface OwnInit {
   readonly logTexts?: LogTexts | undefined;
 }
 
-type Waiting = { readonly signal?: AbortSignal | undefined };
-
-export class QemuDriver implements Driver {
+export class QemuDriver extends GuestDriver<RunningGuest> implements Driver {
   readonly type = 'QEMU';
-  readonly uri: string;
-  readonly features: DriverFeatures;
   readonly tuning: TuningOperations = lazyGroup<TuningOperations>(async () => {
     const { DomainTuning } = await import('./domain-tuning.ts');
     return new DomainTuning(this.#parts);
@@ -133,47 +117,27 @@ export class QemuDriver implements Driver {
     const { DomainInteraction } = await import('./domain-interaction.ts');
     return new DomainInteraction(this.#parts);
   });
-  readonly secrets: SecretOperations;
-  readonly networks: NetworkOperations | undefined;
-  readonly storage: StorageOperations | undefined;
-  readonly nodeDevices: NodeDeviceOperations | undefined;
-  readonly interfaces: InterfaceOperations | undefined;
   readonly root: QemuRoot;
   /** What the configuration files say of the log. */
   readonly logTexts: LogTexts;
   readonly #cache: CapabilitiesCache;
-  readonly #store: DomainStore<RunningGuest>;
-  readonly #host: GuestHost;
-  /** An embedded driver's host ends with it. */
-  readonly #ownsHost: boolean;
-  readonly #events = new Broadcast<DomainEvent>();
   readonly #monitorEvents = new Broadcast<MonitorEvent>();
   readonly #starter: DomainStarter;
   readonly #ptys = new Map<string, ConsoleStream>();
   readonly #parts: DriverParts;
-  readonly #onNote: QemuDriverOptions['onNote'];
-  readonly #stop = new AbortController();
-  #readOn: Promise<void> = Promise.resolve();
-  #closing: Promise<void> | undefined;
-
-  private constructor(host: GuestHost, options: GuestDriverOptions & OwnInit) {
-    this.#host = host;
-    this.#ownsHost = host.root.placement === 'embedded';
+  private constructor(host: GuestHost, options: CommonOptions & OwnInit) {
     const root = new QemuRoot(host.root);
+    const store = new DomainStore<RunningGuest>(root.layout.roots.etc, { sync: !root.temporary, macs: host.macs });
+    const { uri, onNote } = options;
+    super({ host, store, uri, errorDomain: ErrorDomain.QEMU, log: events, onNote });
     this.root = root;
     this.logTexts = options.logTexts ?? {};
     const { siblings } = host;
-    this.secrets = host.secrets;
-    this.networks = siblings?.networks;
-    this.storage = siblings?.storage;
-    this.nodeDevices = siblings?.nodeDevices;
-    this.interfaces = siblings?.interfaces;
     this.#cache = new CapabilitiesCache({
       ...(options.cacheDir === undefined ? {} : { dir: options.cacheDir }),
       // A daemon is asked again and again; an embedding program once.
       freshMs: root.placement === 'daemon' ? CAPABILITIES_FRESH_MS : 0,
     });
-    this.#store = new DomainStore<RunningGuest>(root.layout.roots.etc, { sync: !root.temporary, macs: host.macs });
     const shared: Omit<DriverParts, 'starter'> = {
       root,
       cache: this.#cache,
@@ -181,10 +145,10 @@ export class QemuDriver implements Driver {
       config: { ...DEFAULT_CONFIG, slirpPortForward: root.placement === 'embedded', ...options.config },
       secrets: host.secrets,
       hooks: host.hooks,
-      store: this.#store,
+      store,
       jobs: new DomainJobs(),
       networks: siblings?.guestNetworks,
-      emit: (record, event, id, timestampMs) => this.#emit(record, event, id, timestampMs),
+      emit: (record, event, id, timestampMs) => this.emit(record, event, id, timestampMs),
     };
     this.#starter = new DomainStarter({
       ...shared,
@@ -195,9 +159,6 @@ export class QemuDriver implements Driver {
       onOwnChange: (record, change) => this.#followGuest(record, change),
     });
     this.#parts = { ...shared, starter: this.#starter };
-    this.uri = options.uri;
-    this.#onNote = options.onNote;
-    this.features = { embedded: root.placement === 'embedded', consoles: true };
   }
 
   /**
@@ -215,7 +176,7 @@ export class QemuDriver implements Driver {
         logTexts: settings?.log,
         uri: options.root === undefined ? 'qemu:///embed' : `qemu:///embed?root=${options.root}`,
       });
-      if (!host.root.temporary) for (const problem of driver.#store.load()) options.onNote?.(problem);
+      if (!host.root.temporary) driver.load();
       return driver;
     } catch (error) {
       await host[Symbol.asyncDispose]();
@@ -236,22 +197,16 @@ export class QemuDriver implements Driver {
       logTexts: settings?.log,
       uri: `qemu:///${options.mode}`,
     });
-    for (const problem of driver.#store.load()) options.onNote?.(problem);
+    driver.load();
     await driver.#reattach(options);
-    driver.#readOn = driver.#readDefinitions(options);
+    driver.readOn();
     return driver;
   }
 
   /** Starts the domains that are marked for it; what fails is told and does not keep the others from starting. */
   async autostartAll(onNote: (note: string) => void): Promise<void> {
-    for (const [index, record] of this.#store.all().filter(isWaiting).entries()) {
-      if (index > 0) await pause(this.#parts.config.autoStartDelayMs);
-      try {
-        await this.create(record.uuid, { bypassCache: this.#parts.config.autoStartBypassCache });
-      } catch (error) {
-        onNote(`cannot autostart domain '${record.name}': ${error instanceof Error ? error.message : String(error)}`);
-      }
-    }
+    const { autoStartDelayMs: delayMs, autoStartBypassCache: bypassCache } = this.#parts.config;
+    await this.startMarked(onNote, { delayMs, bypassCache });
   }
 
   async version({ signal }: Waiting = {}): Promise<number> {
@@ -259,145 +214,41 @@ export class QemuDriver implements Driver {
     return version.major * 1_000_000 + version.minor * 1_000 + version.micro;
   }
 
-  async listDomains(filter: DomainFilter & Waiting): Promise<DomainIdentity[]> {
-    return this.#store
-      .all()
-      .filter((record) => matchesFilter(record, filter))
-      .map(identityOf);
-  }
-
-  async lookupByName(name: string): Promise<DomainIdentity> {
-    return identityOf(this.#store.byName(name));
-  }
-
-  async lookupByUuid(uuid: string): Promise<DomainIdentity> {
-    return identityOf(this.#store.byUuid(uuid));
-  }
-
-  async lookupById(id: number): Promise<DomainIdentity> {
-    return identityOf(this.#store.byId(id));
-  }
-
-  async defineDomain(xml: string, { signal }: Waiting = {}): Promise<DomainIdentity> {
-    this.#requireOpen();
-    const { context } = await this.#starter.prepare(xml, { signal });
-    const { domain } = context;
-    const record = this.#store.claim(domain.name ?? '', domain.uuid ?? '');
-    using _job = await record.job.acquire(signal);
-    const isNew = !record.isDefined;
-    await this.#store.save(record, domain);
-    this.#tellClashes(record);
-    this.#emit(record, { event: 'lifecycle', type: 'defined', detail: isNew ? 'added' : 'updated' });
-    return identityOf(record);
-  }
-
-  async createXml(xml: string, options: CreateOptions = {}): Promise<DomainIdentity> {
-    this.#requireOpen();
-    const prepared = await this.#starter.prepare(xml, options);
-    const { domain } = prepared.context;
-    const record = this.#store.claim(domain.name ?? '', domain.uuid ?? '');
-    try {
-      using _job = await record.job.acquire(options.signal);
-      await this.#start(record, prepared, options);
-      this.#store.noteCards(record, domain);
-      this.#tellClashes(record);
-    } finally {
-      this.#store.releaseIfGone(record);
-    }
-    return identityOf(record);
-  }
-
-  async create(uuid: string, options: CreateOptions = {}): Promise<DomainIdentity> {
-    this.#requireOpen();
-    const record = this.#store.byUuid(uuid);
-    using _job = await record.job.acquire(options.signal);
-    requireLegal('create', record);
-    const definition = requireDefined(record, 'create');
-    if (await this.#startSaved(record, options)) return identityOf(record);
-    await this.#start(record, await this.#starter.prepare(definition, options), options);
-    return identityOf(record);
-  }
-
   async destroy(uuid: string, { signal, graceful = false }: { graceful?: boolean } & Waiting = {}): Promise<void> {
-    const guest = this.#active('destroy', uuid);
+    const guest = this.active('destroy', uuid);
     await guest.destroy('destroyed', { signal, ...(graceful ? { graceMs: 2 ** 31 - 1 } : {}) });
   }
 
   async shutdown(uuid: string, { signal }: PowerOptions = {}): Promise<void> {
-    await this.#active('shutdown', uuid).shutdown(signal);
+    await this.active('shutdown', uuid).shutdown(signal);
   }
 
   async reboot(uuid: string, { signal }: PowerOptions = {}): Promise<void> {
-    await this.#active('reboot', uuid).reboot(signal);
+    await this.active('reboot', uuid).reboot(signal);
   }
 
   async reset(uuid: string, { signal }: Waiting = {}): Promise<void> {
-    await this.#active('reset', uuid).reset(signal);
+    await this.active('reset', uuid).reset(signal);
   }
 
   async suspend(uuid: string, { signal }: Waiting = {}): Promise<void> {
-    await this.#active('suspend', uuid).suspend(signal);
+    await this.active('suspend', uuid).suspend(signal);
   }
 
   async resume(uuid: string, { signal }: Waiting = {}): Promise<void> {
-    await this.#active('resume', uuid).resume(signal);
-  }
-
-  async undefine(uuid: string, { signal, ...options }: UndefineOptions & Waiting = {}): Promise<void> {
-    const record = this.#store.byUuid(uuid);
-    using _job = await record.job.acquire(signal);
-    requireLegal('undefine', record);
-    const definition = requireDefined(record, 'undefine');
-    removeKept(this.root.layout, definition, options);
-    await this.#store.remove(record);
-    this.#emit(record, { event: 'lifecycle', type: 'undefined', detail: 'removed' });
-  }
-
-  async rename(uuid: string, name: string, { signal }: Waiting = {}): Promise<void> {
-    const record = this.#store.byUuid(uuid);
-    using _job = await record.job.acquire(signal);
-    await renameDomain({ store: this.#store, layout: this.root.layout }, record, name);
-    this.#emit(record, { event: 'lifecycle', type: 'defined', detail: 'renamed' });
-  }
-
-  async setAutostart(uuid: string, autostart: boolean): Promise<void> {
-    const record = this.#store.byUuid(uuid);
-    requireDefined(record, 'set autostart of');
-    this.#store.setAutostart(record, autostart);
-  }
-
-  async autostart(uuid: string): Promise<boolean> {
-    return this.#store.byUuid(uuid).autostart;
+    await this.active('resume', uuid).resume(signal);
   }
 
   async info(uuid: string): Promise<DomainInfo> {
-    return infoOf(this.#store.byUuid(uuid));
-  }
-
-  async state(uuid: string): Promise<DomainStateAndReason> {
-    return stateOf(this.#store.byUuid(uuid));
-  }
-
-  async isPersistent(uuid: string): Promise<boolean> {
-    return this.#store.byUuid(uuid).isDefined;
+    return infoOf(this.store.byUuid(uuid));
   }
 
   async xmlDesc(uuid: string, options: XmlOptions & Waiting = {}): Promise<string> {
-    return describeDomain(this.#store.byUuid(uuid), this.root.layout, options);
-  }
-
-  async waitForStop(uuid: string, { signal }: Waiting = {}): Promise<DomainStop> {
-    const lastStop = this.#store.lastStop(uuid);
-    const record = this.#store.find(uuid);
-    if (record?.guest !== undefined) return await raceSignal(record.guest.ended, signal);
-    // A transient guest may have ended, and be forgotten, before anybody asked.
-    if (lastStop !== undefined) return lastStop;
-    const { name } = this.#store.byUuid(uuid);
-    throw new VirtError(`domain '${name}' has not been started`, { code: ErrorCode.OPERATION_INVALID });
+    return describeDomain(this.store.byUuid(uuid), this.root.layout, options);
   }
 
   console(uuid: string, device?: string): ConsoleStream {
-    const guest = this.#active('openConsole', uuid);
+    const guest = this.active('openConsole', uuid);
     if (this.root.placement === 'daemon') return this.#ptyConsole(guest, device);
     const console = device === undefined ? [...guest.consoles.values()][0] : guest.consoles.get(device);
     if (console !== undefined) return console;
@@ -416,7 +267,7 @@ export class QemuDriver implements Driver {
     args?: Readonly<Record<string, unknown>>,
     { signal }: Waiting = {},
   ): Promise<unknown> {
-    return await this.#active('monitorCommand', uuid).qmp.execute(command, args as JsonObject | undefined, { signal });
+    return await this.active('monitorCommand', uuid).qmp.execute(command, args as JsonObject | undefined, { signal });
   }
 
   async agentCommand(
@@ -427,7 +278,7 @@ export class QemuDriver implements Driver {
   ): Promise<unknown> {
     const { executeAgentCommand } = await import('./guest-agent.ts');
     return await executeAgentCommand(
-      this.#active('agentCommand', uuid),
+      this.active('agentCommand', uuid),
       command,
       args as JsonObject | undefined,
       signal,
@@ -455,38 +306,47 @@ export class QemuDriver implements Driver {
     return describePlan(await this.#starter.plan(await this.#starter.prepare(xml, options), options));
   }
 
-  events({ signal }: Waiting = {}): AsyncIterable<DomainEvent> {
-    return this.#events.subscribe({ signal });
-  }
-
   monitorEvents({ uuid, signal }: { readonly uuid?: string | undefined } & Waiting = {}): AsyncIterable<MonitorEvent> {
     const all = this.#monitorEvents.subscribe({ signal });
     return uuid === undefined ? all : ofDomain(all, uuid);
   }
 
-  /** Ends every guest and removes what is temporary. */
-  [Symbol.asyncDispose](): Promise<void> {
-    this.#closing ??= this.#close();
-    return this.#closing;
+  protected override async prepare(
+    source: string | Domain,
+    options: CreateOptions,
+  ): Promise<PreparedStart<RunningGuest>> {
+    const prepared = await this.#starter.prepare(source, options);
+    return {
+      domain: prepared.context.domain,
+      start: async (record, chosen) => await this.#starter.start(record, prepared, chosen),
+    };
   }
 
-  async #close(): Promise<void> {
-    const guests = this.#store.all().flatMap(({ guest }) => (guest === undefined ? [] : [guest]));
-    const isEmbedded = this.root.placement === 'embedded';
-    this.#stop.abort();
-    await this.#readOn;
-    await Promise.all(
-      guests.map((guest) => (isEmbedded ? guest.destroy('the connection was closed') : guest.detach())),
-    );
-    this.#events.end();
+  protected override removeKept(definition: Domain, options: UndefineOptions): void {
+    removeKept(this.root.layout, definition, options);
+  }
+
+  protected override async renameKept(record: DomainRecord, name: string): Promise<void> {
+    await renameDomain({ store: this.store, layout: this.root.layout }, record, name);
+  }
+
+  protected override isSaved({ name }: DomainRecord): boolean {
+    return existsSync(this.root.layout.managedSaveFile(name));
+  }
+
+  protected override async startSaved(record: DomainRecord, options: CreateOptions): Promise<boolean> {
+    if (!this.isSaved(record)) return false;
+    const { startSaved } = await import('./domain-saving.ts');
+    return await startSaved(this.#parts, record, options);
+  }
+
+  protected override emit(record: DomainRecord, event: BareEvent, id?: number, timestampMs?: number): void {
+    if (event.event === 'lifecycle') this.#persist(record);
+    super.emit(record, event, id, timestampMs);
+  }
+
+  protected override endMore(): void {
     this.#monitorEvents.end();
-    await this.#store[Symbol.asyncDispose]();
-    if (this.#ownsHost) await this.#host[Symbol.asyncDispose]();
-  }
-
-  /** Those that nobody has asked for: what is wrong with them is told now, not when they are needed. */
-  async #readDefinitions({ onNote }: DaemonDriverOptions): Promise<void> {
-    for (const note of await this.#store.readAll(this.#stop.signal)) onNote?.(note);
   }
 
   async #reattach(options: DaemonDriverOptions): Promise<void> {
@@ -507,10 +367,10 @@ export class QemuDriver implements Driver {
       onNote: (note) => options.onNote?.(note),
       giveBack: (domain) => this.#starter.giveBack(domain),
       observe: (status) => {
-        const record = this.#store.claim(status.domain.name ?? '', status.domain.uuid ?? '');
+        const record = this.store.claim(status.domain.name ?? '', status.domain.uuid ?? '');
         records.set(status.id, record);
         return {
-          emit: (event, timestampMs) => this.#emit(record, event, status.id, timestampMs),
+          emit: (event, timestampMs) => this.emit(record, event, status.id, timestampMs),
           onMonitorEvent: (event) => this.#sendMonitorEvent(record, event, status.id),
           onOwnChange: (change) => this.#followGuest(record, change),
         };
@@ -521,7 +381,7 @@ export class QemuDriver implements Driver {
         const record = records.get(one.status.id);
         if (one.kind === 'gone') {
           await this.#starter.giveBack(one.status.plugging ?? one.status.domain);
-          const known = this.#store.find(one.status.domain.uuid ?? '');
+          const known = this.store.find(one.status.domain.uuid ?? '');
           if (known !== undefined) known.shutoffReason = one.shutoffReason;
           return;
         }
@@ -533,7 +393,7 @@ export class QemuDriver implements Driver {
         else if (one.status.plugging !== undefined) await this.#finishPlugging(record, one.guest, one.status);
       }),
     );
-    await this.#dropForeignPorts();
+    await this.dropForeignPorts('qemu');
   }
 
   /** The daemon before us was about to plug a device: it is there, or what is left of it goes. */
@@ -541,13 +401,6 @@ export class QemuDriver implements Driver {
     const { forgetUnplugged, unpluggedOf } = await import('./live-plug.ts');
     for (const alias of await unpluggedOf(guest, status.domain)) await forgetUnplugged(this.#parts, record, alias);
     await this.#starter.persist(record);
-  }
-
-  /** Places in networks that were opened for a start, or a card, that nothing came of. */
-  async #dropForeignPorts(): Promise<void> {
-    const live = this.#store.all().flatMap(({ guest }) => guest?.domain.devices?.interfaces ?? []);
-    const ports = live.flatMap(({ source }) => source?.portid ?? []);
-    await this.#parts.networks?.keepOnly('qemu', new Set(ports));
   }
 
   #sendMonitorEvent({ name, uuid }: DomainRecord, event: QmpEvent, id: number): void {
@@ -559,12 +412,6 @@ export class QemuDriver implements Driver {
       micros: Math.floor(atUs % 1_000_000),
       details: Object.keys(event.data).length === 0 ? undefined : JSON.stringify(event.data),
     });
-  }
-
-  #emit(record: DomainRecord, event: BareEvent, id = record.guest?.id ?? -1, timestampMs = Date.now()): void {
-    events.debug('emit', () => `${record.name}: ${Object.values(event).join(' ')}`);
-    if (event.event === 'lifecycle') this.#persist(record);
-    this.#events.send({ ...event, domain: { name: record.name, uuid: record.uuid, id }, timestampMs });
   }
 
   /** Nobody waits for it: what is lost with a crash right now, the next daemon asks QEMU. */
@@ -587,24 +434,6 @@ export class QemuDriver implements Driver {
     import('./live-plug.ts')
       .then(({ forgetUnplugged }) => forgetUnplugged(this.#parts, record, change.alias))
       .catch((error: unknown) => events.warn('followGuest', () => `${record.name}: ${String(error)}`));
-  }
-
-  /** Nothing is refused: cards of networks that never meet may have the same address. */
-  #tellClashes(record: DomainRecord): void {
-    for (const clash of this.#store.cardNotes(record)) this.#onNote?.(`domain '${record.name}': ${clash}`);
-  }
-
-  /** Whether the domain was saved, and is restored now. */
-  async #startSaved(record: DomainRecord, options: CreateOptions): Promise<boolean> {
-    if (!existsSync(this.root.layout.managedSaveFile(record.name))) return false;
-    const { startSaved } = await import('./domain-saving.ts');
-    return await startSaved(this.#parts, record, options);
-  }
-
-  async #start(record: DomainRecord, prepared: PreparedGuest, options: CreateOptions): Promise<void> {
-    this.#requireOpen();
-    requireLegal('create', record);
-    await this.#starter.start(record, prepared, options);
   }
 
   /** The first serial device or console, or the one with that alias, on the terminal that QEMU has made for it. */
@@ -632,16 +461,6 @@ export class QemuDriver implements Driver {
     return made;
   }
 
-  #active(operation: DomainOperation, uuid: string): RunningGuest {
-    return activeGuest(operation, this.#store.byUuid(uuid));
-  }
-
-  #requireOpen(): void {
-    if (this.#closing !== undefined) {
-      throw new VirtError('the connection is closed', { code: ErrorCode.INVALID_CONN, domain: ErrorDomain.QEMU });
-    }
-  }
-
   async #defaultCapabilities(signal: AbortSignal | undefined): ReturnType<CapabilitiesCache['get']> {
     return await this.#cache.get(defaultEmulator(), 'tcg', { signal });
   }
@@ -649,9 +468,4 @@ export class QemuDriver implements Driver {
 
 async function* ofDomain(events: AsyncIterable<MonitorEvent>, uuid: string): AsyncGenerator<MonitorEvent> {
   for await (const event of events) if (event.domain.uuid === uuid) yield event;
-}
-
-/** Marked for autostart, and off. */
-function isWaiting({ autostart, guest }: DomainRecord): boolean {
-  return autostart && guest === undefined;
 }

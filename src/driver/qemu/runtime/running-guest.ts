@@ -16,12 +16,13 @@ import type { ProcessIdentity } from '../../../process/proc.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
 import type { JsonObject } from '../../../qmp/json.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { DomainStateAndReason, DomainStop } from '../../driver.ts';
 import type { GuestConsole } from '../../guest-console.ts';
 import type { GuestSecurity } from '../security/guest-security.ts';
 import { noteChannel } from './channel-states.ts';
-import { type BareEvent, type FollowUp, type OwnChange, pauseReasonOf, readGuestEvent } from './guest-events.ts';
+import { type FollowUp, type OwnChange, pauseReasonOf, readGuestEvent } from './guest-events.ts';
 import type { PerfCounters } from './perf-counters.ts';
 
 export interface RunningGuestInit {

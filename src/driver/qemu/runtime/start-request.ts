@@ -8,10 +8,11 @@ import type { HookScripts } from '../../../process/hook-scripts.ts';
 import type { ChildSetup } from '../../../process/wrap-command.ts';
 import type { QmpClientOptions } from '../../../qmp/client.ts';
 import type { QmpEvent } from '../../../qmp/event-hub.ts';
+import type { BareEvent } from '../../domain-events.ts';
 import type { QemuCapabilities } from '../capabilities/capabilities.ts';
 import type { LaunchPlan } from '../plan/launch-plan.ts';
 import type { DriverSecurity } from '../security/driver-security.ts';
-import type { BareEvent, OwnChange } from './guest-events.ts';
+import type { OwnChange } from './guest-events.ts';
 import type { FdSources } from './inherited-fds.ts';
 import type { QemuRoot } from './qemu-root.ts';
 

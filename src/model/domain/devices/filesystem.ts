@@ -1,6 +1,15 @@
 /** `<filesystem>`: a host directory, image or memory that the guest mounts. */
-import { attr, child, flag, type Infer, required, struct, unsetByZero } from '../../schema/schema.ts';
-import { sizeBytes } from '../../schema/sizes.ts';
+import {
+  attr,
+  child,
+  type ElementCodec,
+  flag,
+  type Infer,
+  required,
+  struct,
+  unsetByZero,
+} from '../../schema/schema.ts';
+import { scaleSize, sizeBytes } from '../../schema/sizes.ts';
 import { integer, oneOf, onOff, text, uint, ulong, type ValueCodec, ValueError } from '../../schema/values.ts';
 import { idmap } from '../idmap.ts';
 import { bootField, deviceInfoFields, virtioDriverFields } from './address.ts';
@@ -33,7 +42,7 @@ const binary = struct({
   openfiles: child(struct({ max: unsetByZero(required(attr(ulong))) })),
 });
 
-const source = struct({
+const writtenSource = struct({
   dir: attr(text),
   file: attr(text),
   dev: attr(text),
@@ -44,6 +53,17 @@ const source = struct({
   pool: attr(text),
   volume: attr(text),
 });
+
+/** `usage` is kept and written in whole KiB. */
+const source: ElementCodec<Infer<typeof writtenSource>> = {
+  readElement: (element, context) => {
+    const value = writtenSource.readElement(element, context);
+    if (value.usage === undefined) return value;
+    const bytes = scaleSize(String(value.usage), value.units ?? 'KiB', element, context);
+    return bytes === undefined ? value : Object.assign(value, { usage: Number(bytes / 1024n), units: 'KiB' });
+  },
+  writeElement: (name, value) => writtenSource.writeElement(name, value),
+};
 
 export const filesystem = struct({
   type: attr(oneOf('mount', 'block', 'file', 'template', 'ram', 'bind', 'volume')),
