@@ -81,6 +81,15 @@ describe.skipIf(!canRunContainers())('a container', () => {
     }
   });
 
+  it('has mounts where the links of its root lead inside it', async () => {
+    const rootfs = newRoot('inside');
+    symlinkSync('/run', join(rootfs, 'srv'));
+    const line = 'grep -c " /run/deep/er " /proc/self/mountinfo';
+    await using box = await startBox({ folder, rootfs, line, devices: share('/srv/deep/er') });
+    await box.ended;
+    expect(box.output().trim()).toBe('1');
+  });
+
   it.each(['/mnt/../../x', '/..', 'relative'])('has no file system on %s', async (target) => {
     const started = startBox({ folder, rootfs: newRoot(`r${target.length}`), line: 'true', devices: share(target) });
     await expect(started).rejects.toThrow(/leads upwards|no absolute path/);

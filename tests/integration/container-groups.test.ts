@@ -19,6 +19,10 @@ const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 const V1_LIMITS = { 'memory.limit_in_bytes': String(64 * 1024 * 1024), 'cpu.cfs_quota_us': '50000' };
 const V2_LIMITS = { 'memory.max': String(64 * 1024 * 1024), 'cpu.max': '50000 100000' };
 
+/** Whatever root of a container is on the host, and may do: its limits are as they were, and no node could be opened. */
+const heldBy = (limits: object): object =>
+  Object.fromEntries(['root', 'mapped', 'tame'].map((how) => [how, { ...limits, opened: '' }]));
+
 const run = promisify(execFile);
 const why = whyNoContainerGuest();
 if (why !== undefined) process.stderr.write(`\nSKIPPED: containers on cgroup v2 alone: ${why}\n\n`);
@@ -47,7 +51,7 @@ describe.skipIf(!hasV1 || !canRunContainers())('on a host with cgroup v1', () =>
       limits: V1_LIMITS,
       suspended: ['FROZEN'],
       device: { given: '/dev/loop-control', taken: '/dev/null' },
-      held: { mapped: V1_LIMITS, tame: V1_LIMITS },
+      held: heldBy(V1_LIMITS),
     });
     expect(await onHost('crash', setting)).toEqual({ hadGroups: true });
   });
@@ -95,7 +99,7 @@ describe.skipIf(why !== undefined)('on a host with cgroup v2 alone', () => {
         limits: { ...V2_LIMITS, 'pids.max': expect.stringMatching(/^\d+$/) },
         suspended: ['frozen 1'],
         device: { given: '/dev/loop-control', taken: '/dev/null' },
-        held: { root: V2_LIMITS, mapped: V2_LIMITS, tame: V2_LIMITS },
+        held: heldBy(V2_LIMITS),
       });
     },
   );

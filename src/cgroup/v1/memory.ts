@@ -45,9 +45,11 @@ export function statMemory(directory: string): MemoryStats {
   };
 }
 
-/** What the memory is: `rss`, `cache` and more, in bytes, by the kernel's names. */
+/** What the memory is, that of groups in it too: `rss`, `cache` and more, in bytes, by the kernel's names. */
 export function statMemoryDetail(directory: string): Readonly<Record<string, number>> {
-  return readKeyed(directory, 'memory.stat');
+  const stat = readKeyed(directory, 'memory.stat');
+  const totals = Object.entries(stat).filter(([name]) => name.startsWith('total_'));
+  return { ...stat, ...Object.fromEntries(totals.map(([name, value]) => [name.slice('total_'.length), value])) };
 }
 
 function limitOf(directory: string, file: string): number | undefined {

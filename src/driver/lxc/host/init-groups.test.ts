@@ -29,9 +29,13 @@ describe('groups for a container init', () => {
   it('are in the trees without limits, the named one is init’s to write', () => {
     const place = { path: '/job/lxc-1-box', v1: { memory: '/cg/memory/job/lxc-1-box' } };
     expect(planInitGroups(host('hybrid', [MEMORY, NAMED, UNIFIED]), place, { name, joins: JOINS })).toEqual({
-      directories: ['/cg/systemd/job/lxc-1-box', '/cg/unified/job/lxc-1-box'],
+      directories: ['/cg/systemd/job/lxc-1-box', '/cg/unified/job/lxc-1-box', '/cg/memory/job/lxc-1-box/init'],
       threaded: [],
-      joins: [...JOINS, '/cg/systemd/job/lxc-1-box/cgroup.procs', '/cg/unified/job/lxc-1-box/cgroup.procs'],
+      joins: [
+        '/cg/memory/job/lxc-1-box/init/cgroup.procs',
+        '/cg/systemd/job/lxc-1-box/cgroup.procs',
+        '/cg/unified/job/lxc-1-box/cgroup.procs',
+      ],
       initGroup: { at: '/cg/systemd', directory: '/cg/systemd/job/lxc-1-box' },
     });
   });
@@ -43,6 +47,19 @@ describe('groups for a container init', () => {
       planInitGroups({ ...hybrid, unified: own(type) }, undefined, { name, joins: [] }).threaded;
     expect(threadedOf('root')).toEqual(['/cg/unified/lxc-1-box']);
     expect(threadedOf('domain')).toEqual([]);
+  });
+
+  it('are below each v1 group whose limits hold below it', () => {
+    const v1 = { memory: '/m', cpu: '/c', cpuacct: '/c', cpuset: '/s', pids: '/s', devices: '/d', freezer: '/f' };
+    const joins = ['/m', '/c', '/s', '/d', '/f'].map((directory) => `${directory}/cgroup.procs`);
+    const planned = planInitGroups(host('v1', [MEMORY]), { path: '/', v1 }, { name, joins });
+    // One that is joined with cpuset would ask for CPUs.
+    expect(planned.directories).toEqual(['/m/init', '/c/init', '/d/init']);
+    expect(planned.joins).toEqual(
+      ['/m/init', '/c/init', '/s', '/d/init', '/f'].map((directory) => `${directory}/cgroup.procs`),
+    );
+    const flat = planInitGroups(host('v1', [MEMORY]), { path: '/', v1 }, { name, joins, guarded: ['devices'] });
+    expect(flat.directories).toEqual(['/d/init']);
   });
 
   it('are left out where nobody may make any', () => {

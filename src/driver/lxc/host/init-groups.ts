@@ -1,12 +1,22 @@
 /**
  * Groups that a container's init may make groups in, as systemd has to: in hierarchies that limit nothing (v1's named one, the v2 tree beside v1),
  * or, where there is v2 alone, below the group with the limits. All of the container's processes are in them, so that nothing of it lies among the
- * host's own groups.
+ * host's own groups. Where v1 limits, they are in a group below the one with the limits as well: it is the top of what they see and can mount, so
+ * that root in the container cannot lift them.
  */
+import { existsSync } from 'node:fs';
+import type { DeviceRule } from '../../../cgroup/action.ts';
 import { applyActions, removeGroups } from '../../../cgroup/apply.ts';
+import { readIfThere } from '../../../cgroup/files.ts';
 import type { CgroupHost, CgroupPlace } from '../../../cgroup/host.ts';
 import type { Ledger } from '../../../core/ledger.ts';
+import { allowDeviceRules } from '../../../guest/cgroups/made-cgroups.ts';
 import type { InitGroup } from '../plan/container-context.ts';
+
+/**
+ * Controllers of v1 whose limits hold for the groups below too. `cpuset` asks for values in each group, `blkio` limits each group for itself.
+ */
+const GUARDED = ['memory', 'cpu', 'pids', 'devices'];
 
 /** Which groups, and who joins what. */
 export interface InitGroupsPlan {
@@ -27,12 +37,16 @@ export interface InitGroupsPlan {
 export function planInitGroups(
   { hierarchies, mode, unified }: CgroupHost,
   place: CgroupPlace | undefined,
-  { name, joins }: { readonly name: string; readonly joins: readonly string[] },
+  {
+    name,
+    joins,
+    guarded = GUARDED,
+  }: { readonly name: string; readonly joins: readonly string[]; readonly guarded?: readonly string[] },
 ): InitGroupsPlan {
   if (mode === 'v2') {
     if (place?.v2 === undefined) return { directories: [], threaded: [], joins, initGroup: undefined };
     const { directory } = place.v2;
-    const own = `${directory}/init`;
+    const own = groupBelow(directory);
     const mountPoint = hierarchies.find(({ version }) => version === 2)?.mountPoint ?? '/sys/fs/cgroup';
     const others = joins.filter((file) => file !== `${directory}/cgroup.procs`);
     return {
@@ -55,12 +69,44 @@ export function planInitGroups(
     at: mountPoint,
   }));
   const systemd = made.find(({ tree }) => tree === 'systemd');
+  const limits = guardedDirectories(place, guarded);
   return {
-    directories: made.map(({ directory }) => directory),
+    directories: [...made.map(({ directory }) => directory), ...limits.map(groupBelow)],
     threaded: made.flatMap(({ version, directory }) => (version === 2 && unified?.type === 'root' ? [directory] : [])),
-    joins: [...joins, ...made.map(({ directory }) => `${directory}/cgroup.procs`)],
+    joins: [
+      ...joins.map((file) => {
+        const limit = limits.find((directory) => file === `${directory}/cgroup.procs`);
+        return limit === undefined ? file : `${groupBelow(limit)}/cgroup.procs`;
+      }),
+      ...made.map(({ directory }) => `${directory}/cgroup.procs`),
+    ],
     initGroup: systemd === undefined ? undefined : { at: systemd.at, directory: systemd.directory },
   };
+}
+
+/** In v1 as it was before Linux 5.11, a group may be limited for itself alone; then it is not among them. */
+export function guardedControllers({ v1 }: CgroupPlace): readonly string[] {
+  const isFlat = v1['memory'] !== undefined && readIfThere(v1['memory'], 'memory.use_hierarchy')?.trim() === '0';
+  return isFlat ? GUARDED.filter((name) => name !== 'memory') : GUARDED;
+}
+
+/**
+ * Nodes that a running container gets are to be allowed in the group that it is in too; what is denied above is denied there by itself.
+ * @throws CgroupError
+ */
+export async function allowBelow({ path, v1 }: CgroupPlace, rules: readonly DeviceRule[]): Promise<void> {
+  const [devices] = guardedDirectories({ v1 }, ['devices']).map(groupBelow);
+  if (devices !== undefined && existsSync(devices)) await allowDeviceRules({ path, v1: { devices } }, rules);
+}
+
+function guardedDirectories(place: Pick<CgroupPlace, 'v1'> | undefined, guarded: readonly string[]): string[] {
+  const { v1 = {} } = place ?? {};
+  const directories = guarded.flatMap((name) => v1[name] ?? []);
+  return [...new Set(directories)].filter((directory) => directory !== v1['cpuset'] && directory !== v1['blkio']);
+}
+
+function groupBelow(directory: string): string {
+  return `${directory}/init`;
 }
 
 /** Where the kernel will have none, the way in takes longer. */

@@ -11,6 +11,7 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import { cloneDefinition } from '../../../model/schema/schema.ts';
 import type { ContainerLinks } from '../host/container-links.ts';
 import { fileSystemOn } from '../host/image-exports.ts';
+import { allowBelow } from '../host/init-groups.ts';
 import type { InsideTask } from '../host/inside-task.ts';
 import { changeMounts } from '../host/mount-namespace.ts';
 import { planContainerCgroup } from '../plan/container-cgroup.ts';
@@ -114,7 +115,9 @@ async function makeNode(guest: RunningContainer, device: Hostdev): Promise<void>
   const after: Domain = cloneDefinition(guest.domain);
   after.devices?.hostdevs.push(device);
   const facts = readContainerFacts(after, () => undefined);
-  await guest.cgroups.allowRules(planContainerCgroup(after, facts).tuning.devices ?? []);
+  const rules = planContainerCgroup(after, facts).tuning.devices ?? [];
+  await guest.cgroups.allowRules(rules);
+  if (guest.cgroups.place !== undefined) await allowBelow(guest.cgroups.place, rules);
   await inside(guest, { kind: 'node', type, ...deviceNumbers(found.rdev), mode: NODE_MODE, target: path });
 }
 

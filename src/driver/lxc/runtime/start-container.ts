@@ -26,7 +26,7 @@ import type { ConsoleStream } from '../../driver.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import { ContainerLinks } from '../host/container-links.ts';
 import { ImageExports } from '../host/image-exports.ts';
-import { type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
+import { guardedControllers, type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
 import { planContainerCgroup } from '../plan/container-cgroup.ts';
@@ -182,7 +182,8 @@ export function initGroupsOf(
   host: CgroupHost,
 ): InitGroupsPlan {
   const name = machineGroupName({ driver: 'lxc', id, name: domain.name ?? '', root: root.path });
-  return planInitGroups(host, place, { name, joins });
+  const guarded = place === undefined ? [] : guardedControllers(place);
+  return planInitGroups(host, place, { name, joins, guarded });
 }
 
 export function readStartFacts({ domain, initOf }: ContainerStart): StartFacts {
