@@ -21,6 +21,8 @@ export interface OuterCommandInput {
   readonly mountPlace: (index: number) => string;
   /** The v2 tree of a host that has v1 as well: crun refuses to see both. */
   readonly hiddenCgroup?: string | undefined;
+  /** Namespaces of the host's processes, and the files that they are bound to: the /proc around the runtime has other numbers. */
+  readonly sharedNamespaces?: readonly { readonly source: string; readonly at: string }[];
   /** A network namespace of its own that the caller fills before the runtime starts. */
   readonly privateNetwork: boolean;
   /** Who holds the terminal and waits for the end, where the container outlives its caller; else the runtime itself does. */
@@ -49,8 +51,10 @@ export interface OuterCommand {
 
 /** A line on descriptor 3 lets it go on, where the caller has work to do in the new network namespace. */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { hiddenCgroup, privateNetwork } = input;
+  const { hiddenCgroup, privateNetwork, sharedNamespaces: shared = [] } = input;
   const steps = [
+    ...shared.flatMap(({ source, at }) => [`: >${quote(at)}`, words('mount', '--bind', source, at)]),
+    ...(shared.length > 0 ? [words('mount', '-t', 'proc', 'proc', '/proc')] : []),
     ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
     ...openPlace(input),
     ...input.prepared.flatMap((mount) => prepare(mount, input)),
@@ -66,7 +70,7 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
       ...(privateNetwork ? ['--net'] : []),
       '--fork',
       '--kill-child',
-      '--mount-proc',
+      ...(shared.length > 0 ? [] : ['--mount-proc']),
       '--propagation',
       'private',
       '--',

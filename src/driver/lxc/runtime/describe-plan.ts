@@ -33,6 +33,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     runtime: findRuntime(),
     id: 'c1',
     prepared: plan.prepared,
+    sharedNamespaces: plan.sharedNamespaces,
     mountPlace: places.mount,
     hiddenCgroup: hiddenCgroup(),
     privateNetwork: plan.privateNetwork && !plan.ownUsers,

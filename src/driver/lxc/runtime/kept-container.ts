@@ -89,6 +89,7 @@ export class KeptContainer implements Container {
       runtime,
       id,
       prepared: plan.prepared,
+      sharedNamespaces: plan.sharedNamespaces,
       mountPlace: places.mount,
       hiddenCgroup: options.hiddenCgroup,
       privateNetwork: waitsOutside,
