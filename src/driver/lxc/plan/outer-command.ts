@@ -21,6 +21,8 @@ export interface OuterCommandInput {
   readonly mountPlace: (index: number) => string;
   /** The v2 tree of a host that has v1 as well: crun refuses to see both. */
   readonly hiddenCgroup?: string | undefined;
+  /** Namespaces of the host's processes, and the files that they are bound to: the /proc around the runtime has other numbers. */
+  readonly sharedNamespaces?: readonly { readonly source: string; readonly at: string }[];
   /** A network namespace of its own that the caller fills before the runtime starts. */
   readonly privateNetwork: boolean;
   /** Holds the steps by the time that the caller lets it go on. */
@@ -61,8 +63,12 @@ export interface OuterCommand {
  * to do in it.
  */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { hiddenCgroup, privateNetwork, stepsFile } = input;
-  const first = hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)];
+  const { hiddenCgroup, privateNetwork, stepsFile, sharedNamespaces: shared = [] } = input;
+  const first = [
+    ...shared.flatMap(({ source, at }) => [`: >${quote(at)}`, words('mount', '--bind', source, at)]),
+    ...(shared.length > 0 ? [words('mount', '-t', 'proc', 'proc', '/proc')] : []),
+    ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
+  ];
   const mounts = [
     ...openPlace(input),
     ...input.prepared.flatMap((mount) => prepare(mount, input)),
@@ -79,7 +85,7 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
       ...(privateNetwork ? ['--net'] : []),
       '--fork',
       '--kill-child',
-      '--mount-proc',
+      ...(shared.length > 0 ? [] : ['--mount-proc']),
       '--propagation',
       'private',
       '--',

@@ -64,6 +64,7 @@ export class ContainerLaunch implements AsyncDisposable {
       runtime,
       id,
       prepared: plan.prepared,
+      sharedNamespaces: plan.sharedNamespaces,
       mountPlace: this.places.mount,
       hiddenCgroup,
       privateNetwork: this.#waitsOutside,

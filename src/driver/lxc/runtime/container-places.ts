@@ -22,6 +22,7 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
     stepsFile: join(dir, 'steps'),
     gate: join(dir, 'gate'),
     emulation: join(dir, 'emulation'),
+    namespace: (file: string): string => join(dir, `ns-${file}`),
     terminal: (number: number): string => join(dir, `tty${number}`),
     stateDir: join(dir, 'state'),
     consoleSocket: join(dir, 'console'),
