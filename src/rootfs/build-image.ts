@@ -130,7 +130,8 @@ export function requireTools({ needs, keyring, name }: BuildPlan): { keyring: st
   if (keyring === undefined) return { keyring: undefined };
   const found = keyring.paths.find((path) => existsSync(path));
   if (found !== undefined) return { keyring: found };
-  const fix = keyring.debianPackage === '' ? '' : ` (Debian package ${keyring.debianPackage})`;
+  const setUp = keyring.setUp === undefined ? '' : `, then ${keyring.setUp}`;
+  const fix = keyring.debianPackage === '' ? '' : ` (Debian package ${keyring.debianPackage}${setUp})`;
   throw failed(
     `cannot build ${name}: there is no ${keyring.paths[0]}${fix}, which has the keys that sign it; --keyring FILE names another, --insecure checks none`,
   );
@@ -163,11 +164,12 @@ async function carryOut(
   for (const step of plan.steps) {
     const onLine = (line: string): void => options.onProgress?.({ title: step.title, line });
     const isForeign = target.foreign.kind === 'private';
+    const own = Object.fromEntries(Object.entries(step.env ?? {}).map(([name, text]) => [name, fillIn(text, paths)]));
     const result = await runIsolated(
       {
         command: step.command,
         args: step.args.map((arg) => fillIn(arg, paths)),
-        env: builderEnvironment(paths.work),
+        env: { ...builderEnvironment(paths.work), ...own },
         ...(isForeign && { ids: 'same' as const, binfmt: [target.foreign.line] }),
       },
       { signal: options.signal, onLine },

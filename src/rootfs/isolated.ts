@@ -31,7 +31,7 @@ export interface IsolatedSpec {
   readonly binfmt?: readonly string[];
   /**
    * A shell script, and its arguments, that mounts as this process's root what the user namespace may not; pid and mount namespaces are there
-   * already. Without it the pid namespace belongs to the user namespace, which may then mount a /proc of its own.
+   * already, and a name of the host that it may change. Without it the pid namespace belongs to the user namespace, which may then mount a /proc of its own.
    */
   readonly prepare?: { readonly script: string; readonly args: readonly string[] };
 }
@@ -100,6 +100,7 @@ export function isolationArgs({ ids, binfmt = [], prepare, command, args }: Isol
   const { script, args: words } = prepare;
   return [
     '--mount',
+    '--uts',
     '--pid',
     ...fork,
     'sh',

@@ -55,6 +55,7 @@ describe('Debian and its kin', () => {
       '--skip=check/qemu',
       '--include=bash,sudo',
       '--keyring=@KEYRING@',
+      '--customize-hook=rm -f "$1/etc/hostname"',
       'bookworm',
       '@OUTPUT@',
       'deb http://deb.debian.org/debian bookworm main',
@@ -143,6 +144,9 @@ describe('other families', () => {
     expect(plan.keyring?.paths[0]).toMatch(/fedora-43-primary$/);
     expect(argsOf('fedora:30').join(' ')).toContain('archives.fedoraproject.org');
     expect(argsOf('rocky:9').join(' ')).toContain('/9/BaseOS/x86_64/os');
+    expect(plan.files).toEqual({ '.rpmmacros': '%_dbpath /usr/lib/sysimage/rpm\n' });
+    expect(planBuild('rocky:9', AMD64).files).toEqual({ '.rpmmacros': '%_dbpath /var/lib/rpm\n' });
+    expect(plan.steps[1]?.args).toContain('--exclude=./var/cache/dnf/*');
     expect(() => planBuild('fedora:43', { arch: 'm68k' })).toThrow('fedora is not made for m68k');
   });
 

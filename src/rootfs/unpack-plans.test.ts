@@ -76,7 +76,7 @@ describe('namespaces', () => {
     expect(isolationArgs({ ...spec, ids: 'same' }).slice(0, 4)).toEqual(['--mount', '--pid', '--user', '--fork']);
     expect(isolationArgs({ ...spec, ids: { base: 1, count: 1 } })).toContain('--keep-caps');
     const prepared = isolationArgs({ ...spec, ids: 'same', prepare: { script: 'true', args: ['a'] } });
-    expect(prepared.slice(0, 4)).toEqual(['--mount', '--pid', '--fork', '--kill-child=KILL']);
+    expect(prepared.slice(0, 5)).toEqual(['--mount', '--uts', '--pid', '--fork', '--kill-child=KILL']);
     expect(prepared.slice(prepared.indexOf('unshare'), prepared.indexOf('unshare') + 3)).toEqual([
       'unshare',
       '--mount',
