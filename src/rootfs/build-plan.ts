@@ -19,6 +19,8 @@ export interface BuildOptions {
   readonly keyring?: string | undefined;
   /** Do not check signatures at all. */
   readonly insecure?: boolean | undefined;
+  /** How mmdebstrap becomes root in the new root; default: it is root already. Others can do without. */
+  readonly mode?: 'root' | 'unshare' | 'fakechroot' | undefined;
   /** The older tool even where the newer would do. */
   readonly builder?: 'mmdebstrap' | 'debootstrap' | undefined;
 }

@@ -25,6 +25,8 @@ export interface IsolatedSpec {
   readonly cwd?: string;
   /** fds 0, 1, 2. */
   readonly stdio: readonly [ChildStdio, ChildStdio, ChildStdio];
+  /** No namespaces: the program makes its own, and this process may make none. */
+  readonly plain?: boolean;
   /** A user namespace: `same` has all ids, each mapped to itself. */
   readonly ids?: 'same' | IdShift | undefined;
   /** Lines for binfmt_misc of that user namespace. */
@@ -122,8 +124,9 @@ export async function spawnIsolated(
 ): Promise<ChildHandle> {
   const child = await spawnChild(
     {
-      command: 'unshare',
-      args: isolationArgs(spec),
+      ...(spec.plain === true
+        ? { command: spec.command, args: spec.args }
+        : { command: 'unshare', args: isolationArgs(spec) }),
       ...(spec.env !== undefined && { env: spec.env }),
       ...(spec.cwd !== undefined && { cwd: spec.cwd }),
       stdio: [...spec.stdio, 'pipe'],

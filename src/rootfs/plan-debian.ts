@@ -73,7 +73,7 @@ function mmdebstrap(request: BuildRequest, sources: readonly Source[], keyring: 
   return {
     command: 'mmdebstrap',
     args: [
-      '--mode=root',
+      `--mode=${options.mode ?? 'root'}`,
       `--variant=${options.variant ?? 'minbase'}`,
       `--architectures=${architecture.name}`,
       // Ours are looked at with the kernel that will run them, in the namespace where they will run.

@@ -3,16 +3,22 @@
  * more, builders that are killed. One test builds a real Debian where a mirror answers.
  */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 import { makeSigningKey, type SigningKey, serveMirror, writeMirror } from '../support/debian-mirror.ts';
-import { startNestling } from './cli-session.ts';
+import { type Ended, shell, startNestling } from './cli-session.ts';
 import { canRunImages, type ImageSession, openImages } from './image-session.ts';
 
 const missing = ['mmdebstrap', 'dpkg-deb', 'gpg', 'gpgv'].filter((name) => lookUpProgram(name) === undefined);
 if (missing.length > 0) process.stderr.write(`SKIPPED: building needs ${missing.join(', ')}\n`);
+
+/** A user that no host has. */
+const KEEPER = 4_242_424;
+const hasIdRanges = lookUpProgram('newuidmap') !== undefined && existsSync('/etc/subuid') && existsSync('/etc/subgid');
+if (!hasIdRanges) process.stderr.write('SKIPPED: building without root needs newuidmap, /etc/subuid and /etc/subgid\n');
 
 describe.skipIf(!canRunImages() || missing.length > 0)('building', () => {
   let images: ImageSession;
@@ -108,6 +114,41 @@ describe.skipIf(!canRunImages() || missing.length > 0)('building', () => {
     // An old date is no excuse for a missing signature.
     writeMirror(folder, { version: '7', suite: 'stretch', ageYears: 8 });
     expect((await build('debian:stretch', '--no-cache')).status).toBe(1);
+  });
+
+  it.skipIf(!hasIdRanges)('needs no root where a user has ids of its own', async () => {
+    const [folder, home] = [join(images.folder, 'ordinary'), join(images.folder, 'keeper')];
+    writeMirror(folder, { version: '8', key });
+    await using mirror = await serveMirror(folder);
+    for (const path of [home, join(home, 'run')]) {
+      mkdirSync(path, { mode: 0o700 });
+      chownSync(path, KEEPER, KEEPER);
+    }
+    // The other ids have to read the keys, and the user the command.
+    for (const path of [tmpdir(), images.folder, join(key.keyring, '..')]) chmodSync(path, 0o755);
+    const users = `${readFileSync('/etc/passwd', 'utf8')}keeper:x:${KEEPER}:${KEEPER}::${home}:/bin/sh\n`;
+    writeFileSync(join(images.folder, 'passwd'), users);
+    const build = async (ranges: string): Promise<Ended> => {
+      writeFileSync(join(images.folder, 'ranges'), ranges);
+      const args = ['debian:bookworm', ...tiny(mirror.url, `--keyring=${key.keyring}`)].join(' ');
+      await using session = await shell(`unshare --mount --propagation private bash -e <<END
+$(declare -f nestling)
+mount --bind ${images.folder}/passwd /etc/passwd
+for file in subuid subgid; do mount --bind ${images.folder}/ranges /etc/\\$file; done
+export -f nestling
+export HOME=${home} XDG_RUNTIME_DIR=${home}/run TMPDIR=/tmp
+cd /
+setpriv --reuid ${KEEPER} --regid ${KEEPER} --clear-groups bash -c 'nestling image build ${args}'
+END`);
+      return await session.ended;
+    };
+    const refused = await build('');
+    expect(refused.stderr).toMatch(/needs root: .*or give this user ids of its own .*--add-subgids \S+ keeper\n/);
+    expect(await build('keeper:3000000:65536\n')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^debian:bookworm amd64 [0-9a-f]{12}\n$/),
+    });
+    expect(readdirSync(join(home, '.cache/nestling/images')).filter((name) => name.startsWith('.work-'))).toEqual([]);
   });
 
   it('that is killed leaves nothing, and another builder is told to wait', async () => {
