@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { prepareRuntimeDir } from '../../src/core/fs-runtime-dir.ts';
-import { type Connection, connect } from '../../src/index.ts';
+import { type Connection, connect, ErrorCode, VirtError } from '../../src/index.ts';
 import { listDescendants, listProcesses } from '../../src/process/proc.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
@@ -228,12 +228,12 @@ describe.skipIf(!canRunContainers())('after SIGKILL', () => {
       );
       expect(String(error)).not.toMatch(/undefined|parse pid|sigprocmask/);
     } else if (inLife) {
-      const ended = domain.waitForStop();
+      const ended = domain.waitForStop().catch(orGone);
       // Where the moment was before there was any.
       for (const pid of victims()) killIfThere(pid);
       await ended;
     } else {
-      await domain.destroy();
+      await domain.destroy().catch(orGone);
     }
     await untilNothingRuns(index);
     return domain === undefined ? 'failed' : 'started';
@@ -283,6 +283,11 @@ function commandOf(pid: number): string {
     // Gone since it was listed.
     return '';
   }
+}
+
+/** It was transient, and has ended before anybody could wait for it. */
+function orGone(error: unknown): void {
+  if (!(error instanceof VirtError && error.code === ErrorCode.NO_DOMAIN)) throw error;
 }
 
 function killIfThere(pid: number): void {
