@@ -285,9 +285,10 @@ function commandOf(pid: number): string {
   }
 }
 
-/** It was transient, and has ended before anybody could wait for it. */
+/** It was transient, and has ended, or is ending, before anybody could wait for it or end it. */
 function orGone(error: unknown): void {
-  if (!(error instanceof VirtError && error.code === ErrorCode.NO_DOMAIN)) throw error;
+  const gone: readonly ErrorCode[] = [ErrorCode.NO_DOMAIN, ErrorCode.OPERATION_INVALID];
+  if (!(error instanceof VirtError && gone.includes(error.code))) throw error;
 }
 
 function killIfThere(pid: number): void {
