@@ -84,7 +84,10 @@ export async function main(args: string[]): Promise<number> {
 function dryRun(name: string, request: BuildImageOptions): number {
   const plan = choosePlan(name, request);
   for (const note of plan.notes) process.stderr.write(`nestling image: ${note}\n`);
-  process.stdout.write(plan.steps.map(({ command, args }) => `${quoteWords([command, ...args])}\n`).join(''));
+  for (const { command, args, env = {} } of plan.steps) {
+    const variables = Object.entries(env).map(([variable, value]) => `${variable}=${value} `);
+    process.stdout.write(`${variables.join('')}${quoteWords([command, ...args])}\n`);
+  }
   requireTools(plan);
   return 0;
 }

@@ -2,7 +2,8 @@
  * Builds images: takes a plan, looks what of it is in the store, and carries the rest out in namespaces of its own, so that a build that is
  * killed leaves neither mounts nor processes, and its half result is collected.
  */
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { userInfo } from 'node:os';
 import { join } from 'node:path';
 import { ErrorCode } from '../core/errors.ts';
 import { LogSource } from '../core/log-source.ts';
@@ -80,6 +81,13 @@ export async function buildImage(name: string, options: BuildImageOptions = {}):
     }),
     plan.architecture.name,
   );
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && foreign.kind === 'private') {
+    throw failed(
+      `building ${plan.name} for ${plan.architecture.name} needs root: its programs are registered in a namespace of root's; run it with sudo`,
+      ErrorCode.OPERATION_DENIED,
+    );
+  }
   using _lock = store.lock(key);
   return {
     image: await carryOut(store, plan, { key, planKey, keyring: tools.keyring, foreign }, options),
@@ -89,7 +97,8 @@ export async function buildImage(name: string, options: BuildImageOptions = {}):
 
 /** With the tools that this host has: the older one where the usual one is missing, unless one was asked for. @throws what `planBuild` throws */
 export function choosePlan(name: string, options: BuildOptions): BuildPlan {
-  const plan = planBuild(name, options);
+  const isRoot = process.getuid?.() === 0;
+  const plan = planBuild(name, isRoot ? options : { ...options, mode: options.mode ?? modeWithoutRoot() });
   const lacks = (program: string): boolean => lookUpProgram(program) === undefined;
   if (plan.builder !== 'mmdebstrap' || options.builder !== undefined || !lacks('mmdebstrap') || lacks('debootstrap'))
     return plan;
@@ -115,12 +124,9 @@ function findCached(
 }
 
 /** @throws VirtError that names the packages which bring what is missing */
-export function requireTools({ needs, keyring, name }: BuildPlan): { keyring: string | undefined } {
-  if (process.getuid?.() !== 0)
-    throw failed(
-      `building ${name} needs root: it makes files of many users; run it with sudo`,
-      ErrorCode.OPERATION_DENIED,
-    );
+export function requireTools({ needs, keyring, name, builder }: BuildPlan): { keyring: string | undefined } {
+  const isRoot = process.getuid?.() === 0;
+  if (!isRoot && (builder !== 'mmdebstrap' || modeWithoutRoot() === undefined)) throw needsRoot(name, builder);
   const missing = needs.filter(({ program }) => lookUpProgram(program) === undefined);
   if (missing.length > 0) {
     const programs = missing.map(({ program }) => program).join(' and ');
@@ -130,9 +136,47 @@ export function requireTools({ needs, keyring, name }: BuildPlan): { keyring: st
   if (keyring === undefined) return { keyring: undefined };
   const found = keyring.paths.find((path) => existsSync(path));
   if (found !== undefined) return { keyring: found };
-  const fix = keyring.debianPackage === '' ? '' : ` (Debian package ${keyring.debianPackage})`;
+  const setUp = keyring.setUp === undefined ? '' : `, then ${keyring.setUp}`;
+  const fix = keyring.debianPackage === '' ? '' : ` (Debian package ${keyring.debianPackage}${setUp})`;
   throw failed(
     `cannot build ${name}: there is no ${keyring.paths[0]}${fix}, which has the keys that sign it; --keyring FILE names another, --insecure checks none`,
+  );
+}
+
+/** What lets mmdebstrap do without root: ids of this user's own, or programs that pretend. Undefined: nothing here does. */
+export function modeWithoutRoot({
+  etc = '/etc',
+  user = userNames(),
+  has = (program: string): boolean => lookUpProgram(program) !== undefined,
+} = {}): 'unshare' | 'fakechroot' | undefined {
+  const hasRange = (file: string): boolean =>
+    existsSync(join(etc, file)) &&
+    readFileSync(join(etc, file), 'utf8')
+      .split('\n')
+      .some((line) => user.includes(line.split(':')[0] ?? ''));
+  if (hasRange('subuid') && hasRange('subgid') && has('newuidmap')) return 'unshare';
+  return has('fakechroot') && has('fakeroot') ? 'fakechroot' : undefined;
+}
+
+function userNames(): string[] {
+  const uid = String(process.getuid?.() ?? 0);
+  try {
+    return [userInfo().username, uid];
+  } catch {
+    // A number that /etc/passwd does not know.
+    return [uid];
+  }
+}
+
+function needsRoot(name: string, builder: string): Error {
+  const [user = ''] = userNames();
+  const fix =
+    builder === 'mmdebstrap'
+      ? `, or give this user ids of its own (package uidmap): usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${user}`
+      : '';
+  return failed(
+    `building ${name} by ${builder} needs root: it makes files of many users; run it with sudo${fix}`,
+    ErrorCode.OPERATION_DENIED,
   );
 }
 
@@ -163,11 +207,13 @@ async function carryOut(
   for (const step of plan.steps) {
     const onLine = (line: string): void => options.onProgress?.({ title: step.title, line });
     const isForeign = target.foreign.kind === 'private';
+    const own = Object.fromEntries(Object.entries(step.env ?? {}).map(([name, text]) => [name, fillIn(text, paths)]));
     const result = await runIsolated(
       {
         command: step.command,
         args: step.args.map((arg) => fillIn(arg, paths)),
-        env: builderEnvironment(paths.work),
+        env: { ...builderEnvironment(paths.work), ...own },
+        plain: process.getuid?.() !== 0,
         ...(isForeign && { ids: 'same' as const, binfmt: [target.foreign.line] }),
       },
       { signal: options.signal, onLine },
@@ -187,9 +233,11 @@ async function carryOut(
 /** Builders find their tools, proxies and a place for temporary files, and speak English; nothing else of ours reaches them. */
 function builderEnvironment(work: string): NodeJS.ProcessEnv {
   const kept = Object.entries(process.env).filter(([name]) =>
-    /^(PATH|HOME|USER|NESTLING_TEST_RUN|(https?|ftp|no|all)_proxy)$/i.test(name),
+    /^(PATH|HOME|USER|TMPDIR|NESTLING_TEST_RUN|(https?|ftp|no|all)_proxy)$/i.test(name),
   );
-  return { ...Object.fromEntries(kept), TMPDIR: work, LC_ALL: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive' };
+  // Other ids of an ordinary user cannot walk to its own folders.
+  const temporary = process.getuid?.() === 0 ? { TMPDIR: work } : {};
+  return { ...Object.fromEntries(kept), ...temporary, LC_ALL: 'C.UTF-8', DEBIAN_FRONTEND: 'noninteractive' };
 }
 
 function buildError(

@@ -19,6 +19,8 @@ export interface BuildOptions {
   readonly keyring?: string | undefined;
   /** Do not check signatures at all. */
   readonly insecure?: boolean | undefined;
+  /** How mmdebstrap becomes root in the new root; default: it is root already. Others can do without. */
+  readonly mode?: 'root' | 'unshare' | 'fakechroot' | undefined;
   /** The older tool even where the newer would do. */
   readonly builder?: 'mmdebstrap' | 'debootstrap' | undefined;
 }
@@ -27,6 +29,8 @@ export interface BuildOptions {
 export interface BuildStep {
   readonly command: string;
   readonly args: readonly string[];
+  /** Beside what all builders get. */
+  readonly env?: Readonly<Record<string, string>>;
   /** What a person is told meanwhile. */
   readonly title: string;
 }
@@ -60,25 +64,17 @@ export const ROOT = '@ROOT@';
 export const OUTPUT = '@OUTPUT@';
 export const WORK = '@WORK@';
 
-/** Packs what a builder has put into ROOT. */
-export const PACK_STEP: BuildStep = {
-  command: 'tar',
-  args: [
-    '--create',
-    '--auto-compress',
-    '--sparse',
-    '--file',
-    OUTPUT,
-    '--numeric-owner',
-    '--xattrs',
-    '--xattrs-include=*',
-    '--one-file-system',
-    '--directory',
-    ROOT,
-    '.',
-  ],
-  title: 'packing',
-};
+/** Packs what a builder has put into ROOT. `without`: what it left there for itself. */
+export function packStep(without: readonly string[] = []): BuildStep {
+  // The first: the name of the host that built it, by some builders.
+  const excluded = ['./etc/hostname', ...without].map((path) => `--exclude=${path}`);
+  const how = ['--create', '--auto-compress', '--sparse', '--numeric-owner', '--xattrs', '--xattrs-include=*'];
+  return {
+    command: 'tar',
+    args: [...how, '--one-file-system', ...excluded, '--file', OUTPUT, '--directory', ROOT, '.'],
+    title: 'packing',
+  };
+}
 
 /** Stands for the keyring that this host has. */
 export const KEYRING = '@KEYRING@';

@@ -84,10 +84,11 @@ export class ImageStore {
     if (found !== undefined) return found;
     const others = [...new Set(named.map((image) => image.arch))].join(', ');
     const why = others === '' ? '' : ` for ${wantedArch} (there is one for ${others})`;
-    throw failed(
-      `there is no image '${nameOrKey}'${why}; 'nestling image build' makes one, 'nestling image list' shows all`,
-      ErrorCode.NO_STORAGE_VOL,
-    );
+    const isFolder = statSync(nameOrKey, { throwIfNoEntry: false })?.isDirectory() === true;
+    const help = isFolder
+      ? `if the folder is meant, write ./${nameOrKey}`
+      : `'nestling image build' makes one, 'nestling image list' shows all`;
+    throw failed(`there is no image '${nameOrKey}'${why}; ${help}`, ErrorCode.NO_STORAGE_VOL);
   }
 
   /** The image of that key, if there is one. */

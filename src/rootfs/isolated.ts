@@ -25,13 +25,15 @@ export interface IsolatedSpec {
   readonly cwd?: string;
   /** fds 0, 1, 2. */
   readonly stdio: readonly [ChildStdio, ChildStdio, ChildStdio];
+  /** No namespaces: the program makes its own, and this process may make none. */
+  readonly plain?: boolean;
   /** A user namespace: `same` has all ids, each mapped to itself. */
   readonly ids?: 'same' | IdShift | undefined;
   /** Lines for binfmt_misc of that user namespace. */
   readonly binfmt?: readonly string[];
   /**
    * A shell script, and its arguments, that mounts as this process's root what the user namespace may not; pid and mount namespaces are there
-   * already. Without it the pid namespace belongs to the user namespace, which may then mount a /proc of its own.
+   * already, and a name of the host that it may change. Without it the pid namespace belongs to the user namespace, which may then mount a /proc of its own.
    */
   readonly prepare?: { readonly script: string; readonly args: readonly string[] };
 }
@@ -100,6 +102,7 @@ export function isolationArgs({ ids, binfmt = [], prepare, command, args }: Isol
   const { script, args: words } = prepare;
   return [
     '--mount',
+    '--uts',
     '--pid',
     ...fork,
     'sh',
@@ -121,8 +124,9 @@ export async function spawnIsolated(
 ): Promise<ChildHandle> {
   const child = await spawnChild(
     {
-      command: 'unshare',
-      args: isolationArgs(spec),
+      ...(spec.plain === true
+        ? { command: spec.command, args: spec.args }
+        : { command: 'unshare', args: isolationArgs(spec) }),
       ...(spec.env !== undefined && { env: spec.env }),
       ...(spec.cwd !== undefined && { cwd: spec.cwd }),
       stdio: [...spec.stdio, 'pipe'],

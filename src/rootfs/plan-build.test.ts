@@ -1,7 +1,11 @@
 /** Names and options become builders' commands: current releases, archived ones, other families, and what is refused. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { findArchitecture, lookUpArchitecture } from './architecture.ts';
+import { modeWithoutRoot } from './build-image.ts';
 import type { BuildOptions } from './build-plan.ts';
 import { explainBuilder } from './builder-words.ts';
 import { parseBuildableName } from './image-name.ts';
@@ -55,6 +59,7 @@ describe('Debian and its kin', () => {
       '--skip=check/qemu',
       '--include=bash,sudo',
       '--keyring=@KEYRING@',
+      '--customize-hook=rm -f "$1/etc/hostname"',
       'bookworm',
       '@OUTPUT@',
       'deb http://deb.debian.org/debian bookworm main',
@@ -71,6 +76,24 @@ describe('Debian and its kin', () => {
       expect(planOf('zsh', 'bash', 'sudo', 'bash')).toBe(planOf('sudo', 'bash', 'zsh'));
     },
   );
+
+  it('are built by those who are not root in the way that was found for them', () => {
+    const etc = mkdtempSync(join(tmpdir(), 'etc-'));
+    try {
+      writeFileSync(join(etc, 'subuid'), 'other:100000:65536\n');
+      const options = { etc, user: ['keeper', '1000'], has: (program: string) => program === 'newuidmap' };
+      expect(modeWithoutRoot(options)).toBeUndefined();
+      expect(modeWithoutRoot({ ...options, has: () => true })).toBe('fakechroot');
+      writeFileSync(join(etc, 'subuid'), 'keeper:100000:65536\n');
+      expect(modeWithoutRoot(options)).toBeUndefined();
+      writeFileSync(join(etc, 'subgid'), '1000:100000:65536\n');
+      expect(modeWithoutRoot(options)).toBe('unshare');
+      expect(modeWithoutRoot({ ...options, has: () => false })).toBeUndefined();
+    } finally {
+      rmSync(etc, { recursive: true });
+    }
+    expect(argsOf('debian:bookworm', { ...AMD64, mode: 'unshare' })[0]).toBe('--mode=unshare');
+  });
 
   it('that are archived come from there, with old keys and dates, and what that means is said', () => {
     const plan = planBuild('debian:jessie', AMD64);
@@ -143,6 +166,9 @@ describe('other families', () => {
     expect(plan.keyring?.paths[0]).toMatch(/fedora-43-primary$/);
     expect(argsOf('fedora:30').join(' ')).toContain('archives.fedoraproject.org');
     expect(argsOf('rocky:9').join(' ')).toContain('/9/BaseOS/x86_64/os');
+    expect(plan.files).toEqual({ '.rpmmacros': '%_dbpath /usr/lib/sysimage/rpm\n' });
+    expect(planBuild('rocky:9', AMD64).files).toEqual({ '.rpmmacros': '%_dbpath /var/lib/rpm\n' });
+    expect(plan.steps[1]?.args).toContain('--exclude=./var/cache/dnf/*');
     expect(() => planBuild('fedora:43', { arch: 'm68k' })).toThrow('fedora is not made for m68k');
   });
 

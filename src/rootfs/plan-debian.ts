@@ -1,5 +1,5 @@
 /** Debian and its kin: what mmdebstrap, or debootstrap for the oldest, is told. Pure. */
-import { type BuildPlan, type BuildRequest, type BuildStep, KEYRING, OUTPUT, PACK_STEP, ROOT } from './build-plan.ts';
+import { type BuildPlan, type BuildRequest, type BuildStep, KEYRING, OUTPUT, packStep, ROOT } from './build-plan.ts';
 import type { Keyring } from './releases.ts';
 
 export function planDebian(request: BuildRequest): BuildPlan {
@@ -73,7 +73,7 @@ function mmdebstrap(request: BuildRequest, sources: readonly Source[], keyring: 
   return {
     command: 'mmdebstrap',
     args: [
-      '--mode=root',
+      `--mode=${options.mode ?? 'root'}`,
       `--variant=${options.variant ?? 'minbase'}`,
       `--architectures=${architecture.name}`,
       // Ours are looked at with the kernel that will run them, in the namespace where they will run.
@@ -83,6 +83,8 @@ function mmdebstrap(request: BuildRequest, sources: readonly Source[], keyring: 
       ...aptOptions.map((option) => `--aptopt=${option}`),
       // Pre-dependencies of the oldest are unpacked in another order; the hook knows by itself whether it is one.
       ...(release.isWeaklySigned === true ? ['--hook-dir=/usr/share/mmdebstrap/hooks/maybe-jessie-or-older'] : []),
+      // It copies the host's name; a container's is its own.
+      '--customize-hook=rm -f "$1/etc/hostname"',
       release.name,
       OUTPUT,
       // A mirror in a folder of this host cannot be seen from inside the new root: its packages are copied.
@@ -118,7 +120,7 @@ function debootstrap(request: BuildRequest, [source]: readonly Source[], keyring
       ],
       title: `${request.name} by debootstrap`,
     },
-    PACK_STEP,
+    packStep(),
   ];
 }
 

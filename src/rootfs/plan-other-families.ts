@@ -1,5 +1,5 @@
 /** Fedora and its kin by dnf, Arch Linux by pacstrap: what those are told. Pure. */
-import { type BuildPlan, type BuildRequest, invalid, KEYRING, PACK_STEP, ROOT, WORK } from './build-plan.ts';
+import { type BuildPlan, type BuildRequest, invalid, KEYRING, packStep, ROOT, WORK } from './build-plan.ts';
 import type { Keyring } from './releases.ts';
 
 export function planRpm(request: BuildRequest): BuildPlan {
@@ -22,10 +22,12 @@ export function planRpm(request: BuildRequest): BuildPlan {
     builder: 'dnf',
     needs: [{ program: 'dnf', debianPackage: 'dnf' }],
     keyring,
-    files: {},
+    // Debian's rpm has its database below the home folder: there the new system's own rpm would not look.
+    files: { '.rpmmacros': `%_dbpath ${databaseOf(request)}\n` },
     steps: [
       {
         command: 'dnf',
+        env: { HOME: WORK },
         args: [
           '--assumeyes',
           `--installroot=${ROOT}`,
@@ -33,7 +35,8 @@ export function planRpm(request: BuildRequest): BuildPlan {
           `--forcearch=${arch}`,
           // Neither the host's repositories nor its settings.
           `--setopt=reposdir=${WORK}`,
-          `--setopt=cachedir=${WORK}/cache`,
+          // Below the new root, wherever it is said to be.
+          '--setopt=cachedir=/var/cache/dnf',
           '--setopt=install_weak_deps=False',
           '--setopt=tsflags=nodocs',
           ...repositories.flatMap(({ id, url }) => [
@@ -47,7 +50,7 @@ export function planRpm(request: BuildRequest): BuildPlan {
         ],
         title: `${name} by dnf`,
       },
-      PACK_STEP,
+      packStep(['./var/cache/dnf/*', './var/log/dnf*.log', './var/log/hawkey.log']),
     ],
     freshness: repositories.map(({ url }) => `${url}/repodata/repomd.xml`),
     notes: [
@@ -55,6 +58,12 @@ export function planRpm(request: BuildRequest): BuildPlan {
       ...(keyring === undefined ? ['signatures are not checked'] : []),
     ],
   };
+}
+
+/** Where the system's own rpm has it: moved by Fedora 36 and what came of it. */
+function databaseOf({ distribution, release }: BuildRequest): string {
+  const since = distribution.name === 'fedora' ? 36 : 10;
+  return Number.parseInt(release.version, 10) >= since ? '/usr/lib/sysimage/rpm' : '/var/lib/rpm';
 }
 
 function repositoriesOf(
@@ -115,7 +124,7 @@ export function planPacman(request: BuildRequest): BuildPlan {
         args: ['-C', `${WORK}/pacman.conf`, '-G', '-M', ROOT, 'base', ...(options.packages ?? [])],
         title: `${name} by pacstrap`,
       },
-      PACK_STEP,
+      packStep(['./var/cache/pacman/pkg/*']),
     ],
     freshness: components.map(
       (component) => `${server.replaceAll('$repo', component).replaceAll('$arch', arch)}/${component}.db`,

@@ -19,18 +19,18 @@ export interface UnpackRequest {
   readonly pool?: string | undefined;
 }
 
-/** `unpack` is done by ourselves: the tarball into a folder. The others are programs. */
+/** `unpack` is done by ourselves: the tarball into a folder. The others are programs. With `unless`, not where that command succeeds. */
 export type UnpackStep =
   | { readonly kind: 'folder'; readonly path: string }
   | { readonly kind: 'tree' }
-  | { readonly kind: 'unpack'; readonly folder: string /** Not when the path is there. */; readonly unless?: string }
+  | { readonly kind: 'unpack'; readonly folder: string; readonly unless?: readonly string[] }
   | {
       readonly kind: 'command';
       readonly command: string;
       readonly args: readonly string[];
       /** What takes it back when a later step fails. */
       readonly undo?: readonly string[];
-      /** It is not run where this command succeeds: the base of clones is made once. */
+      /** The base of clones is made once. */
       readonly unless?: readonly string[];
     };
 
@@ -73,12 +73,14 @@ const PLANS: Readonly<Record<UnpackKind, (request: UnpackRequest) => UnpackStep[
   ],
   btrfs: ({ target, key }) => {
     const base = `${target.slice(0, target.lastIndexOf('/')) || '/'}/.nestling-base-${key}`.replace('//', '/');
+    // It has its name when it is whole: one that was killed over it leaves no base.
+    const half = `${base}.part`;
+    const unless = ['test', '-e', base];
     return [
-      command('btrfs', ['subvolume', 'create', base], {
-        undo: ['btrfs', 'subvolume', 'delete', base],
-        unless: ['test', '-e', base],
-      }),
-      { kind: 'unpack', folder: base, unless: `${base}/etc` },
+      command('btrfs', ['subvolume', 'delete', half], { unless: ['test', '!', '-e', half] }),
+      command('btrfs', ['subvolume', 'create', half], { undo: ['btrfs', 'subvolume', 'delete', half], unless }),
+      { kind: 'unpack', folder: half, unless },
+      command('mv', [half, base], { undo: ['mv', base, half], unless }),
       command('btrfs', ['subvolume', 'snapshot', base, target], { undo: ['btrfs', 'subvolume', 'delete', target] }),
     ];
   },
@@ -87,11 +89,14 @@ const PLANS: Readonly<Record<UnpackKind, (request: UnpackRequest) => UnpackStep[
     const base = `${pool}/nestling-base-${key}`;
     const clone = `${pool}/${nameOf(target)}`;
     const unless = ['zfs', 'list', `${base}@image`];
+    // Without its snapshot it is what one has left that was killed over it.
+    const isWhole = ['sh', '-c', 'zfs list "$0@image" || ! zfs list "$0"', base];
     return [
+      command('zfs', ['destroy', '-r', base], { unless: isWhole }),
       command('zfs', ['create', '-o', 'mountpoint=legacy', base], { undo: ['zfs', 'destroy', '-r', base], unless }),
       command('mkdir', ['-p', target]),
       { ...mountStep(['-t', 'zfs', base, target], target), unless },
-      { kind: 'unpack', folder: target, unless: `${target}/etc` },
+      { kind: 'unpack', folder: target, unless },
       command('umount', [target], { unless }),
       command('zfs', ['snapshot', `${base}@image`], { unless }),
       command('zfs', ['clone', '-o', `mountpoint=${target}`, `${base}@image`, clone], {
@@ -153,7 +158,7 @@ export function formatUnpackStep(step: UnpackStep, { tarball }: { tarball: strin
     '-C',
     step.folder,
   ]);
-  return step.unless === undefined ? unpack : `test -e ${quoteWords([step.unless])} || ${unpack}`;
+  return step.unless === undefined ? unpack : `${quoteWords(step.unless)} || ${unpack}`;
 }
 
 /** As a shell takes them. */

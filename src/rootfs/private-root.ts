@@ -45,7 +45,18 @@ ln -s /proc/self/fd "$R/dev/fd"
 ln -s /proc/self/fd/0 "$R/dev/stdin"
 ln -s /proc/self/fd/1 "$R/dev/stdout"
 ln -s /proc/self/fd/2 "$R/dev/stderr"
+# The caller's terminal, under a name that programs find: this devpts has none of the host's.
+if [ -t 0 ]; then
+  : >"$R/dev/console"
+  mount --bind "$(readlink /proc/self/fd/0)" "$R/dev/console"
+fi
 mkdir -m 1777 "$R/run/lock"
+# Programs that ask for their own address (sudo) expect both.
+name=localhost
+[ -L "$R/etc/hostname" ] || [ ! -f "$R/etc/hostname" ] || read -r name <"$R/etc/hostname" || :
+case $name in '' | *[!A-Za-z0-9.-]*) ;; *) echo "$name" >/proc/sys/kernel/hostname 2>/dev/null || : ;; esac
+[ -L "$R/etc/hosts" ] || [ -e "$R/etc/hosts" ] ||
+  printf '127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost\n' >"$R/etc/hosts"
 resolvers=$R/etc/resolv.conf
 if [ -L "$resolvers" ]; then
   link=$(readlink "$resolvers")

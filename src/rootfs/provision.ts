@@ -32,7 +32,7 @@ import {
   type RootFacts,
   type RootFeature,
 } from './plan-provision.ts';
-import { isFolderName, runInRoot } from './run-in-root.ts';
+import { isFolderName, type RunResult, runInRoot } from './run-in-root.ts';
 import { packFolder, unpackTarball } from './tarballs.ts';
 
 export interface ProvisionOptions {
@@ -88,17 +88,17 @@ export async function provision(
 
 async function provisionFolder(root: string, request: ProvisionRequest, options: ProvisionOptions): Promise<void> {
   const { onNote = () => undefined } = options;
-  const run = async (command: readonly string[]): Promise<{ status: number; words: string }> =>
+  const run = async (command: readonly string[], onLine?: (line: string) => void): Promise<RunResult> =>
     await runInRoot(root, command, {
       write: true,
       env: { DEBIAN_FRONTEND: 'noninteractive' },
       store: options.store,
       arch: options.arch,
       signal: options.signal,
-      ...(options.onLine !== undefined && { onLine: options.onLine }),
+      ...(onLine !== undefined && { onLine }),
     });
   for (const command of planPackages(request.packages ?? [], readFacts(root).has)) {
-    const { status, words } = await run(command);
+    const { status, words } = await run(command, options.onLine);
     if (status !== 0)
       throw failed(`${command[0]} in ${root} ended with status ${status}: ${explainBuilder(words).cause}`);
   }
@@ -137,7 +137,7 @@ function readFacts(root: string): RootFacts {
 async function makeAccounts(
   root: string,
   { groups = [], users }: ProvisionRequest & { users: readonly UserSpec[] },
-  { run, options }: { run: (command: readonly string[]) => Promise<{ status: number }>; options: ProvisionOptions },
+  { run, options }: { run: (command: readonly string[]) => Promise<RunResult>; options: ProvisionOptions },
 ): Promise<void> {
   if (groups.length + users.length === 0) return;
   const today = Math.floor(Date.now() / 86_400_000);
@@ -148,9 +148,11 @@ async function makeAccounts(
     existsSync(resolveInRoot(root, '/usr/sbin/useradd')) && existsSync(resolveInRoot(root, '/usr/sbin/groupadd'));
   if (options.editOnly !== true && hasTools) {
     for (const command of accountCommands(before, wanted)) {
-      const { status } = await run(command);
-      if (status !== 0)
-        options.onNote?.(`${command[0]} in ${root} ended with status ${status}: editing the files instead`);
+      // That a number is not one that it would have chosen is no news.
+      const { status, words } = await run(command);
+      if (status === 0) continue;
+      const why = words === '' ? '' : ` (${explainBuilder(words).cause})`;
+      options.onNote?.(`${command[0]} in ${root} ended with status ${status}${why}: editing the files instead`);
     }
   }
   const after = planAccounts(readAccounts(root), { groups, users, today });

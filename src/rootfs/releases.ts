@@ -30,6 +30,8 @@ export interface Keyring {
   readonly paths: readonly string[];
   /** The Debian package that brings it. */
   readonly debianPackage: string;
+  /** What makes it of that package's files. */
+  readonly setUp?: string;
 }
 
 export interface Release {
@@ -149,7 +151,11 @@ export const DISTRIBUTIONS: readonly Distribution[] = [
     portsMirror: 'http://mirror.archlinuxarm.org/$arch/$repo',
     mainArchitectures: ['amd64'],
     components: ['core', 'extra'],
-    keyring: { paths: ['/etc/pacman.d/gnupg/pubring.gpg'], debianPackage: 'archlinux-keyring' },
+    keyring: {
+      paths: ['/etc/pacman.d/gnupg/pubring.gpg'],
+      debianPackage: 'archlinux-keyring',
+      setUp: 'pacman-key --init && pacman-key --populate archlinux',
+    },
   },
 ];
 

@@ -82,7 +82,7 @@ async function doStep(step: UnpackStep, started: Started, options: UnpackImageOp
       await ensureTree(store, image, options.signal);
       return;
     case 'unpack':
-      if (step.unless !== undefined && existsSync(step.unless)) return;
+      if (await succeeds(step.unless, options.signal)) return;
       return await unpackTarball(store.tarballOf(image), step.folder, { ids: options.ids, signal: options.signal });
     case 'command':
       return await doCommand(step, started, options.signal);
@@ -108,10 +108,7 @@ async function doCommand(
   { undo, ledger, entries }: Started,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  if (unless !== undefined) {
-    const [test = 'test', ...words] = unless;
-    if ((await runCommand(findProgram(test), words, { signal })).status === 0) return;
-  }
+  if (await succeeds(unless, signal)) return;
   const entry =
     command === 'mount' ? ledger.record('mount', { path: args.at(-1) ?? '', source: args.at(-2) ?? '' }) : undefined;
   if (entry !== undefined) entries.push(entry);
@@ -128,6 +125,11 @@ async function doCommand(
       log.warn('unpackImage', () => `cannot take back: ${back.join(' ')}: ${taken.stderr.trim()}`);
     entry?.done();
   });
+}
+
+async function succeeds(test: readonly string[] | undefined, signal: AbortSignal | undefined): Promise<boolean> {
+  const [program, ...words] = test ?? [];
+  return program !== undefined && (await runCommand(findProgram(program), words, { signal })).status === 0;
 }
 
 /** Files of two roots mixed would be neither. */

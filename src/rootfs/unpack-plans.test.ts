@@ -38,13 +38,20 @@ describe('plans of unpacking', () => {
   });
 
   it('btrfs and zfs, whose base is made once for each image', () => {
+    const tar = "tar -xpf /s/KEY/root.tar.zst --numeric-owner --xattrs '--xattrs-include=*' -C";
+    const base = '/srv/.nestling-base-KEY';
     expect(shellOf({ kind: 'btrfs' })).toEqual([
-      'test -e /srv/.nestling-base-KEY || btrfs subvolume create /srv/.nestling-base-KEY',
-      "test -e /srv/.nestling-base-KEY/etc || tar -xpf /s/KEY/root.tar.zst --numeric-owner --xattrs '--xattrs-include=*' -C /srv/.nestling-base-KEY",
-      'btrfs subvolume snapshot /srv/.nestling-base-KEY /srv/box',
+      `test '!' -e ${base}.part || btrfs subvolume delete ${base}.part`,
+      `test -e ${base} || btrfs subvolume create ${base}.part`,
+      `test -e ${base} || ${tar} ${base}.part`,
+      `test -e ${base} || mv ${base}.part ${base}`,
+      `btrfs subvolume snapshot ${base} /srv/box`,
     ]);
     const zfs = shellOf({ kind: 'zfs', pool: 'tank/roots' });
-    expect(zfs[0]).toBe(
+    expect(zfs[0]).toMatch(/ \|\| zfs destroy -r tank\/roots\/nestling-base-KEY$/);
+    // Of a base that is there already nothing is unpacked into the place of the clone.
+    expect(zfs).toContain(`zfs list tank/roots/nestling-base-KEY@image || ${tar} /srv/box`);
+    expect(zfs[1]).toBe(
       'zfs list tank/roots/nestling-base-KEY@image || zfs create -o mountpoint=legacy tank/roots/nestling-base-KEY',
     );
     expect(zfs.at(-1)).toBe('zfs clone -o mountpoint=/srv/box tank/roots/nestling-base-KEY@image tank/roots/box');
@@ -76,7 +83,7 @@ describe('namespaces', () => {
     expect(isolationArgs({ ...spec, ids: 'same' }).slice(0, 4)).toEqual(['--mount', '--pid', '--user', '--fork']);
     expect(isolationArgs({ ...spec, ids: { base: 1, count: 1 } })).toContain('--keep-caps');
     const prepared = isolationArgs({ ...spec, ids: 'same', prepare: { script: 'true', args: ['a'] } });
-    expect(prepared.slice(0, 4)).toEqual(['--mount', '--pid', '--fork', '--kill-child=KILL']);
+    expect(prepared.slice(0, 5)).toEqual(['--mount', '--uts', '--pid', '--fork', '--kill-child=KILL']);
     expect(prepared.slice(prepared.indexOf('unshare'), prepared.indexOf('unshare') + 3)).toEqual([
       'unshare',
       '--mount',

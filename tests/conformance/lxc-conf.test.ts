@@ -59,4 +59,13 @@ describe.skipIf(!existsSync(folder))('native LXC configurations', () => {
     });
     expect(formatDomain(domain)).toBe(expected);
   });
+
+  const definitions = existsSync(folder) ? readdirSync(folder).filter((file) => file.endsWith('.xml')) : [];
+
+  it.each(definitions)('%s is written as it was read', (file) => {
+    const text = readFileSync(join(folder, file), 'utf8');
+    const { domain, warnings } = parseDomain(text);
+    expect(warnings).toEqual([]);
+    expect(formatDomain(domain)).toBe(text);
+  });
 });

@@ -267,7 +267,7 @@ describe.skipIf(why !== undefined)('a group', () => {
 
   it('stops and continues as one', async () => {
     const frozen = 'populated 1\nfrozen 1';
-    expect(await group('freeze')).toEqual({ frozen, still: true, signal: 'SIGTERM', freeze: '0' });
+    expect(await group('freeze')).toEqual({ frozen, still: true, exitCode: 7, freeze: '0' });
   });
 
   it('ends as one, groups in it too, frozen or not', async () => {

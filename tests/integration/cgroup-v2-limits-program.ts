@@ -1,4 +1,5 @@
 /** Runs inside the v2 guest, in a box that it prepares first: that limits limit, that groups stop and end as one, that statistics count. */
+import { once } from 'node:events';
 import { mkdirSync } from 'node:fs';
 import {
   applyActions,
@@ -23,6 +24,7 @@ import {
   setPartition,
   thaw,
 } from '../../src/cgroup/index.ts';
+import { spawnChild } from '../../src/process/spawn.ts';
 import { ROOT, read, runIn, runScenario, startSleeper } from './cgroup-v2-groups.ts';
 
 const GROUP = 'qemu-1-limited.libvirt-qemu';
@@ -116,15 +118,21 @@ await runScenario({
   },
 
   freeze: async () => {
-    await using child = await startSleeper(GROUP);
+    await using child = await spawnChild({
+      command: 'sh',
+      args: ['-c', "trap 'exit 7' TERM; echo ready; while :; do :; done"],
+      stdio: ['ignore', 'pipe', 'tail'],
+      cgroupProcs: [`${ROOT}/${GROUP}/cgroup.procs`],
+    });
+    await once(child.readable(1), 'data');
     await freeze(place);
     const frozen = read(`${GROUP}/cgroup.events`);
-    // What is frozen does not even end when it is told to.
+    // What is frozen does not even do what it is asked to; a signal that it does not handle would end it.
     child.kill('SIGTERM');
     const still = read(`${GROUP}/cgroup.procs`) === String(child.pid);
     await thaw(place);
-    const { signal } = await child.exited;
-    return { frozen, still, signal, freeze: read(`${GROUP}/cgroup.freeze`) };
+    const { exitCode } = await child.exited;
+    return { frozen, still, exitCode, freeze: read(`${GROUP}/cgroup.freeze`) };
   },
 
   kill: async () => {

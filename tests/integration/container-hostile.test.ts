@@ -93,7 +93,8 @@ describe.skipIf(!canRunContainers())('a hostile container', () => {
     const { output } = await run(
       `ls -d /proc/[0-9]* | wc -l; ls /proc/${process.pid} ; kill -9 ${process.pid}; echo $$`,
     );
-    expect(output).toMatch(/^[34]\n/);
+    // The shell, and those of its pipe that are there yet.
+    expect(output).toMatch(/^[2-4]\n/);
     // Its own numbers are small; that of this process may be one of them by chance, which is another one then.
     expect(output).toMatch(/\n1\n$/);
     expect(process.exitCode).toBeUndefined();

@@ -84,16 +84,16 @@ describe.skipIf(!canRunContainers() || missing.length > 0 || !hasFuse)('images o
     for await (const data of domain.console().stream()) if (String(data).includes(line)) return;
   }
 
-  /** Helpers and devices of images below our folder. */
+  /** Helpers and devices of images below folders of this run. */
   function left(): string[] {
     const processes = listProcesses().flatMap(({ pid, gone }) => {
       const command = gone ? '' : commandOf(pid);
       return command.includes('image-export') || command.includes('qemu-storage-daemon')
-        ? [command].filter((text) => text.includes(folder))
+        ? [command].filter((text) => text.includes(tmpdir()))
         : [];
     });
     const loops = execFileSync('losetup', ['--list', '--noheadings', '--output', 'BACK-FILE'], { encoding: 'utf8' });
-    return [...processes, ...loops.split('\n').filter((line) => line.includes(folder) || line.includes('image-'))];
+    return [...processes, ...loops.split('\n').filter((line) => line.startsWith(tmpdir()))];
   }
 
   it('are read and written by format, and whole when their container has ended', async () => {

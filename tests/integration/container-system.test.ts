@@ -92,10 +92,10 @@ describe.skipIf(!isAble)('a system in a container', () => {
   );
 });
 
-/** Those that tests running beside this one make aside. */
+/** Those that a systemd makes; the host is not ours alone. */
 function groupsIn(directory: string): string[] {
   const entries = readdirSync(directory, { withFileTypes: true });
-  return entries.flatMap((entry) => (entry.isDirectory() && !/nestling|machine/.test(entry.name) ? [entry.name] : []));
+  return entries.flatMap((entry) => (entry.isDirectory() && /\.(slice|scope)$/.test(entry.name) ? [entry.name] : []));
 }
 
 function removeGroup(directory: string): boolean {

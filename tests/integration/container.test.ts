@@ -181,7 +181,8 @@ describe.skipIf(!isAble)('a container', () => {
     const initPid = await new Promise<string>((resolve) =>
       caller.stdout.once('data', (data) => resolve(String(data).trim())),
     );
-    expect(readFileSync(`/proc/${initPid}/cmdline`, 'utf8')).toContain('sleep');
+    // Told as soon as it was let go; its program is executed a moment later.
+    await expect.poll(() => readFileSync(`/proc/${initPid}/cmdline`, 'utf8'), { timeout: 20_000 }).toContain('sleep');
     caller.kill('SIGKILL');
     await expect.poll(() => stateOf(initPid), { timeout: 5000 }).toMatch(/^(gone|Z)/);
   });

@@ -17,7 +17,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { listDescendants } from '../../src/process/proc.ts';
@@ -122,7 +122,7 @@ describe('an embedded guest', () => {
     await withGuest(
       ['taskset', '--cpu-list', '0', 'nice', '-n', '5', 'prlimit', '--nofile=777:888'],
       (program, qemu) => {
-        expect(contextOf(program)).toMatchObject({ cpus: '0', nice: '5' });
+        expect(contextOf(program)).toMatchObject({ cpus: '0', nice: String(Math.min(getPriority() + 5, 19)) });
         expectSameContext(program, qemu);
       },
     );

@@ -3,16 +3,22 @@
  * more, builders that are killed. One test builds a real Debian where a mirror answers.
  */
 import { spawnSync } from 'node:child_process';
-import { readFileSync, rmSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 import { makeSigningKey, type SigningKey, serveMirror, writeMirror } from '../support/debian-mirror.ts';
-import { startNestling } from './cli-session.ts';
+import { type Ended, shell, startNestling } from './cli-session.ts';
 import { canRunImages, type ImageSession, openImages } from './image-session.ts';
 
 const missing = ['mmdebstrap', 'dpkg-deb', 'gpg', 'gpgv'].filter((name) => lookUpProgram(name) === undefined);
 if (missing.length > 0) process.stderr.write(`SKIPPED: building needs ${missing.join(', ')}\n`);
+
+/** A user that no host has. */
+const KEEPER = 4_242_424;
+const hasIdRanges = lookUpProgram('newuidmap') !== undefined && existsSync('/etc/subuid') && existsSync('/etc/subgid');
+if (!hasIdRanges) process.stderr.write('SKIPPED: building without root needs newuidmap, /etc/subuid and /etc/subgid\n');
 
 describe.skipIf(!canRunImages() || missing.length > 0)('building', () => {
   let images: ImageSession;
@@ -28,7 +34,10 @@ describe.skipIf(!canRunImages() || missing.length > 0)('building', () => {
 
   /** Arguments for the one package of a mirror. */
   const tiny = (mirror: string, ...more: readonly string[]): string[] => [
-    ...['--arch', 'amd64', '--variant', 'extract', '--packages', 'tiny', '--mirror', mirror],
+    '--arch=amd64',
+    '--variant=extract',
+    '--packages=tiny',
+    `--mirror=${mirror}`,
     ...more,
   ];
 
@@ -107,6 +116,41 @@ describe.skipIf(!canRunImages() || missing.length > 0)('building', () => {
     expect((await build('debian:stretch', '--no-cache')).status).toBe(1);
   });
 
+  it.skipIf(!hasIdRanges)('needs no root where a user has ids of its own', async () => {
+    const [folder, home] = [join(images.folder, 'ordinary'), join(images.folder, 'keeper')];
+    writeMirror(folder, { version: '8', key });
+    await using mirror = await serveMirror(folder);
+    for (const path of [home, join(home, 'run')]) {
+      mkdirSync(path, { mode: 0o700 });
+      chownSync(path, KEEPER, KEEPER);
+    }
+    // The other ids have to read the keys, and the user the command.
+    for (const path of [tmpdir(), images.folder, join(key.keyring, '..')]) chmodSync(path, 0o755);
+    const users = `${readFileSync('/etc/passwd', 'utf8')}keeper:x:${KEEPER}:${KEEPER}::${home}:/bin/sh\n`;
+    writeFileSync(join(images.folder, 'passwd'), users);
+    const build = async (ranges: string): Promise<Ended> => {
+      writeFileSync(join(images.folder, 'ranges'), ranges);
+      const args = ['debian:bookworm', ...tiny(mirror.url, `--keyring=${key.keyring}`)].join(' ');
+      await using session = await shell(`unshare --mount --propagation private bash -e <<END
+$(declare -f nestling)
+mount --bind ${images.folder}/passwd /etc/passwd
+for file in subuid subgid; do mount --bind ${images.folder}/ranges /etc/\\$file; done
+export -f nestling
+export HOME=${home} XDG_RUNTIME_DIR=${home}/run TMPDIR=/tmp
+cd /
+setpriv --reuid ${KEEPER} --regid ${KEEPER} --clear-groups bash -c 'nestling image build ${args}'
+END`);
+      return await session.ended;
+    };
+    const refused = await build('');
+    expect(refused.stderr).toMatch(/needs root: .*or give this user ids of its own .*--add-subgids \S+ keeper\n/);
+    expect(await build('keeper:3000000:65536\n')).toMatchObject({
+      status: 0,
+      stdout: expect.stringMatching(/^debian:bookworm amd64 [0-9a-f]{12}\n$/),
+    });
+    expect(readdirSync(join(home, '.cache/nestling/images')).filter((name) => name.startsWith('.work-'))).toEqual([]);
+  });
+
   it('that is killed leaves nothing, and another builder is told to wait', async () => {
     const mirror = join(images.folder, 'slow');
     writeMirror(mirror, { version: '3' });
@@ -146,7 +190,7 @@ describe.skipIf(!canRunImages() || missing.length > 0)('building', () => {
       '--variant',
       'essential',
       '--packages',
-      'passwd',
+      'passwd,openssh-server,sudo',
       '--mirror',
       mirror,
     );
@@ -167,6 +211,9 @@ describe.skipIf(!canRunImages() || missing.length > 0)('building', () => {
         const root = join(images.folder, name);
         await images.image('unpack', 'debian:bookworm', root);
         const wish = ['--user', 'bob:1500:1500:games', '--group', 'farm:777', '--user', 'eve:1501:777', '--no-home'];
+        const keys = join(images.folder, 'keys.pub');
+        writeFileSync(keys, 'ssh-ed25519 AAAA keeper\n');
+        wish.push('--accept-env', 'CI,BUILD_*', '--sudo', 'bob', '--issue-banner', '--authorized-keys', keys);
         const provisioned = await images.image(
           'provision',
           root,
@@ -174,11 +221,18 @@ describe.skipIf(!canRunImages() || missing.length > 0)('building', () => {
           ...(name === 'edited' ? ['--edit-only'] : []),
         );
         expect(provisioned).toMatchObject({ status: 0 });
-        expect(provisioned.stderr).not.toContain('editing the files instead');
+        expect(provisioned.stderr).toBe('');
         return ['passwd', 'shadow', 'group', 'gshadow'].map((file) => readFileSync(join(root, 'etc', file), 'utf8'));
       }),
     );
     expect(texts[0]?.[0]).toContain('eve:x:1501:777::/home/eve:');
     expect(texts[0]).toEqual(texts[1]);
+    // What was asked for is what its own programs understand.
+    const inside = async (line: string): Promise<string> =>
+      (await images.image('run', join(images.folder, 'tools'), '--', 'sh', '-c', line)).stdout;
+    expect(await inside('mkdir -p /run/sshd; sshd -T | grep acceptenv')).toMatch(/acceptenv CI\nacceptenv BUILD_\*\n/);
+    expect(await inside('su bob -c "sudo -n id -u"; visudo -c >&2')).toBe('0\n');
+    expect(await inside('cat /etc/issue')).toMatch(/Current IP\(s\): \\4\{eth0\}/);
+    expect(await inside('test -e /etc/hostname || echo none')).toBe('none\n');
   });
 });

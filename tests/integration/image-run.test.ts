@@ -1,10 +1,11 @@
 /** `nestling image run`: a command in an image or folder, what it sees, what it changes, and what is left of it: nothing. */
-import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { planForeign, readBinfmtFacts } from '../../src/host/binfmt.ts';
 import { machineProgram } from '../support/arm64-program.ts';
-import { startNestling } from './cli-session.ts';
+import { nestling, shell, startNestling } from './cli-session.ts';
 import { canRunImages, type ImageSession, makeRoot, openImages } from './image-session.ts';
 
 const foreign = planForeign('aarch64', readBinfmtFacts()).kind;
@@ -48,6 +49,23 @@ describe.skipIf(!canRunImages())('a command in an image', () => {
     expect(stdout.endsWith(readFileSync('/etc/resolv.conf', 'utf8'))).toBe(true);
   });
 
+  it('has the input, the network and the terminal of its caller, and a name of its own', async () => {
+    const ended = await nestling(['image', 'run', 'busybox:test', '--', 'cat'], { env: images.env, input: 'typed' });
+    expect(ended).toMatchObject({ status: 0, stdout: 'typed' });
+    const { stdout } = await images.image('run', 'busybox:test', '--', 'readlink', '/proc/self/ns/net');
+    expect(stdout.trim()).toBe(readlinkSync('/proc/self/ns/net'));
+    const folder = makeRoot(join(images.folder, 'named'));
+    writeFileSync(join(folder, 'etc/hostname'), 'farm-1\n');
+    const named = await images.image('run', folder, '--', 'sh', '-c', 'busybox hostname; busybox hostname changed');
+    expect(named).toMatchObject({ status: 0, stdout: 'farm-1\n' });
+    expect(hostname()).not.toMatch(/farm-1|changed/);
+    const line = `NESTLING_CACHE_DIR=${images.env['NESTLING_CACHE_DIR']} nestling image run busybox:test -- sh`;
+    await using session = await shell(line, { terminal: true });
+    session.process.stdin.write('busybox tty; busybox hostname; exit 7\n');
+    await session.stdout.until(/\n\/dev\/console\r?\nlocalhost/);
+    expect((await session.ended).status).toBe(7);
+  });
+
   it('throws changes away, keeps those of --write, and saves those of --save', async () => {
     const folder = makeRoot(join(images.folder, 'folder'));
     await images.image('run', folder, '--', 'touch', '/root/gone');
@@ -59,7 +77,7 @@ describe.skipIf(!canRunImages())('a command in an image', () => {
       (await images.image('run', '--save', 'changed', 'busybox:test', '--', 'busybox', 'sh', '-c', script)).status,
     ).toBe(0);
     expect((await images.image('run', 'changed', '--', 'sh', '-c', 'cat /root/new; ls /etc')).stdout).toBe(
-      'new\npasswd\nresolv.conf\nshadow\n',
+      'new\nhosts\npasswd\nresolv.conf\nshadow\n',
     );
     expect((await images.image('run', 'busybox:test', '--', 'ls', '/etc/group')).status).toBe(0);
     expect((await images.image('run', '--write', 'busybox:test', '--', 'id')).stderr).toContain(

@@ -36,6 +36,10 @@ describe.skipIf(!canRunImages())('images in the store', () => {
     const missing = await images.image('rm', 'nothing');
     expect(missing).toMatchObject({ status: 1 });
     expect(missing.stderr).toContain("there is no image 'nothing'; 'nestling image build' makes one");
+    // What is a folder for one command is no image for another.
+    expect((await images.image('run', 'tests', '--', 'true')).stderr).toContain(
+      "no image 'tests'; if the folder is meant, write ./tests",
+    );
   });
 
   it('refuses archives that lead out, and what is none', async () => {
@@ -135,7 +139,7 @@ describe.skipIf(!canRunImages())('images in the store', () => {
     tar('-cf', packed, '-C', folder, '.');
     expect(await images.image('import', 'docker', packed, '--arch', 'amd64')).toMatchObject({ status: 0, stderr: '' });
     const { stdout } = await images.image('run', 'docker', '--', 'sh', '-c', 'ls /etc; echo $FROM_IMAGE');
-    expect(stdout).toBe('passwd\nresolv.conf\nshadow\nyes\n');
+    expect(stdout).toBe('hosts\npasswd\nresolv.conf\nshadow\nyes\n');
     expect((await images.image('import', 'docker', packed, '--arch', 's390x')).stderr).toContain(
       "the archive's image is for amd64, not s390x; import it with --arch amd64",
     );

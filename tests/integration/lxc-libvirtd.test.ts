@@ -2,6 +2,7 @@
  * Containers beside libvirt's own driver: our daemon and Debian's libvirtd are given the same definitions and asked the same through the same client. Each
  * difference that is meant is named with its reason; one that is not there any more fails too.
  */
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -57,6 +58,57 @@ const DIFFERENT_CONFIGURATIONS: Readonly<Record<string, string>> = {
   'memory that is none': 'as of all that cannot be read: CONFIG_UNSUPPORTED with its line',
   'users that are none': UNSAID,
 };
+
+/** Asked of a container that runs. Each is another answer, or another refusal, with its words. */
+const VIRSH_LINES =
+  `list --all|version --daemon|domid NAME|domuuid NAME|domname NAME|domstate NAME --reason|dominfo NAME|dommemstat NAME|domiflist NAME|domblklist NAME
+domif-getlink NAME besideB|domif-setlink NAME besideB down|domifstat NAME besideB|domifstat NAME nowhere|domifaddr NAME|domiftune NAME besideB|domblkstat NAME|domblkstat NAME vda
+domblkinfo NAME vda|domblkerror NAME|schedinfo NAME|schedinfo NAME --set cpu_shares=300|schedinfo NAME --set nonsense=1|memtune NAME|memtune NAME --hard-limit 60000
+memtune NAME --hard-limit 50000 --swap-hard-limit 40000|setmem NAME 60000|setmem NAME 70000|setmaxmem NAME 70000|numatune NAME|vcpuinfo NAME|vcpucount NAME|vcpupin NAME|setvcpus NAME 1
+emulatorpin NAME|iothreadinfo NAME|cpu-stats NAME|domstats NAME|domcontrol NAME|domdisplay NAME|vncdisplay NAME|ttyconsole NAME|domjobinfo NAME|domjobabort NAME|domhostname NAME
+domtime NAME|domfsinfo NAME|domfsfreeze NAME|domfstrim NAME|guestinfo NAME|guestvcpus NAME|get-user-sshkeys NAME root|set-user-password NAME root x|screenshot NAME|send-key NAME KEY_A
+inject-nmi NAME|reset NAME|perf NAME|domlaunchsecinfo NAME|domdirtyrate-calc NAME|migrate-getspeed NAME|migrate-compcache NAME|snapshot-list NAME|snapshot-create NAME|snapshot-current NAME
+checkpoint-list NAME|backup-dumpxml NAME|blockcopy NAME vda /x|blockjob NAME vda|blockresize NAME vda 1G|managedsave NAME|managedsave-dumpxml NAME|save NAME /nowhere/x|restore /nowhere/x
+dump NAME /nowhere/x|desc NAME|desc NAME --title|metadata NAME urn:x|autostart NAME|autostart NAME --disable|dompmsuspend NAME mem|dompmwakeup NAME|start NAME|resume NAME
+shutdown NAME --mode agent|reboot NAME --mode agent|qemu-monitor-command NAME info|qemu-agent-command NAME x|domcapabilities|maxvcpus|cpu-models x86_64|sysinfo|nodeinfo
+domxml-from-native qemu-argv /dev/null|domxml-to-native lxc-tools NAME|snapshot-create-as NAME x|domstate nowhere|destroy nowhere`
+    .split(/[|\n]/)
+    .map((line) => line.trim());
+
+const MORE = 'libvirt has no answer; ours has';
+const DIFFERENT_WORDS: Readonly<Record<string, string>> = {
+  'version --daemon': 'ours is another version',
+  'dommemstat NAME': "libvirt tells the memory in use as what was swapped in; ours the kernel's faults",
+  'domstats NAME': MORE,
+  'domcontrol NAME': MORE,
+  'vcpucount NAME': MORE,
+  'vcpupin NAME': MORE,
+  'ttyconsole NAME': 'consoles are no terminals of the host',
+  'setvcpus NAME 1': 'what cannot be done is called by the name of the call that can do more',
+  'reboot NAME --mode agent': 'libvirt knows no such flag, ours what it means',
+  'shutdown NAME --mode agent': 'as above',
+};
+
+/** Without what is another number each time. */
+function plainWords(text: string): string {
+  return text
+    .replace(/^\d+$/m, 'N')
+    .replace(/(Id: +)\d+/, '$1N')
+    .replace(/^ \d+ /gm, ' N ')
+    .replace(/(CPU time: +)[\d.]+s/, '$1N')
+    .replace(/(Used memory: +)\d+/, '$1N')
+    .replace(/( (?:rx|tx|rd|wr)_\w+) \d+/g, '$1 N')
+    .replace(/(\w+_time +)[\d.]+/g, '$1N')
+    .replace(/^(\w+) \d+$/gm, '$1 N')
+    .replace(/--+/g, '--')
+    .replace(/ +/g, ' ');
+}
+
+/** What virsh calls the code, and of calls that are not there their name; how a refusal is put is each driver's own. */
+function refusalIn(text: string): string {
+  const last = text.trim().split('\n').at(-1) ?? '';
+  return last.includes('not supported by the connection driver') ? last : (/^error: [^:]*/.exec(last)?.[0] ?? last);
+}
 
 /** What libvirtd 9.0 does not survive: it is not asked. */
 const CRASHES: Readonly<Record<string, string>> = {
@@ -222,6 +274,39 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
     expect(other[0]).toContain('<partition>/machine</partition>');
     expect(other[0]).toMatch(/<console type='pty' tty='/);
     expect(mine[0]).toContain("<alias name='net1'/>");
+  });
+
+  it('answers virsh alike', async () => {
+    const name = `${COMPARED}virsh`;
+    const xml = containerOf({
+      name,
+      head: "<memory unit='MiB'>64</memory><cputune><shares>512</shares></cputune>",
+      os: WAITS,
+      root: inner(),
+      devices: "<interface type='ethernet'><mac address='00:16:3e:12:34:58'/><target dev='besideB'/></interface>",
+    });
+    const said = async (connection: Connection): Promise<Record<string, string>> => {
+      const uri = connection === ours ? daemon.uri.replace(/^qemu/, 'lxc') : libvirtd.uri;
+      const domain = await connection.defineDomain(xml);
+      await domain.create();
+      const answers = VIRSH_LINES.map((line) => {
+        const words = line.split(' ').map((word) => (word === 'NAME' ? name : word));
+        const { status, stdout, stderr } = spawnSync('virsh', ['-c', uri, ...words], {
+          encoding: 'utf8',
+          timeout: 30_000,
+        });
+        return [line, status === 0 ? plainWords(stdout) : refusalIn(stderr)] as const;
+      });
+      await domain.destroy();
+      await domain.undefine();
+      return Object.fromEntries(answers);
+    };
+    const [mine, other] = await inTurn(said);
+    await compare(
+      VIRSH_LINES,
+      async (connection, line) => (connection === ours ? mine : other)[line] ?? '',
+      DIFFERENT_WORDS,
+    );
   });
 
   it('tells the same events in the same order', async () => {

@@ -13,12 +13,13 @@ import { startDaemon } from '../support/daemon.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
 import { hasLibvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { pollUntil } from '../support/poll.ts';
 
 const run = promisify(execFile);
 const UUID = '7d9f3c52-3b5a-4a52-9d1c-0f4e5a6b7c8d';
 const SECRET = '0a81f5b2-8403-7b23-c8d6-21ccc2f80d6f';
 
-/** `DIR` stands for the folder of the test's files. In this order: later commands find what earlier ones have done. */
+/** `DIR` stands for the folder of the test's files, `WAIT` waits until the guest's firmware is done. In this order: later commands find what earlier ones have done. */
 const SESSION = `
 version
 hostname
@@ -152,6 +153,7 @@ suspend vg
 domstate --reason vg
 resume vg
 reset vg
+WAIT
 undefine vg
 list --all --transient
 define DIR/vg.xml
@@ -258,6 +260,10 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 async function session(uri: string): Promise<Answer[]> {
   const answers: Answer[] = [];
   for (const command of SESSION) {
+    if (command === 'WAIT') {
+      await untilBooted(uri);
+      continue;
+    }
     const words = command.split(' ').map((word) => word.replace('DIR', dir));
     try {
       const { stdout, stderr } = await run('virsh', ['-c', uri, ...words], {
@@ -271,6 +277,16 @@ async function session(uri: string): Promise<Answer[]> {
     }
   }
   return answers;
+}
+
+/** SeaBIOS resets the machine once more after a reset, which must not happen when another action is in force. The boot sector is at 7c00. */
+async function untilBooted(uri: string): Promise<void> {
+  const ask = ['-c', uri, 'qemu-monitor-command', 'vg', '--hmp', 'info registers'];
+  await pollUntil(
+    async () => /E?IP=0*7[cd][\da-f]{2}\b/i.test((await run('virsh', ask)).stdout),
+    'the guest does not boot again',
+    { timeoutMs: 30_000 },
+  );
 }
 
 /** Without what is different each time. */

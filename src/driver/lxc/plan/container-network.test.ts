@@ -35,10 +35,10 @@ describe('planContainerNetwork', () => {
       'link set dev lan address 52:54:00:00:00:01',
       'link set dev lan mtu 1400',
       'addr add 10.0.0.2/24 dev lan broadcast +',
-      '-6 addr add fd00::2/64 dev lan nodad',
+      'addr add fd00::2/64 dev lan nodad',
       'link set dev lan up',
       'route add 0.0.0.0/0 via 10.0.0.1 dev lan',
-      '-6 route add fd01::/32 via fd00::1 dev lan metric 5',
+      'route add fd01::/32 via fd00::1 dev lan metric 5',
     ]);
   });
 

@@ -175,16 +175,15 @@ function addresses(name: string, ips: readonly InterfaceIp[]): string[] {
     const isV6 = address.includes(':');
     const length = prefix ?? (isV6 ? 64 : 24);
     const local = peer === undefined ? `${address}/${length}` : `${address} peer ${peer}/${length}`;
-    return `${isV6 ? '-6 ' : ''}addr add ${local} dev ${name}${isV6 ? ' nodad' : ' broadcast +'}`;
+    return `addr add ${local} dev ${name}${isV6 ? ' nodad' : ' broadcast +'}`;
   });
 }
 
 function routes(name: string, given: readonly InterfaceRoute[]): string[] {
   return given.map(({ address = '', netmask, prefix, gateway, metric }) => {
-    const isV6 = address.includes(':');
     const length = prefix ?? (netmask === undefined ? defaultLength(address) : maskLength(netmask));
     const via = gateway === undefined ? '' : ` via ${gateway}`;
-    return `${isV6 ? '-6 ' : ''}route add ${address}/${length}${via} dev ${name}${metric === undefined ? '' : ` metric ${metric}`}`;
+    return `route add ${address}/${length}${via} dev ${name}${metric === undefined ? '' : ` metric ${metric}`}`;
   });
 }
 

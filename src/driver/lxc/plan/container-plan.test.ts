@@ -7,6 +7,7 @@ const PLACES = {
   root: '/run/b/rootfs',
   mount: (index: number) => `/run/b/mount${index}`,
   terminal: (number: number) => `/run/b/tty${number}`,
+  namespace: (file: string) => `/run/b/ns-${file}`,
   gate: '/run/b/gate',
   emulation: '/run/b/emulation',
 };
@@ -193,11 +194,16 @@ describe('namespaces', () => {
       { type: 'pid' },
       { type: 'mount' },
       { type: 'cgroup' },
-      { type: 'ipc', path: '/proc/12/ns/ipc' },
-      { type: 'uts', path: '/proc/4711/ns/uts' },
+      { type: 'ipc', path: '/run/b/ns-ipc' },
+      { type: 'uts', path: '/run/b/ns-uts' },
       { type: 'network', path: '/run/netns/red' },
     ]);
     expect(planned.spec.hostname).toBeUndefined();
+    // Where the runtime is, other processes than its own have no numbers.
+    expect(planned.sharedNamespaces).toEqual([
+      { source: '/proc/12/ns/ipc', at: '/run/b/ns-ipc' },
+      { source: '/proc/4711/ns/uts', at: '/run/b/ns-uts' },
+    ]);
   });
 
   it.each([

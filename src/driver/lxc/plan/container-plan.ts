@@ -21,6 +21,8 @@ export interface ContainerPlan {
   readonly mapped: boolean;
   /** It has a user namespace, which then owns its network. */
   readonly ownUsers: boolean;
+  /** Namespaces of other processes that it shares, and the files that stand for them around the runtime, which has a /proc of its own. */
+  readonly sharedNamespaces: readonly { readonly source: string; readonly at: string }[];
   /** Terminals beside the first: number of each, from 2. */
   readonly extraTerminals: readonly number[];
 }
@@ -34,6 +36,8 @@ export interface ContainerPlaces {
   readonly gate: string;
   /** A file that keeps the emulator of another architecture registered. */
   readonly emulation: string;
+  /** Files that namespaces of other processes are bound to. */
+  readonly namespace: (file: string) => string;
   /** The host's ends of terminals beside the first, bound to `/dev/ttyN`. */
   readonly terminal: (number: number) => string;
 }
@@ -60,6 +64,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
     ...(register === undefined ? [] : [registeringHook(register, places.emulation)]),
     ...(idmap !== undefined && hasPrivateNetwork(domain) ? [gate(places.gate)] : []),
   ];
+  const namespaces = planNamespaces(domain, facts);
   const spec: OciSpec = {
     ociVersion: '1.0.2',
     process: planProcess(domain, facts),
@@ -79,7 +84,10 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
       createContainer: [firstTerminal(root)],
     },
     linux: {
-      namespaces: planNamespaces(domain, facts),
+      namespaces: namespaces.map(({ type, path }) => ({
+        type,
+        ...(path === undefined ? {} : { path: isOfProcess(path) ? places.namespace(type) : path }),
+      })),
       ...(idmap === undefined ? {} : mappings(idmap)),
       ...(personality === undefined ? {} : { personality: { domain: personality } }),
       devices: planDevices(domain, facts),
@@ -93,8 +101,16 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
     privateNetwork: hasPrivateNetwork(domain) && domain.lxcNamespace?.sharenet === undefined,
     mapped: given.idmap !== undefined,
     ownUsers: idmap !== undefined,
+    sharedNamespaces: namespaces.flatMap(({ type, path }) =>
+      path !== undefined && isOfProcess(path) ? [{ source: path, at: places.namespace(type) }] : [],
+    ),
     extraTerminals,
   };
+}
+
+/** By the host's numbers, which say nothing around the runtime. */
+function isOfProcess(path: string): boolean {
+  return path.startsWith('/proc/');
 }
 
 /** A binfmt_misc of its own needs a user namespace of its own. @throws VirtError for what such a namespace may not mount */

@@ -22,10 +22,9 @@ const MONITOR = {
   consoleLogBytes: 4096,
 };
 
-/** What the shell executes at last; conmon's own name comes behind `env` and a variable. */
+/** What the shell executes at last. */
 function innerWords(input: OuterCommandInput): string[] {
-  const words = planOuterCommand(input).script.split(' && ').at(-1)?.split(' ').slice(1) ?? [];
-  return words[0] === 'env' ? words.slice(2) : words;
+  return planOuterCommand(input).script.split(' && ').at(-1)?.split(' ').slice(1) ?? [];
 }
 
 describe('where the runtime of a container keeps it', () => {
@@ -58,6 +57,11 @@ describe('the command around it', () => {
       '/run/box/steps',
     ]);
     expect(steps).toMatch(/rootfs\/dev.*exec 3>&- &&\nexec \/usr\/bin\/crun .*run/s);
+  });
+
+  it('gives the monitor its variables without a program more', () => {
+    const { steps } = planOuterCommand({ ...INPUT, monitor: MONITOR });
+    expect(steps).toMatch(/&&\nexport _OCI_SYNCPIPE=4 TMPDIR=\/run\/box &&\nexec \/usr\/bin\/conmon --sync /);
   });
 
   it('waits again where it has a network to be filled', () => {

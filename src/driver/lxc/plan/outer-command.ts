@@ -21,6 +21,8 @@ export interface OuterCommandInput {
   readonly mountPlace: (index: number) => string;
   /** The v2 tree of a host that has v1 as well: crun refuses to see both. */
   readonly hiddenCgroup?: string | undefined;
+  /** Namespaces of the host's processes, and the files that they are bound to: the /proc around the runtime has other numbers. */
+  readonly sharedNamespaces?: readonly { readonly source: string; readonly at: string }[];
   /** A network namespace of its own that the caller fills before the runtime starts. */
   readonly privateNetwork: boolean;
   /** Holds the steps by the time that the caller lets it go on. */
@@ -61,14 +63,19 @@ export interface OuterCommand {
  * to do in it.
  */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { hiddenCgroup, privateNetwork, stepsFile } = input;
-  const first = hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)];
+  const { hiddenCgroup, privateNetwork, stepsFile, sharedNamespaces: shared = [] } = input;
+  const first = [
+    ...shared.flatMap(({ source, at }) => [`: >${quote(at)}`, words('mount', '--bind', source, at)]),
+    ...(shared.length > 0 ? [words('mount', '-t', 'proc', 'proc', '/proc')] : []),
+    ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
+  ];
   const mounts = [
     ...openPlace(input),
     ...input.prepared.flatMap((mount) => prepare(mount, input)),
     refuseLink(`${input.root}/dev`),
   ];
   const gate = privateNetwork ? [`echo ready >&${GATE_FD}`, `read -r go <&${GATE_FD}`] : [];
+  const variables = input.monitor === undefined ? [] : [words('export', ...variablesOf(input.monitor))];
   const last = `exec ${words(...innerCommand(input))}`;
   return {
     command: 'unshare',
@@ -78,7 +85,7 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
       ...(privateNetwork ? ['--net'] : []),
       '--fork',
       '--kill-child',
-      '--mount-proc',
+      ...(shared.length > 0 ? [] : ['--mount-proc']),
       '--propagation',
       'private',
       '--',
@@ -87,8 +94,8 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
       [...first, `read -r go <&${GATE_FD}`, '. "$0"'].join(' && '),
       stepsFile,
     ],
-    steps: `${[...mounts, ...gate, `exec ${GATE_FD}>&-`, last].join(' &&\n')}\n`,
-    script: [...first, ...mounts, ...gate, last].join(' && '),
+    steps: `${[...mounts, ...gate, `exec ${GATE_FD}>&-`, ...variables, last].join(' &&\n')}\n`,
+    script: [...first, ...mounts, ...gate, ...variables, last].join(' && '),
   };
 }
 
@@ -108,10 +115,6 @@ function innerCommand({
   if (monitor === undefined)
     return [runtime, ...global, 'run', '--bundle', own, '--console-socket', consoleSocket, '--pid-file', pidFile, id];
   return [
-    'env',
-    `_OCI_SYNCPIPE=${SYNC_FD}`,
-    // It makes a folder for a moment, which would stay where it is killed in it.
-    `TMPDIR=${monitor.socketDir}`,
     monitor.program,
     '--sync',
     '--terminal',
@@ -128,6 +131,11 @@ function innerCommand({
     `--runtime=${runtime}`,
     ...global.map((word) => `--runtime-arg=${word}`),
   ];
+}
+
+function variablesOf({ socketDir }: ContainerMonitor): string[] {
+  // It makes a folder for a moment, which would stay where it is killed in it.
+  return [`_OCI_SYNCPIPE=${SYNC_FD}`, `TMPDIR=${socketDir}`];
 }
 
 /** crun follows it, and makes the container's nodes wherever it leads on the host. */

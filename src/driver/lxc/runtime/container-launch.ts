@@ -64,6 +64,7 @@ export class ContainerLaunch implements AsyncDisposable {
       runtime,
       id,
       prepared: plan.prepared,
+      sharedNamespaces: plan.sharedNamespaces,
       mountPlace: this.places.mount,
       hiddenCgroup,
       privateNetwork: this.#waitsOutside,
@@ -92,7 +93,7 @@ export class ContainerLaunch implements AsyncDisposable {
     const child = await this.#spawned;
     const gate = child.duplex(GATE_FD);
     if (this.#waitsOutside) gate.write('go\n');
-    else gate.end('go\n');
+    else gate.end('go\n', () => void gate.destroy());
     return child;
   }
 

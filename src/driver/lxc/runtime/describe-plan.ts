@@ -49,6 +49,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     prepared: plan.prepared.map((mount) =>
       mount.kind === 'image' ? { ...mount, kind: 'device', source: DEVICE_OF_IMAGE } : mount,
     ),
+    sharedNamespaces: plan.sharedNamespaces,
     mountPlace: places.mount,
     hiddenCgroup: hiddenCgroup(),
     privateNetwork: plan.privateNetwork && !plan.ownUsers,
