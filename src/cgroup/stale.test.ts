@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CgroupHost } from './host.ts';
-import { CGROUP_REMOVERS } from './ledger-remover.ts';
+import { cgroupRemovers } from './ledger-remover.ts';
 import { findStaleGroups, removeStaleGroups, type StaleOptions } from './stale.ts';
 
 let root: string;
@@ -90,27 +90,27 @@ describe('groups of dead guests', () => {
 
 describe("the ledger's remover", () => {
   const context = { procRoot: '/proc', sameBoot: true, signal: undefined };
-  const remove = (directory: unknown, more = {}): void =>
-    CGROUP_REMOVERS.cgroup({ directory } as { directory: string }, { ...context, ...more });
+  const remove = async (directory: unknown, more = {}): Promise<void> =>
+    await cgroupRemovers(0).cgroup({ directory } as { directory: string }, { ...context, ...more });
 
-  it('leaves a group with processes, and says which', () => {
+  it('leaves a group with processes, and says which', async () => {
     const directory = group('/machine/qemu-1-web.libvirt-qemu');
     group('/machine/qemu-1-web.libvirt-qemu/emulator', { 'cgroup.procs': '17\n18\n' });
-    expect(() => remove(directory)).toThrow(/still has processes in it \(pid 17, 18\)/);
+    await expect(remove(directory)).rejects.toThrow(/still has processes in it \(pid 17, 18\)/);
     expect(existsSync(directory)).toBe(true);
   });
 
-  it('leaves what is no group', () => {
+  it('leaves what is no group', async () => {
     const directory = group('/something', { precious: 'data' });
-    expect(() => remove(directory)).toThrow(/not a cgroup/);
+    await expect(remove(directory)).rejects.toThrow(/not a cgroup/);
     expect(existsSync(join(directory, 'precious'))).toBe(true);
-    expect(() => remove('relative')).toThrow(/no directory/);
-    expect(() => remove(undefined)).toThrow(/no directory/);
+    await expect(remove('relative')).rejects.toThrow(/no directory/);
+    await expect(remove(undefined)).rejects.toThrow(/no directory/);
   });
 
-  it('has nothing to do for what is gone, or was made before the last boot', () => {
-    expect(() => remove(join(root, 'gone'))).not.toThrow();
+  it('has nothing to do for what is gone, or was made before the last boot', async () => {
+    await expect(remove(join(root, 'gone'))).resolves.toBeUndefined();
     const directory = group('/machine/qemu-1-web.libvirt-qemu', { 'cgroup.procs': '17\n' });
-    expect(() => remove(directory, { sameBoot: false })).not.toThrow();
+    await expect(remove(directory, { sameBoot: false })).resolves.toBeUndefined();
   });
 });

@@ -39,7 +39,9 @@ describe('v1', () => {
         'memory.usage_in_bytes': '10485760\n',
         'memory.max_usage_in_bytes': '20971520\n',
         'memory.oom_control': 'oom_kill_disable 0\nunder_oom 0\noom_kill 3\n',
-        'memory.stat': 'cache 4096\nrss 8192\nhierarchical_memory_limit 9223372036854771712\n',
+        // Of the group alone, then with those in it.
+        'memory.stat':
+          'cache 1024\nrss 0\nhierarchical_memory_limit 9223372036854771712\ntotal_cache 4096\ntotal_rss 8192\n',
         'memory.limit_in_bytes': '536870912\n',
         'memory.soft_limit_in_bytes': '9223372036854771712\n',
       }),

@@ -165,7 +165,7 @@ describe.skipIf(!canTest)('a guest with limits', () => {
       expect(first.flatMap((directory) => readdirSync(directory).filter(isGuest))).toEqual([]);
     } finally {
       // Guests of a daemon outlive it, and so do their groups where the test has failed.
-      for (const directory of places.flat()) CGROUP_REMOVERS.cgroup({ directory }, LEDGER);
+      for (const directory of places.flat()) await CGROUP_REMOVERS.cgroup({ directory }, LEDGER);
     }
   });
 

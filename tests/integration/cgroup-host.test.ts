@@ -27,7 +27,7 @@ import {
   v1Hierarchy,
   v2Hierarchy,
 } from '../../src/cgroup/index.ts';
-import { CGROUP_REMOVERS } from '../../src/cgroup/ledger-remover.ts';
+import { cgroupRemovers } from '../../src/cgroup/ledger-remover.ts';
 
 const host = detectCgroups();
 const hasV1 = ['cpu', 'memory', 'pids', 'freezer'].every((name) => v1Hierarchy(host, name)?.writable === true);
@@ -186,7 +186,8 @@ describe.skipIf(!canTest)("the kernel's refusals", () => {
       try {
         applyActions([{ kind: 'write', directory, file: 'cgroup.procs', value: String(child.pid) }]);
         expect(() => applyActions([{ kind: 'rmdir', directory }])).toThrow(/EBUSY \(it still has processes/);
-        expect(() => CGROUP_REMOVERS.cgroup({ directory }, LEDGER)).toThrow(new RegExp(`pid ${child.pid}`));
+        const removal = cgroupRemovers(0).cgroup({ directory }, LEDGER);
+        await expect(removal).rejects.toThrow(new RegExp(`pid ${child.pid}`));
         const waiting = removeGroups([directory], { signal: AbortSignal.abort() });
         await expect(waiting).rejects.toMatchObject({ name: 'AbortError' });
       } finally {
@@ -194,7 +195,7 @@ describe.skipIf(!canTest)("the kernel's refusals", () => {
         await once(child, 'close');
       }
       mkdirSync(`${directory}/vcpu0`);
-      CGROUP_REMOVERS.cgroup({ directory }, LEDGER);
+      await cgroupRemovers().cgroup({ directory }, LEDGER);
       expect(existsSync(directory)).toBe(false);
     });
   });

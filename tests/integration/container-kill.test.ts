@@ -11,7 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { prepareRuntimeDir } from '../../src/core/fs-runtime-dir.ts';
-import { type Connection, connect } from '../../src/index.ts';
+import { type Connection, connect, ErrorCode, VirtError } from '../../src/index.ts';
 import { listDescendants, listProcesses } from '../../src/process/proc.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
@@ -229,12 +229,12 @@ describe.skipIf(!canRunContainers())('after SIGKILL', () => {
       );
       expect(String(error)).not.toMatch(/undefined|parse pid|sigprocmask/);
     } else if (inLife) {
-      const ended = domain.waitForStop();
+      const ended = domain.waitForStop().catch(orGone);
       // Where the moment was before there was any.
       for (const pid of victims()) killIfThere(pid);
       await ended;
     } else {
-      await domain.destroy();
+      await domain.destroy().catch(orGone);
     }
     await untilNothingRuns(index);
     return domain === undefined ? 'failed' : 'started';
@@ -284,6 +284,12 @@ function commandOf(pid: number): string {
     // Gone since it was listed.
     return '';
   }
+}
+
+/** It was transient, and has ended, or is ending, before anybody could wait for it or end it. */
+function orGone(error: unknown): void {
+  const gone: readonly ErrorCode[] = [ErrorCode.NO_DOMAIN, ErrorCode.OPERATION_INVALID];
+  if (!(error instanceof VirtError && gone.includes(error.code))) throw error;
 }
 
 function killIfThere(pid: number): void {

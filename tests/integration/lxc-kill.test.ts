@@ -7,14 +7,16 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { connect } from '../../src/index.ts';
 import { listProcesses } from '../../src/process/proc.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { pollUntil } from '../support/poll.ts';
 
-const NAMES = ['kill-a', 'kill-b', 'kill-c', 'kill-d'];
+/** Groups are told by them, also from those of the same test elsewhere. */
+const MARK = `kill${process.pid}`;
+const NAMES = ['a', 'b', 'c', 'd'].map((letter) => `${MARK}-${letter}`);
 const ROUNDS = 8;
 /** A start, and the moments after it. */
 const LATEST_MS = 250;
@@ -72,11 +74,20 @@ describe.skipIf(!canRunContainers())('containers of a daemon that is killed', ()
   }
 
   function groups(): string[] {
-    const { stdout } = spawnSync('find', ['/sys/fs/cgroup', '-type', 'd', '-name', '*-kill-?.libvirt-lxc'], {
+    const { stdout } = spawnSync('find', ['/sys/fs/cgroup', '-type', 'd', '-name', `*-${MARK}-*.libvirt-lxc`], {
       encoding: 'utf8',
     });
     return stdout.split('\n').filter(Boolean);
   }
+
+  /** Whatever failed: the next begins with nothing. */
+  afterEach(async () => {
+    await using connection = await connect(uri());
+    for (const domain of await connection.listAllDomains()) {
+      if (await domain.isActive()) await domain.destroy();
+      if (await domain.isPersistent()) await domain.undefine();
+    }
+  });
 
   it('leaves what runs running, and nothing of the rest', { timeout: 90_000 }, async () => {
     {
@@ -160,7 +171,7 @@ describe.skipIf(!canRunContainers())('containers of a daemon that is killed', ()
     const init = `<init>/bin/sh</init><initarg>-c</initarg><initarg>${line}</initarg>`;
     {
       await using connection = await connect(uri());
-      await connection.createDomain(xmlOf('kill-e').replace(/<init>.*<\/initarg>/, init));
+      await connection.createDomain(xmlOf(`${MARK}-e`).replace(/<init>.*<\/initarg>/, init));
     }
     await daemon.stop('SIGKILL');
     writeFileSync(join(rootfs, 'tmp/go'), '');
@@ -170,7 +181,7 @@ describe.skipIf(!canRunContainers())('containers of a daemon that is killed', ()
     );
     await daemon.start();
     await using connection = await connect(uri());
-    const domain = await connection.lookupDomainByName('kill-e');
+    const domain = await connection.lookupDomainByName(`${MARK}-e`);
     expect(await domain.isActive()).toBe(true);
     await domain.destroy();
     expect(await connection.listAllDomains()).toEqual([]);
@@ -180,7 +191,7 @@ describe.skipIf(!canRunContainers())('containers of a daemon that is killed', ()
   it(`starts, lists and ends ${HERD} at once`, { timeout: 90_000 }, async () => {
     await using connection = await connect(uri());
     const herd = await Promise.all(
-      Array.from({ length: HERD }, async (_, index) => await connection.createDomain(xmlOf(`herd-${index}`))),
+      Array.from({ length: HERD }, async (_, index) => await connection.createDomain(xmlOf(`${MARK}-herd${index}`))),
     );
     expect(await connection.listAllDomains({ active: true })).toHaveLength(HERD);
     await Promise.all(herd.map(async (domain) => await domain.destroy()));

@@ -98,6 +98,7 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
     undo.defer(() => hooks.tell('release'));
     undo.defer(() => start.giveBack());
     await hooks.ask('prepare', signal);
+    await removeFormer(root, root.shortName(id, name));
     const own = root.ledgerOf(root.shortName(id, name));
     undo.defer(() => own.done());
     log = undo.use(GuestLog.open(root.logFile(name), start.logLimits));
@@ -124,6 +125,17 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
     signal?.throwIfAborted();
     throw startError(name, cause);
   }
+}
+
+/** Of one with the same number that ended with a daemon before this one, whose groups would be taken for the new one's. @throws VirtError */
+async function removeFormer(root: LxcRoot, shortName: string): Promise<void> {
+  if (root.placement === 'embedded' || !root.ledgers().includes(shortName)) return;
+  const [first] = await root.collect(shortName);
+  if (first === undefined) return;
+  throw new VirtError(`what an earlier run of it has left is in the way: ${first}`, {
+    code: ErrorCode.OPERATION_FAILED,
+    domain: ErrorDomain.LXC,
+  });
 }
 
 async function introduce(
