@@ -3,7 +3,7 @@
  * difference that is meant is named with its reason; one that is not there any more fails too.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -115,9 +115,11 @@ function wordsOf(text: string): string {
   return last.includes('not supported by the connection driver') ? last : (/^error: [^:]*/.exec(last)?.[0] ?? last);
 }
 
-/** What libvirtd 9.0 does not survive: it is not asked. */
-const CRASHES: Readonly<Record<string, string>> = {
+/** What libvirtd 9.0 does not survive, or answers now so and now otherwise: neither is asked. */
+const NOT_ASKED: Readonly<Record<string, string>> = {
   'schedulerParameters live, defined': 'libvirtd ends with a fault',
+  'attach live, paused': 'libvirtd sometimes finds the node there already',
+  'detach live, paused': 'as above',
 };
 
 const NOT_THERE = 'a device that is not there is DEVICE_MISSING, of whatever kind it is';
@@ -214,7 +216,7 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
       for (const state of STATES) {
         for (const [name, operation] of Object.entries(OPERATIONS)) {
           const key = `${name}, ${state}`;
-          if (key in CRASHES) continue;
+          if (key in NOT_ASKED) continue;
           const domain = await bring(connection, xml, state);
           table[key] = await answerOf(async () => {
             await operation(domain);
@@ -231,7 +233,11 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
 
   /** The same with each, one after the other: names of interfaces are the host's. */
   async function inTurn<T>(use: (connection: Connection) => Promise<T>): Promise<[ours: T, theirs: T]> {
-    return [await use(ours), await use(theirs)];
+    const mine = await use(ours);
+    // The kernel takes a container's interfaces away a moment after its last process.
+    const isLeft = (): boolean => readdirSync('/sys/class/net').some((name) => name.startsWith('beside'));
+    await pollUntil(() => !isLeft(), 'interfaces of a container that has ended are still there');
+    return [mine, await use(theirs)];
   }
 
   const inner = (): string => `<filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>`;
@@ -361,6 +367,7 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
 function withoutDifferences(xml: string): string {
   return xml
     .replace(/ id='\d+'/, '')
+    .replace(/'vnet\d+'/g, "'vnetN'")
     .replace(/ *<resource>[\s\S]*?<\/resource>\n/, '')
     .replace(/ tty='[^']*'/g, '')
     .replace(/ *<source path='\/dev\/pts\/\d+'\/>\n/g, '')
