@@ -3,10 +3,11 @@
  * difference that is meant is named with its reason; one that is not there any more fails too.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { DisposalStack } from '../../src/core/dispose.ts';
 import { type Connection, connect, ErrorCode, VirtError } from '../../src/index.ts';
 import { CONFIGURATIONS } from '../conformance/lxc-configurations.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
@@ -104,15 +105,21 @@ function plainWords(text: string): string {
     .replace(/ +/g, ' ');
 }
 
-/** What virsh calls the code, and of calls that are not there their name; how a refusal is put is each driver's own. */
-function refusalIn(text: string): string {
+/** Between the answers of virsh. */
+const MARK = '@@';
+
+/** Of a refusal what virsh calls its code, and of calls that are not there their name; how it is put is each driver's own. */
+function wordsOf(text: string): string {
   const last = text.trim().split('\n').at(-1) ?? '';
+  if (!last.startsWith('error: ')) return plainWords(text);
   return last.includes('not supported by the connection driver') ? last : (/^error: [^:]*/.exec(last)?.[0] ?? last);
 }
 
-/** What libvirtd 9.0 does not survive: it is not asked. */
-const CRASHES: Readonly<Record<string, string>> = {
+/** What libvirtd 9.0 does not survive, or answers now so and now otherwise: neither is asked. */
+const NOT_ASKED: Readonly<Record<string, string>> = {
   'schedulerParameters live, defined': 'libvirtd ends with a fault',
+  'attach live, paused': 'libvirtd sometimes finds the node there already',
+  'detach live, paused': 'as above',
 };
 
 const NOT_THERE = 'a device that is not there is DEVICE_MISSING, of whatever kind it is';
@@ -145,12 +152,16 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
   });
 
   afterAll(async () => {
+    // Each is ended whatever becomes of the others.
+    await using ending = new DisposalStack();
+    ending.defer(() => rmSync(folder, { recursive: true, force: true }));
+    for (const owner of [daemon, libvirtd]) ending.defer(async () => await owner[Symbol.asyncDispose]());
     for (const connection of [ours, theirs]) {
-      for (const domain of await connection.listAllDomains({ active: true })) await domain.destroy();
-      await connection.close();
+      ending.defer(async () => await connection.close());
+      ending.defer(async () => {
+        for (const domain of await connection.listAllDomains({ active: true })) await domain.destroy();
+      });
     }
-    await Promise.all([daemon[Symbol.asyncDispose](), libvirtd[Symbol.asyncDispose]()]);
-    rmSync(folder, { recursive: true, force: true });
   });
 
   /** Asks both. `differences`: names of those that are meant. */
@@ -205,7 +216,7 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
       for (const state of STATES) {
         for (const [name, operation] of Object.entries(OPERATIONS)) {
           const key = `${name}, ${state}`;
-          if (key in CRASHES) continue;
+          if (key in NOT_ASKED) continue;
           const domain = await bring(connection, xml, state);
           table[key] = await answerOf(async () => {
             await operation(domain);
@@ -222,7 +233,11 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
 
   /** The same with each, one after the other: names of interfaces are the host's. */
   async function inTurn<T>(use: (connection: Connection) => Promise<T>): Promise<[ours: T, theirs: T]> {
-    return [await use(ours), await use(theirs)];
+    const mine = await use(ours);
+    // The kernel takes a container's interfaces away a moment after its last process.
+    const isLeft = (): boolean => readdirSync('/sys/class/net').some((name) => name.startsWith('beside'));
+    await pollUntil(() => !isLeft(), 'interfaces of a container that has ended are still there');
+    return [mine, await use(theirs)];
   }
 
   const inner = (): string => `<filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>`;
@@ -289,14 +304,11 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
       const uri = connection === ours ? daemon.uri.replace(/^qemu/, 'lxc') : libvirtd.uri;
       const domain = await connection.defineDomain(xml);
       await domain.create();
-      const answers = VIRSH_LINES.map((line) => {
-        const words = line.split(' ').map((word) => (word === 'NAME' ? name : word));
-        const { status, stdout, stderr } = spawnSync('virsh', ['-c', uri, ...words], {
-          encoding: 'utf8',
-          timeout: 30_000,
-        });
-        return [line, status === 0 ? plainWords(stdout) : refusalIn(stderr)] as const;
-      });
+      // One virsh for all of them: a process each takes longer than their answers.
+      const script = VIRSH_LINES.map((line) => `echo ${MARK}; ${line.replaceAll('NAME', name)}`).join('; ');
+      const { stdout } = spawnSync('sh', ['-c', 'exec virsh -c "$0" "$1" 2>&1', uri, script], { encoding: 'utf8' });
+      const texts = stdout.split(`${MARK}\n`).slice(1);
+      const answers = VIRSH_LINES.map((line, index) => [line, wordsOf(texts[index] ?? 'no answer')] as const);
       await domain.destroy();
       await domain.undefine();
       return Object.fromEntries(answers);
@@ -355,6 +367,7 @@ describe.skipIf(!canCompare)('beside libvirtd', () => {
 function withoutDifferences(xml: string): string {
   return xml
     .replace(/ id='\d+'/, '')
+    .replace(/'vnet\d+'/g, "'vnetN'")
     .replace(/ *<resource>[\s\S]*?<\/resource>\n/, '')
     .replace(/ tty='[^']*'/g, '')
     .replace(/ *<source path='\/dev\/pts\/\d+'\/>\n/g, '')
