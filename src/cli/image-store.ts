@@ -1,5 +1,6 @@
 /** `nestling image list`, `rm`, `import` and `export`. */
 import { copyFileSync } from 'node:fs';
+import { ErrorCode, VirtError } from '../core/errors.ts';
 import { type Image, ImageStore } from '../rootfs/image-store.ts';
 import { importImage } from '../rootfs/import-image.ts';
 import { InputError, onePositional, parseOptions, systemMessage, UsageError } from './usage.ts';
@@ -9,9 +10,10 @@ const LIST_HELP = `Usage: nestling image list [--json]
 
 Images in the store, newest first: name, architecture, size of the tarball, when it was made, key.
 `;
-const REMOVE_HELP = `Usage: nestling image rm IMAGE... | --all [--arch ARCH]
+const REMOVE_HELP = `Usage: nestling image rm IMAGE... | --all | --old [--arch ARCH]
 
-Removes images. IMAGE is a name (all of that name), or 8 or more digits of a key. What something runs on, or has mounted, stays.
+Removes images. IMAGE is a name (all of that name), or 8 or more digits of a key. --old: those that there is a newer one of,
+by name and architecture. What something runs on, or has mounted, stays: that is an error, but with --old.
 `;
 const IMPORT_HELP = `Usage: nestling image import NAME FILE|DIRECTORY [--arch ARCH]
 
@@ -42,18 +44,40 @@ export function list(args: string[]): Promise<number> {
 export async function remove(args: string[]): Promise<number> {
   const { values, positionals } = parseOptions(args, {
     all: { type: 'boolean' },
+    old: { type: 'boolean' },
     arch: { type: 'string' },
     help: HELP,
   });
   if (values.help === true) return await say(REMOVE_HELP);
-  if (positionals.length === 0 && values.all !== true) throw new UsageError('the image is missing (--all removes all)');
+  const isOld = values.old === true;
+  if (positionals.length === 0 && values.all !== true && !isOld)
+    throw new UsageError('the image is missing (--all removes all, --old those that there is a newer one of)');
+  if (isOld && positionals.length > 0)
+    throw new UsageError('--old removes old images of all names: leave the image out');
   const store = new ImageStore();
-  const doomed = values.all === true ? store.list() : positionals.flatMap((name) => allNamed(store, name, values.arch));
+  const named = (): Image[] => positionals.flatMap((name) => allNamed(store, name, values.arch));
+  const doomed = isOld ? superseded(store.list()) : values.all === true ? store.list() : named();
   for (const image of doomed) {
-    await store.remove(image);
+    try {
+      await store.remove(image);
+    } catch (error) {
+      if (!isOld || !(error instanceof VirtError) || error.code !== ErrorCode.RESOURCE_BUSY) throw error;
+      process.stderr.write(`nestling image: ${error.message}\n`);
+      continue;
+    }
     process.stdout.write(`${image.name} ${image.arch} ${image.key.slice(0, 12)} removed\n`);
   }
   return 0;
+}
+
+/** `images`: newest first. */
+function superseded(images: readonly Image[]): Image[] {
+  const seen = new Set<string>();
+  return images.filter(({ name, arch }) => {
+    const isNewest = !seen.has(`${name} ${arch}`);
+    seen.add(`${name} ${arch}`);
+    return !isNewest;
+  });
 }
 
 function allNamed(store: ImageStore, name: string, arch: string | undefined): Image[] {

@@ -4,7 +4,7 @@ import { UsageError } from './usage.ts';
 
 const HELP = `Usage: nestling image build NAME [OPTIONS]
        nestling image list [--json]
-       nestling image rm IMAGE... | --all
+       nestling image rm IMAGE... | --all | --old
        nestling image import NAME FILE|DIRECTORY [--arch ARCH]
        nestling image export IMAGE FILE
        nestling image unpack IMAGE DIRECTORY [--as KIND] [OPTIONS]

@@ -2,7 +2,16 @@
  * The folder of images: one folder for each content key, with the tarball, what it is, and the unpacked tree that overlays share. A folder
  * appears under its key in one step. What is being made is in the ledger, so that a killed build leaves nothing.
  */
-import { type Dirent, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync } from 'node:fs';
+import {
+  type Dirent,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
 import { removeTree } from '../core/fs.ts';
@@ -53,6 +62,7 @@ export interface ImageStoreOptions {
 const KEY = /^[0-9a-f]{32}$/;
 const DESCRIPTION = 'image.json';
 const TREE = 'tree';
+const OVERLAY = 'overlay-';
 
 export class ImageStore {
   readonly dir: string;
@@ -164,13 +174,20 @@ export class ImageStore {
     return acquireLockFile(join(folder, randomHex(8)));
   }
 
+  /** Says that the image's tree is needed for as long as `folder` is there: also while the overlay of it is not mounted. */
+  keepFor({ key }: Image, folder: string): void {
+    const uses = join(this.dir, key, 'uses');
+    mkdirSync(uses, { recursive: true, mode: 0o755 });
+    writeFileSync(join(uses, `${OVERLAY}${randomHex(8)}`), folder, { mode: 0o644 });
+  }
+
   /** @throws VirtError RESOURCE_BUSY when something runs on it or has it mounted */
   async remove(image: Image): Promise<void> {
     const folder = join(this.dir, image.key);
     const user = this.#userOf(image);
     if (user !== undefined) {
       throw failed(
-        `image ${image.name} (${image.key.slice(0, 12)}) is in use: ${user}; end that first`,
+        `image ${image.name} (${image.key.slice(0, 12)}) is in use: ${user}; end or remove that first`,
         ErrorCode.RESOURCE_BUSY,
       );
     }
@@ -186,6 +203,10 @@ export class ImageStore {
   #userOf(image: Image): string | undefined {
     const uses = join(this.dir, image.key, 'uses');
     for (const { name } of entriesOf(uses)) {
+      if (name.startsWith(OVERLAY)) {
+        const folder = readFileSync(join(uses, name), 'utf8');
+        if (existsSync(folder)) return `${folder} is what was changed of it, and nothing without it`;
+      }
       if (!/^[0-9a-f]{16}$/.test(name)) continue;
       try {
         // One whose owner is dead can be had.

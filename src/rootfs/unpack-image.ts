@@ -59,6 +59,7 @@ export async function unpackImage(nameOrKey: string, target: string, options: Un
   await using undo = new DisposalStack();
   const started: Started = { store, image, undo, ledger, entries: [] };
   for (const step of steps) await doStep(step, started, options);
+  if (kind === 'overlay') store.keepFor(image, `${path}.upper`);
   // From here on it is the caller's: nothing of it is taken back or collected.
   undo.move();
   for (const entry of started.entries) entry.done();

@@ -33,6 +33,12 @@ describe.skipIf(!canRunImages())('images in the store', () => {
     await images.image('import', 'other', copy, '--arch', 'riscv64');
     expect((await images.image('list')).stdout).toMatch(/^other +riscv64 [^]*^busybox:test /m);
     expect((await images.image('rm', 'other')).stdout).toMatch(/^other riscv64 [0-9a-f]{12} removed\n$/);
+    // Of two of the same name the newer one stays, and what has no other.
+    const changed = ['run', '--save', 'other', 'busybox:test', '--', 'touch'];
+    const saves = [await images.image(...changed, '/root/a'), await images.image(...changed, '/root/b')];
+    expect(saves.map(({ status }) => status)).toEqual([0, 0]);
+    expect((await images.image('rm', '--old')).stdout).toMatch(/^other \w+ [0-9a-f]{12} removed\n$/);
+    expect((await images.image('run', 'other', '--', 'ls', '/root')).stdout).toBe('b\n');
     const missing = await images.image('rm', 'nothing');
     expect(missing).toMatchObject({ status: 1 });
     expect(missing.stderr).toContain("there is no image 'nothing'; 'nestling image build' makes one");

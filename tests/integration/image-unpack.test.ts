@@ -1,6 +1,6 @@
 /** `nestling image unpack`: roots made of images, in folders, overlays, memory and clones. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { lookUpProgram } from '../../src/process/find-program.ts';
@@ -46,11 +46,17 @@ describe.skipIf(!canRunImages())('a root made of an image', () => {
         writeFileSync(join(target, 'root/x'), '');
         if (kind === 'overlay') {
           expect(existsSync(`${target}.upper/root/x`)).toBe(true);
-          expect((await images.image('rm', 'busybox:test')).stderr).toContain(`${target} is mounted over it`);
+          expect((await images.image('rm', 'busybox:test')).stderr).toContain(
+            `${target}.upper is what was changed of it`,
+          );
         }
       } finally {
         spawnSync('umount', [target]);
       }
+      if (kind !== 'overlay') continue;
+      // A host that was restarted has nothing mounted yet.
+      expect((await images.image('rm', 'busybox:test')).stderr).toContain(`${target}.upper is what was changed of it`);
+      rmSync(`${target}.upper`, { recursive: true });
     }
   });
 
