@@ -23,6 +23,8 @@ export interface OuterCommandInput {
   readonly hiddenCgroup?: string | undefined;
   /** A network namespace of its own that the caller fills before the runtime starts. */
   readonly privateNetwork: boolean;
+  /** Whoever starts it is no root of the host: in a user namespace, whose ids the caller writes when a line on descriptor 3 asks for it. */
+  readonly unprivileged?: boolean;
   /** Who holds the terminal and waits for the end, where the container outlives its caller; else the runtime itself does. */
   readonly monitor?: ContainerMonitor | undefined;
 }
@@ -47,9 +49,12 @@ export interface OuterCommand {
   readonly args: readonly string[];
 }
 
-/** A line on descriptor 3 lets it go on, where the caller has work to do in the new network namespace. */
+/** Before its ids are there it is nobody, and keeps the rights that it has over its namespace. */
+const BECOME_ROOT = 'echo map >&3 && read -r go <&3 && exec "$@"';
+
+/** A line on descriptor 3 lets it go on, where the caller has work to do: ids of a user namespace, then the new network namespace. */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { hiddenCgroup, privateNetwork } = input;
+  const { hiddenCgroup, privateNetwork, unprivileged } = input;
   const steps = [
     ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
     ...openPlace(input),
@@ -61,6 +66,18 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
   return {
     command: 'unshare',
     args: [
+      ...(unprivileged === true
+        ? [
+            '--user',
+            '--keep-caps',
+            '--',
+            'sh',
+            '-c',
+            privateNetwork ? BECOME_ROOT : `${BECOME_ROOT} 3>&-`,
+            'sh',
+            'unshare',
+          ]
+        : []),
       '--pid',
       '--mount',
       ...(privateNetwork ? ['--net'] : []),
@@ -118,7 +135,7 @@ function innerCommand({
 /** crun follows it, and makes the container's nodes wherever it leads on the host. */
 function refuseLink(path: string): string {
   const why = "the container's root has a symbolic link for /dev; make it a directory";
-  return `{ [ ! -L ${quote(path)} ] || { echo ${quote(why)} >&2; exit 1; }; }`;
+  return `{ [ ! -L ${quoteWord(path)} ] || { echo ${quoteWord(why)} >&2; exit 1; }; }`;
 }
 
 /** What a container's runtime is called with, to reach it again. */
@@ -171,9 +188,10 @@ function prepare(mount: PreparedMount, { root, open, mountPlace }: OuterCommandI
 }
 
 function words(...all: readonly string[]): string {
-  return all.map(quote).join(' ');
+  return all.map(quoteWord).join(' ');
 }
 
-function quote(word: string): string {
+/** As a shell takes it. */
+export function quoteWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

@@ -1,4 +1,5 @@
 /** Starts containers for a connection: from definition to running container, with the record that keeps it. */
+import { statSync } from 'node:fs';
 import { randomBytes, randomUuid } from '../../../core/random.ts';
 import type { DomainRecord } from '../../../guest/domain-record.ts';
 import type { DomainStore } from '../../../guest/domain-store.ts';
@@ -11,11 +12,13 @@ import { cloneDefinition } from '../../../model/schema/schema.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import { LinkNames } from '../host/link-names.ts';
-import { completeContainer, nameDevices } from '../plan/complete-definition.ts';
+import { completeContainer, nameDevices, rootSource } from '../plan/complete-definition.ts';
+import { impliedIdmap } from '../plan/person.ts';
 import type { LxcConfig } from './lxc-config.ts';
 import type { LxcRoot } from './lxc-root.ts';
 import type { BareEvent, RunningContainer } from './running-container.ts';
 import { type ContainerStart, startContainer, startError } from './start-container.ts';
+import { readPerson } from './start-person.ts';
 
 export type LxcRecord = DomainRecord<RunningContainer>;
 export type LxcStore = DomainStore<RunningContainer>;
@@ -61,6 +64,7 @@ export class ContainerStarter {
     const id = this.#nextId++;
     const domain = cloneDefinition(definition);
     nameDevices(domain);
+    domain.idmap ??= impliedIdmapOf(domain);
     record.starting = true;
     try {
       await this.#openPorts(record, domain, id, options.signal);
@@ -165,4 +169,12 @@ export class ContainerStarter {
     for (const warning of warnings) this.#init.onNote?.(warning);
     return domain;
   }
+}
+
+/** Of a user's container whose root file system belongs to that user's subordinate ids. */
+function impliedIdmapOf(domain: Domain): Domain['idmap'] {
+  const person = readPerson();
+  const root = rootSource(domain);
+  const owner = person === undefined || root === undefined ? undefined : statSync(root, { throwIfNoEntry: false });
+  return person === undefined || owner === undefined ? undefined : impliedIdmap(owner, person);
 }

@@ -6,7 +6,8 @@ import type { DomainPlan } from '../../driver.ts';
 import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
-import { planOuterCommand } from '../plan/outer-command.ts';
+import { planOuterCommand, quoteWord } from '../plan/outer-command.ts';
+import { mapLines, type Person } from '../plan/person.ts';
 import { containerPlaces } from './embedded-container.ts';
 import { findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
 
@@ -27,7 +28,8 @@ export function planContainerXml(
 export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['initOf']): DomainPlan {
   const mapped = domain.idmap !== undefined;
   const places = containerPlaces(FOLDER, { mapped });
-  const plan = planContainer(domain, readContainerFacts(domain, initOf), places);
+  const facts = readContainerFacts(domain, initOf);
+  const plan = planContainer(domain, facts, places);
   const { command, args } = planOuterCommand({
     ...places,
     runtime: findRuntime(),
@@ -36,15 +38,24 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     mountPlace: places.mount,
     hiddenCgroup: hiddenCgroup(),
     privateNetwork: plan.privateNetwork && !plan.ownUsers,
+    unprivileged: facts.person !== undefined,
   });
   return {
     binary: command,
     arguments: args,
     environment: {},
-    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${(args.at(-1) ?? '').replaceAll(' && ', ' && \\\n   ')}'`,
+    command: `${[command, ...args.slice(0, -1)].map(quoteWord).join(' ')} \\\n  '${(args.at(-1) ?? '').replaceAll(' && ', ' && \\\n   ')}'`,
     fds: [],
     files: [{ path: `${places.bundle}/config.json`, content: plan.spec }],
-    helpers: [],
+    helpers: facts.person?.mappers === undefined ? [] : mapCommands(facts.person, facts.person.mappers),
     deferred: [],
   };
+}
+
+/** Who writes the ids of the namespace around the runtime, once that is there as process PID. */
+function mapCommands({ ids }: Person, mappers: NonNullable<Person['mappers']>): object[] {
+  return (['uid', 'gid'] as const).map((kind) => ({
+    command: mappers[kind],
+    args: ['PID', ...mapLines(ids[`${kind}s`]).flat()],
+  }));
 }

@@ -18,8 +18,10 @@ import { listenForFd } from '../../../process/receive-fd.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { placesOfMounts, planOuterCommand } from '../plan/outer-command.ts';
+import type { Person } from '../plan/person.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import { innerPid, letHookOn, letIn, makeGate, type SetUpNetwork } from './start-gate.ts';
+import { letBeRoot } from './start-person.ts';
 
 /** On every Linux, an empty directory for everybody that nothing of a container's lies in; of the new /proc. */
 const OPEN_PLACE = '/proc/sys/fs/binfmt_misc';
@@ -36,6 +38,8 @@ export interface EmbeddedContainerOptions {
   /** An empty, private folder on a short path: bundle, sockets and the runtime's state. */
   readonly dir: string;
   readonly hiddenCgroup?: string | undefined;
+  /** Who starts it, where that is not root. */
+  readonly person?: Person | undefined;
   /** `cgroup.procs` files that the outer process joins first. */
   readonly cgroupProcs?: readonly string[] | undefined;
   /** Fills the network namespace of that process before the container's first program runs. */
@@ -100,7 +104,7 @@ export class EmbeddedContainer implements Container {
     await using undo = new DisposalStack();
     const receiver = await listenForFd(places.consoleSocket);
     undo.defer(() => receiver[Symbol.dispose]());
-    const { setUpNetwork } = options;
+    const { setUpNetwork, person } = options;
     const waitsOutside = plan.privateNetwork && !plan.ownUsers;
     const waitsInHook = plan.privateNetwork && plan.ownUsers;
     if (waitsInHook) await makeGate(places.gate, signal);
@@ -112,12 +116,13 @@ export class EmbeddedContainer implements Container {
       mountPlace: places.mount,
       hiddenCgroup: options.hiddenCgroup,
       privateNetwork: waitsOutside,
+      unprivileged: person !== undefined,
     });
     const child = await spawnChild(
       {
         ...outer,
         args: [...outer.args],
-        stdio: ['ignore', 'ignore', 'tail', waitsOutside ? 'pipe' : 'ignore'],
+        stdio: ['ignore', 'ignore', 'tail', waitsOutside || person !== undefined ? 'pipe' : 'ignore'],
         dieWithParent: true,
         newSession: true,
         ...(options.cgroupProcs === undefined ? {} : { cgroupProcs: options.cgroupProcs }),
@@ -139,6 +144,7 @@ export class EmbeddedContainer implements Container {
     });
     // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
+    if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), failed]);
     if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
     const hooked = waitsInHook ? letHookOn(child, places.gate, setUpNetwork) : undefined;
     // A runtime that fails closes its connection first.

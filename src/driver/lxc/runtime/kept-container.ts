@@ -13,12 +13,14 @@ import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { runCommand } from '../../../process/run-command.ts';
 import { spawnChild } from '../../../process/spawn.ts';
+import { enterOptions } from '../host/enter-namespaces.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { placesOfMounts, planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import { containerPlaces, type EmbeddedContainerOptions, forgetFormerRun } from './embedded-container.ts';
 import { innerPid, letHookOn, letIn, makeGate } from './start-gate.ts';
+import { letBeRoot } from './start-person.ts';
 
 /** How much of what a container prints is kept for those who open its console late. */
 const CONSOLE_LOG_BYTES = 4 * 1024 * 1024;
@@ -69,7 +71,7 @@ export class KeptContainer implements Container {
 
   /** Resolves when the first program runs. @throws VirtError with the runtime's own words */
   static async start(plan: ContainerPlan, options: KeptContainerOptions): Promise<KeptContainer> {
-    const { dir, runtime, id, signal, setUpNetwork } = options;
+    const { dir, runtime, id, signal, setUpNetwork, person } = options;
     const places = containerPlaces(dir, { mapped: plan.mapped });
     const exitDir = exitDirOf(dir);
     forgetFormerRun(places);
@@ -92,6 +94,7 @@ export class KeptContainer implements Container {
       mountPlace: places.mount,
       hiddenCgroup: options.hiddenCgroup,
       privateNetwork: waitsOutside,
+      unprivileged: person !== undefined,
       monitor: {
         program: options.monitor,
         socketDir: dir,
@@ -109,7 +112,7 @@ export class KeptContainer implements Container {
           'ignore',
           { fd: options.log.fd },
           { fd: options.log.fd },
-          waitsOutside ? 'pipe' : 'ignore',
+          waitsOutside || person !== undefined ? 'pipe' : 'ignore',
           'pipe',
           ...held,
         ],
@@ -129,6 +132,7 @@ export class KeptContainer implements Container {
     const told = readSync(child, () => lastWords(options.log), signal);
     // Who waits for it may have given up with another error by then.
     told.catch(() => {});
+    if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), failed]);
     if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
     if (waitsInHook) await Promise.race([letHookOn(child, places.gate, setUpNetwork), told.then(() => {}), failed]);
     const pid = await Promise.race([told, failed]);
@@ -219,10 +223,7 @@ async function startProgram(
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const args = [
-    '-t',
-    insideOf(outerPid),
-    '-m',
-    '-p',
+    ...enterOptions(Number(insideOf(outerPid)), ['-m', '-p']),
     '--',
     runtime,
     '--cgroup-manager=disabled',

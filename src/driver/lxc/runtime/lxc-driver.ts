@@ -297,7 +297,7 @@ export class LxcDriver implements Driver {
 
   async info(uuid: string): Promise<DomainInfo> {
     const record = this.#store.byUuid(uuid);
-    const stats = record.guest?.cgroups.stats();
+    const stats = record.guest?.stats();
     return infoOf(
       record,
       record.guest === undefined ? undefined : { cpuTimeNs: stats?.cpuUsageNs ?? 0n, memoryKiB: memoryOf(stats) },

@@ -3,6 +3,7 @@
  * counterpart of QEMU's `start-guest.ts`.
  */
 import { mkdirSync } from 'node:fs';
+import { CgroupError } from '../../../cgroup/action.ts';
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import { machineGroupName } from '../../../cgroup/layout.ts';
 import { abandon, DisposalStack } from '../../../core/dispose.ts';
@@ -25,9 +26,12 @@ import { ContainerLinks } from '../host/container-links.ts';
 import { type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
-import { planContainerCgroup } from '../plan/container-cgroup.ts';
+import { connectUser, requireSlirp } from '../host/user-network.ts';
+import { type ContainerCgroup, planContainerCgroup } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
+import { type Person, refuseRootsOwn } from '../plan/person.ts';
+import { goesWithoutLimits, withinGroup, withoutGroup } from '../plan/person-limits.ts';
 import type { Container } from './container.ts';
 import { containerPlaces, EmbeddedContainer } from './embedded-container.ts';
 import { ExtraTerminals } from './extra-terminals.ts';
@@ -74,9 +78,13 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   let log: GuestLog | undefined;
   logger.info('startContainer', () => `vm=${name} id=${id} uuid=${domain.uuid}`);
   try {
-    requireRoot();
+    const { foreign, person } = readContainerFacts(domain, start.initOf);
+    if (person !== undefined) {
+      requireUserNamespaces({ forWhat: 'a container that is not started by root', isRoot: false });
+      refuseRootsOwn(domain, person);
+      requireSlirp(domain);
+    }
     if (domain.idmap !== undefined) requireUserNamespaces();
-    const { foreign } = readContainerFacts(domain, start.initOf);
     if (foreign?.register !== undefined) {
       requireUserNamespaces({ forWhat: `<os><type arch='${domain.os?.type?.arch}'>` });
     }
@@ -151,13 +159,49 @@ async function makeGroups(
   undo: DisposalStack,
 ): Promise<Pick<ContainerSetting, 'cgroups' | 'joins' | 'initGroup'>> {
   const { id, domain, root, cgroups: init, initOf } = start;
-  const { tuning, notes } = planContainerCgroup(domain, readContainerFacts(domain, initOf));
-  for (const note of notes) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
-  const cgroups = undo.use(new GuestCgroups({ ...init, id, root: root.path, ledger, always: true, tuning }));
-  await cgroups.make(domain);
+  const facts = readContainerFacts(domain, initOf);
+  const planned = planContainerCgroup(domain, facts);
+  const note = (text: string): void => init.onNote?.(`container '${domain.name ?? ''}': ${text}`);
+  const make = async ({ tuning, notes }: ContainerCgroup, hasGroup = true): Promise<GuestCgroups> => {
+    const given = { ...init, id, root: root.path, ledger, always: true, tuning };
+    const made = new GuestCgroups(hasGroup ? given : { ...given, controllers: [] });
+    await made.make(domain);
+    notes.forEach(note);
+    return made;
+  };
+  const { person } = facts;
+  const cgroups = undo.use(
+    person === undefined ? await make(planned) : await makeForPerson(domain, person, planned, { make, note }),
+  );
   const plan = initGroupsOf(start, cgroups);
   undo.use(makeInitGroups(plan, ledger));
   return { cgroups, joins: plan.joins, initGroup: plan.initGroup };
+}
+
+/** A user has a group where it may make one; limits that nobody asked for do not keep its container from starting. */
+async function makeForPerson(
+  domain: Domain,
+  person: Person,
+  planned: ContainerCgroup,
+  {
+    make,
+    note,
+  }: {
+    make: (wanted: ContainerCgroup, hasGroup?: boolean) => Promise<GuestCgroups>;
+    note: (text: string) => void;
+  },
+): Promise<GuestCgroups> {
+  const mayMake = detectCgroups().hierarchies.some(
+    ({ writable, ownDirectory }) => writable && ownDirectory !== undefined,
+  );
+  if (!mayMake) return await make(withoutGroup(domain, person, planned), false);
+  try {
+    return await make(withinGroup(planned));
+  } catch (error) {
+    if (!(error instanceof CgroupError) || !goesWithoutLimits(domain)) throw error;
+    note(`memory and processes are not limited: ${error.message}`);
+    return await make({ tuning: {}, notes: [] });
+  }
 }
 
 /** Also of a container that runs already. */
@@ -176,12 +220,13 @@ export async function runContainer(
   const mapped = domain.idmap !== undefined;
   const isKept = root.placement === 'daemon';
   const numbers = (domain.devices?.consoles ?? []).slice(1).map((_, index) => index + 2);
-  const owner = domain.idmap?.uids.find(({ start: first }) => first === 0)?.target ?? 0;
-  using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, owner));
+  const facts = readContainerFacts(domain, initOf);
+  const { person } = facts;
+  using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, ownerOfTerminals(domain, person)));
   const { terminals } = undo;
   const plan = planContainer(
     domain,
-    { ...readContainerFacts(domain, initOf), initGroup },
+    { ...facts, initGroup },
     { ...containerPlaces(dir, { mapped }), terminal: (number) => terminals.pathOf(number) },
   );
   let links: ContainerLinks | undefined;
@@ -193,7 +238,9 @@ export async function runContainer(
     dir,
     hiddenCgroup: hiddenCgroup(),
     cgroupProcs: joins,
-    setUpNetwork: async (pid: number): Promise<void> => {
+    person,
+    setUpNetwork: async (pid: number, outer: number): Promise<void> => {
+      if (person !== undefined) return await connectUser(domain, { pid, outer, dir, isKept, signal });
       links = new ContainerLinks({ pid, ledger, names, onPlugged });
       await links.connect(domain, { signal });
     },
@@ -253,12 +300,8 @@ export function startError(name: string, cause: unknown): Error {
   return new VirtError(message, { code: cause.code, domain: cause.domain, cause });
 }
 
-/** Groups, mounts and devices of containers are root's to make. */
-function requireRoot(): void {
-  const uid = process.geteuid?.() ?? 0;
-  if (uid === 0) return;
-  throw new VirtError(
-    `containers are root's to start, and this process is user ${uid}: use sudo, or a daemon of root's (lxc:///system)`,
-    { code: ErrorCode.OPERATION_DENIED, domain: ErrorDomain.LXC },
-  );
+/** Root of a container that a user starts is that user. */
+function ownerOfTerminals({ idmap }: Domain, person: Person | undefined): number | undefined {
+  if (person !== undefined) return undefined;
+  return idmap?.uids.find(({ start }) => start === 0)?.target ?? 0;
 }

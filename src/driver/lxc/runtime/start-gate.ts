@@ -15,14 +15,14 @@ import { runCommand } from '../../../process/run-command.ts';
 /** A container's state as the runtime tells it to hooks. */
 const MAX_STATE_BYTES = 65_536;
 
-/** Fills the network namespace of that process. */
-export type SetUpNetwork = ((pid: number) => Promise<void>) | undefined;
+/** Fills the network namespace of that process. `outer`: the outermost one of the container, with which all of it ends. */
+export type SetUpNetwork = ((pid: number, outer: number) => Promise<void>) | undefined;
 
 /** The outer command has made its namespaces: fills the network, and lets it go on. */
 export async function letIn(child: ChildHandle, setUp: SetUpNetwork, signal: AbortSignal | undefined): Promise<void> {
   const gate = child.duplex(3);
   await once(gate, 'data', { signal });
-  await setUp?.(child.pid);
+  await setUp?.(child.pid, child.pid);
   gate.end('go\n');
 }
 
@@ -44,7 +44,7 @@ export async function letHookOn(child: ChildHandle, path: string, setUp: SetUpNe
   const { buffer, bytesRead } = await incoming.read(Buffer.alloc(MAX_STATE_BYTES), 0, MAX_STATE_BYTES);
   const state: unknown = JSON.parse(buffer.toString('utf8', 0, bytesRead));
   const inner = innerPid(child.pid, String(memberOf(state, 'pid')));
-  if (inner !== undefined) await setUp?.(inner);
+  if (inner !== undefined) await setUp?.(inner, child.pid);
   await outgoing.write('go\n');
 }
 
