@@ -61,12 +61,34 @@ export function countContainer(initPid: number, procRoot = '/proc'): GroupStats 
   const cpuUserNs = ticks('userTicks', 'childUserTicks') * NS_PER_TICK;
   const cpuSystemNs = ticks('systemTicks', 'childSystemTicks') * NS_PER_TICK;
   return {
-    cpuUsageNs: cpuUserNs + cpuSystemNs,
+    cpuUsageNs: ticks('childUserTicks', 'childSystemTicks') * NS_PER_TICK + ownTimeNs(all, procRoot),
     cpuUserNs,
     cpuSystemNs,
     memoryUsageKiB: all.reduce((sum, { pid }) => sum + memoryKiB(pid, procRoot), 0),
     pids: all.length,
   };
+}
+
+/** Of those that live: as their threads have counted it, in nanoseconds, or in ticks where some of these have ended. */
+function ownTimeNs(all: readonly ContainerProcess[], procRoot: string): bigint {
+  return all.reduce((sum, { pid, fields }) => {
+    const inTicks = BigInt(fields[FIELD.userTicks] ?? 0) + BigInt(fields[FIELD.systemTicks] ?? 0);
+    const counted = threadsOf(pid, procRoot).reduce(
+      (own, thread) => own + BigInt(/^\d+/.exec(readOrEmpty(`${procRoot}/${pid}/task/${thread}/schedstat`))?.[0] ?? 0),
+      0n,
+    );
+    const ticked = inTicks * NS_PER_TICK;
+    return sum + (counted > ticked ? counted : ticked);
+  }, 0n);
+}
+
+function threadsOf(pid: number, procRoot: string): string[] {
+  try {
+    return readdirSync(`${procRoot}/${pid}/task`);
+  } catch {
+    // It has just ended.
+    return [];
+  }
 }
 
 /** Also those of PID namespaces that it has made itself, which are below it. */

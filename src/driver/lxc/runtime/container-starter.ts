@@ -13,7 +13,7 @@ import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import { LinkNames } from '../host/link-names.ts';
 import { completeContainer, nameDevices, rootSource } from '../plan/complete-definition.ts';
-import { impliedIdmap } from '../plan/person.ts';
+import { impliedIdmap, refuseRootsOwn } from '../plan/person.ts';
 import type { LxcConfig } from './lxc-config.ts';
 import type { LxcRoot } from './lxc-root.ts';
 import type { BareEvent, RunningContainer } from './running-container.ts';
@@ -152,6 +152,9 @@ export class ContainerStarter {
   async #openPorts(record: LxcRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
     const networks = this.#init.host.siblings?.guestNetworks;
     try {
+      // What a user may not have is no network's to make.
+      const person = readPerson();
+      if (person !== undefined) refuseRootsOwn(domain, person);
       await openPorts(
         domain.devices?.interfaces ?? [],
         networks,

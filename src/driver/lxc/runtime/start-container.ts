@@ -30,7 +30,7 @@ import { connectUser, requireSlirp } from '../host/user-network.ts';
 import { type ContainerCgroup, planContainerCgroup } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
-import { type Person, refuseRootsOwn } from '../plan/person.ts';
+import type { Person } from '../plan/person.ts';
 import { goesWithoutLimits, withinGroup, withoutGroup } from '../plan/person-limits.ts';
 import type { Container } from './container.ts';
 import { containerPlaces, EmbeddedContainer } from './embedded-container.ts';
@@ -81,7 +81,6 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
     const { foreign, person } = readContainerFacts(domain, start.initOf);
     if (person !== undefined) {
       requireUserNamespaces({ forWhat: 'a container that is not started by root', isRoot: false });
-      refuseRootsOwn(domain, person);
       requireSlirp(domain);
     }
     if (domain.idmap !== undefined) requireUserNamespaces();
