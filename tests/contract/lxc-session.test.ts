@@ -1,5 +1,4 @@
 /** The contract on containers of a user without root, through the protocol, with that user's own daemon at the other end. */
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +6,7 @@ import { afterAll, beforeAll } from 'vitest';
 import { connect } from '../../src/index.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
-import { makeTestUser, TEST_USER, type TestUser } from '../support/test-user.ts';
+import { giveToTestUser, makeTestUser, TEST_USER, type TestUser } from '../support/test-user.ts';
 import { CONTAINER_SKIPS, containersIn } from './containers.ts';
 import { describeContract } from './contract.ts';
 
@@ -20,7 +19,7 @@ if (canRunContainers()) {
     folder = mkdtempSync(join(tmpdir(), 'contract-root-'));
     user = makeTestUser(folder);
     rootfs = makeBusyboxRoot(folder);
-    spawnSync('chown', ['-Rh', `${TEST_USER.uid}:${TEST_USER.gid}`, rootfs]);
+    giveToTestUser(rootfs);
   });
   afterAll(() => rmSync(folder, { recursive: true, force: true }));
   let daemon: TestDaemon | undefined;

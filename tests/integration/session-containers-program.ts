@@ -5,7 +5,7 @@ import { type Connection, connect, type Domain, VirtError } from '../../src/inde
 import { pollUntil } from '../support/poll.ts';
 import { StreamText } from '../support/until.ts';
 
-const [, , rootfs = '', shifted = '', rootId = '0', port = '0'] = process.argv;
+const [, , rootfs = '', shifted = '', rootId = '0', port = '0', foreign = ''] = process.argv;
 /** Without the spaces in front of the numbers. */
 const MAP = 'while read -r a b c; do echo $a $b $c; done </proc/self/uid_map';
 /** A device that everybody may open. */
@@ -128,9 +128,21 @@ const domain = await connection.createDomain(
   xml('life', { line: 'trap "exit 5" TERM; sleep 1000 & echo child $!; echo begun; while :; do :; done' }),
 );
 seen['life'] = await life(domain);
+if (foreign !== '') seen['foreign'] = await otherArchitecture(connection);
 if (port !== '0') seen['network'] = await forwarded(connection);
 await connection.close();
 process.stdout.write(`${JSON.stringify(seen)}\n`);
+
+async function otherArchitecture(own: Connection): Promise<unknown> {
+  const guest = await own.createDomain(
+    `<domain type='lxc'><name>foreign</name><memory unit='MiB'>64</memory><os><type arch='aarch64'>exe</type><init>/bin/first</init></os>
+     <devices><filesystem type='mount'><source dir='${foreign}'/><target dir='/'/></filesystem><console type='pty'/></devices></domain>`,
+  );
+  const stream = guest.console().stream();
+  await new StreamText(stream).until('aarch64');
+  stream.write('\n');
+  return (await guest.waitForStop()).exitStatus;
+}
 
 async function forwarded(own: Connection): Promise<unknown> {
   const guest = await own.createDomain(

@@ -1,19 +1,22 @@
 /** Containers of users without root: embedded ones, of `nestling run`, and a session daemon's, with subordinate ids and without. */
-import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { planForeign, readBinfmtFacts } from '../../src/host/binfmt.ts';
 import { lookUpProgram } from '../../src/process/find-program.ts';
+import { machineProgram } from '../support/arm64-program.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { freePort } from '../support/free-port.ts';
-import { makeTestUser, TEST_USER, type TestUser } from '../support/test-user.ts';
+import { giveToTestUser, makeTestUser, TEST_USER, type TestUser } from '../support/test-user.ts';
 
 const run = promisify(execFile);
 const { uid, firstSubId, subIds } = TEST_USER;
+const canEmulate = planForeign('aarch64', readBinfmtFacts()).kind === 'private';
 let program = '';
 const folders: string[] = [];
 
@@ -26,8 +29,8 @@ afterAll(() => {
 
 describe.runIf(canRunContainers())('a user without root', () => {
   it('has containers, and is told what is root’s', async () => {
-    const { user, root } = makeUser({ subordinate: false });
-    const seen = await ask(user, [root]);
+    const { user, root, folder } = makeUser({ subordinate: false });
+    const seen = await ask(user, [root, root, '0', '0', foreignRoot(folder)]);
     expect(seen).toMatchObject({
       uid,
       map: `0 ${uid} 1\n0\n=7=`,
@@ -36,6 +39,7 @@ describe.runIf(canRunContainers())('a user without root', () => {
       shared: 'touch: /mnt/made: Read-only file system\n=0=',
       terminals: 'written\n=0=',
       life: { sees: true, suspended: [3, 'T'], exec: [4, '0'], memory: true, stop: ['shutdown', 5] },
+      ...(canEmulate ? { foreign: 9 } : {}),
     });
     const refusals = {
       image: /type='file'> .* is root's to have.*put its files into a directory.* or use sudo, or a daemon of root's/,
@@ -55,8 +59,8 @@ describe.runIf(canRunContainers())('a user without root', () => {
     if (!has('newuidmap', 'uidmap')) return context.skip();
     const { user, root, folder } = makeUser({ subordinate: true });
     const shifted = makeBusyboxRoot(join(folder, 'shifted'));
-    own(shifted, firstSubId + 7);
-    const seen = await ask(user, [root, shifted, String(firstSubId + 7)]);
+    giveToTestUser(shifted, firstSubId + 7);
+    const seen = await ask(user, [root, shifted, String(firstSubId + 7), '0', foreignRoot(folder)]);
     // As the namespace around the runtime numbers them: the first of them is 1.
     const inside = (count: number) => `0\n0 8 ${count}\n0\n0\n=0=`;
     expect(seen).toMatchObject({
@@ -65,6 +69,7 @@ describe.runIf(canRunContainers())('a user without root', () => {
       implied: inside(subIds - 7),
       'mapped private': '0\n1\n=0=',
       'refused user': '=0=',
+      ...(canEmulate ? { foreign: 9 } : {}),
       'refused ids': expect.stringMatching(
         /may use 61234, 1061234-1126769; name others, or as root: usermod --add-subuids/,
       ),
@@ -98,11 +103,19 @@ function makeUser(ids: { subordinate: boolean }): { user: TestUser; root: string
   folders.push(folder);
   const user = makeTestUser(folder, ids);
   const root = makeBusyboxRoot(folder);
-  own(root, uid);
+  giveToTestUser(root);
   return { user, root, folder };
 }
 
-function own(root: string, id: number): void {
-  const { status, stderr } = spawnSync('chown', ['-Rh', `${id}:${id}`, root], { encoding: 'utf8' });
-  if (status !== 0) throw new Error(stderr);
+/** Of arm64 programs; empty where this host cannot run them without being told to. */
+function foreignRoot(folder: string): string {
+  if (!canEmulate) return '';
+  const root = join(folder, 'arm64');
+  for (const dir of ['bin', 'proc', 'sys', 'dev']) mkdirSync(join(root, dir), { recursive: true });
+  writeFileSync(join(root, 'bin/first'), machineProgram({ length: 'aarch64'.length, status: 1, next: '/bin/second' }), {
+    mode: 0o755,
+  });
+  writeFileSync(join(root, 'bin/second'), machineProgram({ length: 'aarch64'.length, status: 9 }), { mode: 0o755 });
+  giveToTestUser(root);
+  return root;
 }

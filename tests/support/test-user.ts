@@ -2,6 +2,7 @@
  * A user without rights, for commands of tests: known by name, and with subordinate ids where asked for, in a private mount namespace only. The
  * host's own /etc stays as it is.
  */
+import { spawnSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,7 +44,15 @@ export function makeTestUser(folder: string, { subordinate = true } = {}): TestU
     .join(' && ');
   return {
     home,
-    env: { PATH: process.env['PATH'], HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: run, LANG: 'C.UTF-8' },
+    env: {
+      PATH: process.env['PATH'],
+      HOME: home,
+      TMPDIR: home,
+      XDG_RUNTIME_DIR: run,
+      LANG: 'C.UTF-8',
+      // Whose processes these are, for those who look for leaks.
+      NESTLING_TEST_RUN: process.env['NESTLING_TEST_RUN'],
+    },
     words: (command) => [
       'unshare',
       '--mount',
@@ -61,4 +70,10 @@ export function makeTestUser(folder: string, { subordinate = true } = {}): TestU
       ...command,
     ],
   };
+}
+
+/** All of a tree; `id`: of one of its subordinate users. */
+export function giveToTestUser(root: string, id: number = TEST_USER.uid): void {
+  const { status, stderr } = spawnSync('chown', ['-Rh', `${id}:${id}`, root], { encoding: 'utf8' });
+  if (status !== 0) throw new Error(stderr);
 }

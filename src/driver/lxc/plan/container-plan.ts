@@ -54,10 +54,13 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
   const consoles = domain.devices?.consoles ?? [];
   const extraTerminals = consoles.slice(1).map((_, index) => index + 2);
   const { idmap } = domain;
+  const { person } = facts;
   const { register, personality } = facts.foreign ?? {};
   const nodes = planNodes(domain, facts);
   const createRuntime = [
-    ...(register === undefined ? [] : [registeringHook(register, places.emulation)]),
+    ...(register === undefined
+      ? []
+      : [registeringHook(register, places.emulation, { isAlone: person !== undefined && isAlone(person) })]),
     ...(idmap !== undefined && hasPrivateNetwork(domain) ? [gate(places.gate)] : []),
   ];
   const spec: OciSpec = {
@@ -73,7 +76,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
         source: places.terminal(number),
         options: ['bind', 'rw'],
       })),
-      ...(facts.person === undefined ? [] : nodes.map(boundNode)),
+      ...(person === undefined ? [] : nodes.map(boundNode)),
     ],
     hooks: {
       ...(createRuntime.length > 0 ? { createRuntime } : {}),
@@ -83,7 +86,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
       namespaces: planNamespaces(domain, facts),
       ...(idmap === undefined ? {} : mappings(idmap)),
       ...(personality === undefined ? {} : { personality: { domain: personality } }),
-      devices: facts.person === undefined ? nodes.map(madeNode) : [],
+      devices: person === undefined ? nodes.map(madeNode) : [],
       maskedPaths: MASKED,
       readonlyPaths: READ_ONLY,
     },

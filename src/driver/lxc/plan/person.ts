@@ -112,12 +112,9 @@ export function impliedIdmap(
   return uid === undefined || gid === undefined ? undefined : { uids: [uid], gids: [gid] };
 }
 
-/** Every id of the namespace around the runtime as itself, for a namespace in it. */
+/** Every id of the namespace around the runtime as itself, for a namespace in it: the kernel takes no range that two of its own make up. */
 export function sameIds({ ids }: Person): Idmap {
-  const same = (ranges: readonly IdRange[]): IdRange[] => {
-    const count = ranges.reduce((sum, range) => sum + range.count, 0);
-    return [{ start: 0, target: 0, count }];
-  };
+  const same = (ranges: readonly IdRange[]): IdRange[] => ranges.map((range) => ({ ...range, target: range.start }));
   return { uids: same(ids.uids), gids: same(ids.gids) };
 }
 

@@ -262,10 +262,13 @@ export class LxcDriver implements Driver {
 
   async suspend(uuid: string, { signal }: Waiting = {}): Promise<void> {
     await this.#active('suspend', uuid).suspend(signal);
+    // Before anybody is told: the next daemon must know, whatever happens to this one.
+    await this.#starter.persist(this.#store.byUuid(uuid));
   }
 
   async resume(uuid: string, { signal }: Waiting = {}): Promise<void> {
     await this.#active('resume', uuid).resume(signal);
+    await this.#starter.persist(this.#store.byUuid(uuid));
   }
 
   async undefine(uuid: string, { signal }: Waiting = {}): Promise<void> {
