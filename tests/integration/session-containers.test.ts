@@ -56,7 +56,7 @@ describe.runIf(canRunContainers())('a user without root', () => {
   });
 
   it('has its subordinate ids in them, and roots that belong to those', async (context) => {
-    if (!has('newuidmap', 'uidmap')) return context.skip();
+    context.skip(!has('newuidmap', 'uidmap'));
     const { user, root, folder } = makeUser({ subordinate: true });
     const shifted = makeBusyboxRoot(join(folder, 'shifted'));
     giveToTestUser(shifted, firstSubId + 7);
@@ -79,7 +79,7 @@ describe.runIf(canRunContainers())('a user without root', () => {
   });
 
   it('connects them by slirp4netns, with ports of the host', async (context) => {
-    if (!has('slirp4netns', 'slirp4netns')) return context.skip();
+    context.skip(!has('slirp4netns', 'slirp4netns'));
     const { user, root } = makeUser({ subordinate: false });
     const seen = await ask(user, [root, root, '0', String(await freePort())]);
     expect(seen['network']).toEqual(['10.9.8.100/24', '']);
