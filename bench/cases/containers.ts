@@ -1,4 +1,4 @@
-/** Containers of busybox: `nestling run`, the library and the daemon, over plain crun. */
+/** Containers of busybox: `nestling run`, the library and the daemon, over plain crun and libvirt's LXC driver. */
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type Domain } from '../../src/index.ts';
@@ -8,6 +8,7 @@ import type { Bench } from '../bench.ts';
 import { interleave, type Result, type Row, summarize } from '../figures.ts';
 import { firstOutput, makeBusyboxRoot, PlainCrun } from '../sides/crun.ts';
 import { NESTLING, type Workplace } from '../workplace.ts';
+import { measureAgainstLibvirt } from './containers-libvirt.ts';
 
 const GOAL_RUN_MS = 60;
 const GOAL_CREATE_MS = 8;
@@ -15,22 +16,30 @@ const GOAL_HERD_PERCENT = 130;
 const GOAL_MEMORY_MIB = 2;
 /** Of the hundred: a round is a part of it. */
 const HERD = 10;
+const AT_ONCE = 100;
 const KEPT = 20;
 const PATIENCE_MS = 20_000;
 
 const RUN = '`nestling run` of a busybox container to its first output';
 const CREATE = 'library: `createDomain` of a busybox container';
 const HERD_WHAT = `${HERD} busybox containers started and ended, one after the other`;
+const AT_ONCE_WHAT = `${AT_ONCE} busybox containers started and ended, all at once`;
 const MEMORY = "daemon's memory for each running container, conmon's apart";
 
 export const CONTAINERS: Bench = {
   name: 'containers',
-  summary: 'busybox containers: run, library, herd and memory, over plain crun',
+  summary: 'busybox containers: run, library, herd and memory, over plain crun and libvirt',
   measure: async (place, { rounds }) => {
     const lacking = missing();
-    if (lacking !== undefined) return [RUN, CREATE, HERD_WHAT, MEMORY].map((what) => ({ what, skipped: lacking }));
+    if (lacking !== undefined)
+      return [RUN, CREATE, HERD_WHAT, AT_ONCE_WHAT, MEMORY].map((what) => ({ what, skipped: lacking }));
     const root = makeBusyboxRoot(place);
-    return [...(await measureTimes(place, root, rounds)), await measureMemory(root)];
+    const sleeping = (name: string): string => definition(name, root, ['/bin/sleep', '1000']);
+    return [
+      ...(await measureTimes(place, root, rounds)),
+      ...(await measureAgainstLibvirt(sleeping, rounds)),
+      await measureMemory(root),
+    ];
   },
 };
 
@@ -77,6 +86,15 @@ async function measureTimes(place: Workplace, root: string, rounds: number): Pro
           }
           return performance.now() - startedMs;
         },
+        atOnce: async () => {
+          const startedMs = performance.now();
+          const one = async (index: number): Promise<void> => {
+            const guest = await connection.createDomain(definition(`herd${index}`, root, ['/bin/true']));
+            await guest.waitForStop();
+          };
+          await Promise.all(Array.from({ length: AT_ONCE }, (_, index) => one(index)));
+          return performance.now() - startedMs;
+        },
       },
       { rounds },
     );
@@ -87,7 +105,7 @@ async function measureTimes(place: Workplace, root: string, rounds: number): Pro
   }
 }
 
-type Samples = Record<'entering' | 'crun' | 'run' | 'create' | 'crunHerd' | 'herd', number[]>;
+type Samples = Record<'entering' | 'crun' | 'run' | 'create' | 'crunHerd' | 'herd' | 'atOnce', number[]>;
 
 function rowsOf({ entering, ...samples }: Samples): Row[] {
   const off = summarize('', entering).median;
@@ -96,7 +114,7 @@ function rowsOf({ entering, ...samples }: Samples): Row[] {
     samples.crun.map((ms) => ms - off),
   );
   const crunHerd = summarize(
-    'crun run in a loop',
+    `crun run, ${HERD} in a loop`,
     samples.crunHerd.map((ms) => ms - HERD * off),
   );
   const added = (what: string, ours: number[], goal: number): Row => {
@@ -104,12 +122,17 @@ function rowsOf({ entering, ...samples }: Samples): Row[] {
     const figure = { name: 'added', value: mine.median - crun.median, unit: 'ms' } as const;
     return { what, unit: 'ms', ours: mine, others: [crun], figure, goal };
   };
-  const herd = summarize('ours', samples.herd);
-  const share = { name: 'share', value: (100 * herd.median) / crunHerd.median, unit: '%' } as const;
+  const herdRow = (what: string, ours: number[], count: number): Row => {
+    const mine = summarize('ours', ours);
+    const value = (100 * mine.median) / count / (crunHerd.median / HERD);
+    const figure = { name: 'share of as many', value, unit: '%' } as const;
+    return { what, unit: 'ms', ours: mine, others: [crunHerd], figure, goal: GOAL_HERD_PERCENT };
+  };
   return [
     added(RUN, samples.run, GOAL_RUN_MS),
     added(CREATE, samples.create, GOAL_CREATE_MS),
-    { what: HERD_WHAT, unit: 'ms', ours: herd, others: [crunHerd], figure: share, goal: GOAL_HERD_PERCENT },
+    herdRow(HERD_WHAT, samples.herd, HERD),
+    herdRow(AT_ONCE_WHAT, samples.atOnce, AT_ONCE),
   ];
 }
 

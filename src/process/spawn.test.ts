@@ -1,4 +1,4 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { getPriority, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -212,6 +212,18 @@ describe('setup', () => {
     expect(nofile).toBe('77');
     expect(affinity).toMatch(/: 0$/);
     expect(oom).toBe('555');
+  });
+
+  test('a version 1 group is joined as one thread, by the writer itself, which holds up nobody', async () => {
+    const [v1, v2] = [join(root, 'v1'), join(root, 'v2')];
+    for (const dir of [v1, v2]) mkdirSync(dir);
+    for (const file of [join(v1, 'tasks'), join(v1, 'cgroup.procs'), join(v2, 'cgroup.procs')]) writeFileSync(file, '');
+    const { output } = await run({
+      ...shell('cat "$1/tasks" "$1/cgroup.procs" "$2/cgroup.procs"; echo $$', v1, v2),
+      cgroupProcs: [join(v1, 'cgroup.procs'), join(v2, 'cgroup.procs')],
+    });
+    const [thread, second, pid] = output.trim().split('\n');
+    expect([thread, second]).toEqual(['0', pid]);
   });
 
   test('the parent-death signal is armed, with a session of its own or not', async () => {

@@ -29,8 +29,26 @@ test.each<[string, ChildSetup, string[]]>([
     { limits: { nofile: 1024, memlock: { soft: 0, hard: 'unlimited' } } },
     ['prlimit', '--nofile=1024:1024', '--memlock=0:unlimited'],
   ],
-  ['oom', { oomScoreAdj: 300 }, ['sh', '-c', 'SCRIPT', 'nestling-prepare', '300', '0']],
-  ['cgroups', { cgroupProcs: ['/a b', '/c'] }, ['sh', '-c', 'SCRIPT', 'nestling-prepare', '', '2', '/a b', '/c']],
+  ['oom', { oomScoreAdj: 300, nice: 1 }, ['sh', '-c', 'SCRIPT', 'nestling-prepare', '300', '0', 'nice', '-n', '1']],
+  [
+    'cgroups',
+    { cgroupProcs: ['/a b', '/c'], user: 0 },
+    [
+      'sh',
+      '-c',
+      'SCRIPT',
+      'nestling-prepare',
+      '',
+      '2',
+      '/a b',
+      '/c',
+      'setpriv',
+      '--reuid',
+      '0',
+      '--clear-groups',
+      '--',
+    ],
+  ],
 ])('the link for %s', (_, setup, link) => {
   expect(needsWrapper(setup)).toBe(true);
   expect(chainOf(setup)).toEqual([...link, ...LAST(setup.dieWithParent === true ? '77' : '')]);
@@ -65,6 +83,12 @@ test('privileged links come before the user changes, the signal after it, the ch
     'qemu',
   ];
   expect(tools.map((tool) => chain.indexOf(tool)).every((place, i, all) => place > (all[i - 1] ?? -1))).toBe(true);
+});
+
+test('one shell does it all where no privilege is given up before its end', () => {
+  const chain = chainOf({ dieWithParent: true, cgroupProcs: ['/a', '/b'], oomScoreAdj: 1 });
+  expect(chain.slice(0, 7)).toEqual(['setpriv', '--pdeathsig', 'KILL', '--', 'sh', '-c', 'SCRIPT']);
+  expect(chain.slice(7)).toEqual(['nestling-exec', '1', '2', '/a', '/b', '77', 'qemu', ...program.args]);
 });
 
 test('nothing asked for needs no wrapper', () => {

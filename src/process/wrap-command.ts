@@ -5,6 +5,7 @@
  * The chain, outermost first, each link only when asked for:
  *   sh (join cgroups, oom_score_adj) → prlimit → taskset → nice → setpriv (user, capabilities, parent-death signal)
  *     → sh (last check, security label) → program
+ * Each link is an execve of its own, so that the last shell does the first one's part too where no privilege is given up in between.
  * Privileged links come before setpriv gives the privileges up. setpriv sets the signal after the user, because a change
  * of credentials clears it. The last shell comes after the signal is armed: had the parent died before, no signal would
  * ever come, but then the shell's parent is another process and it leaves. So there is no moment at which the parent's
@@ -105,13 +106,14 @@ export function needsWrapper(setup: ChildSetup): boolean {
  */
 export function wrapCommand(program: WrappedCommand, setup: ChildSetup, facts: WrapFacts): WrappedCommand {
   if (setup.dieWithParent === true && !facts.isMainThread) throw workerThreadError(program.command);
+  const prepare = prepareStep(setup, facts);
+  const between = [...limitsLink(setup, facts), ...affinityLink(setup, facts), ...niceLink(setup, facts)];
+  const isOneShell = between.length === 0 && !givesUpPrivileges(setup);
   const chain = [
-    ...prepareLink(setup, facts),
-    ...limitsLink(setup, facts),
-    ...affinityLink(setup, facts),
-    ...niceLink(setup, facts),
+    ...(isOneShell ? [] : shellLink(facts, 'nestling-prepare', prepare, { words: [], lines: ['exec "$@"'] })),
+    ...between,
     ...setprivLink(setup, facts),
-    ...lastLink(setup, facts),
+    ...shellLink(facts, 'nestling-exec', isOneShell ? prepare : undefined, lastStep(setup, facts)),
     program.command,
     ...program.args,
   ];
@@ -126,29 +128,50 @@ function workerThreadError(command: string): ProcessError {
   );
 }
 
-function prepareLink(setup: ChildSetup, facts: WrapFacts): string[] {
-  const files = setup.cgroupProcs ?? [];
-  if (files.length === 0 && setup.oomScoreAdj === undefined) return [];
-  const oom = setup.oomScoreAdj === undefined ? '' : String(setup.oomScoreAdj);
-  const script = prepareScript(facts.statusFd ?? 2);
-  return [facts.locate('sh'), '-c', script, 'nestling-prepare', oom, String(files.length), ...files];
+/** Part of a shell's script, and the words that it takes off its arguments. */
+interface ShellStep {
+  readonly words: readonly string[];
+  readonly lines: readonly string[];
+}
+
+/** Without anything to prepare there is no first shell. */
+function shellLink(facts: WrapFacts, name: string, prepare: ShellStep | undefined, last: ShellStep): string[] {
+  if (prepare === undefined && name === 'nestling-prepare') return [];
+  const steps = [...(prepare === undefined ? [] : [prepare]), last];
+  const script = steps.flatMap(({ lines }) => lines).join('\n');
+  return [facts.locate('sh'), '-c', script, name, ...steps.flatMap(({ words }) => words)];
+}
+
+function givesUpPrivileges({ user, group, clearCapabilities }: ChildSetup): boolean {
+  return user !== undefined || group !== undefined || clearCapabilities === true;
 }
 
 /**
  * dash's `echo` reports every failed write as "I/O error", so on failure the external printf tries again and names the errno.
- * `$$` rather than `/proc/self`: that printf is another process.
+ * `$$` rather than `/proc/self` or 0: that printf is another process.
+ * A version 1 group is joined as one thread, which is all of a shell, and by 0, the writer itself: then the kernel need not hold up all forks and exits of
+ * the host, for which it waits some 10 ms (Linux 5.5). Version 2 has no such file.
  */
-function prepareScript(statusFd: number): string {
-  return [
-    'put() {',
-    '  { echo "$1" >"$2"; } 2>/dev/null && return',
-    `  { printf 'cannot write %s to %s: ' "$1" "$2" >&2; env printf '%s\\n' "$1" >"$2" || exit ${SETUP_FAILED_EXIT_CODE}; } 2>&${statusFd}`,
-    '}',
-    '[ -z "$1" ] || put "$1" "/proc/$$/oom_score_adj"',
-    'count=$2; shift 2',
-    'while [ "$count" -gt 0 ]; do put "$$" "$1"; count=$((count - 1)); shift; done',
-    'exec "$@"',
-  ].join('\n');
+function prepareStep(setup: ChildSetup, facts: WrapFacts): ShellStep | undefined {
+  const files = setup.cgroupProcs ?? [];
+  if (files.length === 0 && setup.oomScoreAdj === undefined) return undefined;
+  const oom = setup.oomScoreAdj === undefined ? '' : String(setup.oomScoreAdj);
+  return {
+    words: [oom, String(files.length), ...files],
+    lines: [
+      'put() {',
+      '  { echo "$1" >"$2"; } 2>/dev/null && return',
+      `  { printf 'cannot write %s to %s: ' "$3" "$2" >&2; env printf '%s\\n' "$3" >"$2" || exit ${SETUP_FAILED_EXIT_CODE}; } 2>&${facts.statusFd ?? 2}`,
+      '}',
+      '[ -z "$1" ] || put "$1" "/proc/$$/oom_score_adj" "$1"',
+      'count=$2; shift 2',
+      'while [ "$count" -gt 0 ]; do',
+      '  tasks="${1%/cgroup.procs}/tasks"',
+      '  if [ -e "$tasks" ]; then put 0 "$tasks" "$$"; else put "$$" "$1" "$$"; fi',
+      '  count=$((count - 1)); shift',
+      'done',
+    ],
+  };
 }
 
 function limitsLink(setup: ChildSetup, facts: WrapFacts): string[] {
@@ -182,21 +205,21 @@ function setprivLink(setup: ChildSetup, facts: WrapFacts): string[] {
   return options.length === 0 ? [] : [facts.locate('setpriv'), ...options, '--'];
 }
 
-function lastLink(setup: ChildSetup, facts: WrapFacts): string[] {
+function lastStep(setup: ChildSetup, facts: WrapFacts): ShellStep {
   const parent = setup.dieWithParent === true ? String(facts.parentPid) : '';
   const fd = facts.statusFd;
   const labels = setup.execLabels ?? [];
-  const script = [
+  const lines = [
     `[ -z "$1" ] || [ "$PPID" = "$1" ] || exit ${SETUP_FAILED_EXIT_CODE}`,
     'shift',
     ...(labels.length === 0 ? [] : [labelScript(fd ?? 2)]),
     ...(fd === undefined ? [] : [`echo ready >&${fd}`]),
     ...(fd !== undefined && facts.hold === true ? [`read -r go <&${fd} || exit ${SETUP_FAILED_EXIT_CODE}`] : []),
     fd === undefined ? 'exec "$@"' : `exec "$@" ${fd}>&-`,
-  ].join('\n');
+  ];
   const words =
     labels.length === 0 ? [] : [String(labels.length), ...labels.flatMap(({ file, label }) => [file, label])];
-  return [facts.locate('sh'), '-c', script, 'nestling-exec', parent, ...words];
+  return { words: [parent, ...words], lines };
 }
 
 /** The next execve(2) takes the label, so no other program may come between: the shell's own printf is none. */

@@ -9,7 +9,8 @@ import type { ContainerFacts } from '../../src/driver/lxc/plan/container-context
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
 import { planForeignRun } from '../../src/driver/lxc/plan/foreign.ts';
 import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
-import { containerPlaces, EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
+import { containerPlaces } from '../../src/driver/lxc/runtime/container-places.ts';
+import { EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
 import { readForeignFacts } from '../../src/driver/lxc/runtime/host-facts.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 

@@ -16,6 +16,8 @@ export interface ContainerFacts {
   readonly foreign?: ForeignRun | undefined;
   /** Who starts it, where that is not root of the host. */
   readonly person?: Person | undefined;
+  /** The directory that its root is, without links in its path; absent: the root is mounted before. */
+  readonly rootFolder?: string | undefined;
   /** Absent: the container sees its groups and can change none of them. */
   readonly initGroup?: InitGroup | undefined;
 }

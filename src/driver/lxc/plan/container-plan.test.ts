@@ -93,6 +93,21 @@ describe('file systems', () => {
     ]);
   });
 
+  it("the runtime takes a directory as it is, but not one that the container's users may not walk to", () => {
+    const xml = (rest: string) =>
+      parseDomain(
+        `<domain type='lxc'><name>x</name>${rest}<devices>${fs('mount', "dir='/srv/box'", '/')}${fs('block', "dev='/dev/sdb'", '/data')}</devices></domain>`,
+      ).domain;
+    const facts = { ...FACTS, rootFolder: '/srv/real' };
+    const { spec, prepared } = planContainer(xml(''), facts, PLACES);
+    expect(spec.root.path).toBe('/srv/real');
+    expect(spec.hooks?.createContainer?.[0]?.args.at(-1)).toBe('/srv/real/dev/tty1');
+    expect(prepared).toEqual([{ kind: 'device', source: '/dev/sdb', readonly: false, at: 1 }]);
+    const ids = "start='0' target='100000' count='65536'";
+    const mapped = planContainer(xml(`<idmap><uid ${ids}/><gid ${ids}/></idmap>`), facts, PLACES);
+    expect([mapped.spec.root.path, mapped.prepared[0]?.at]).toEqual([PLACES.root, 'root']);
+  });
+
   it('directories are bound, images mounted beforehand, memory sized in bytes', () => {
     const planned = plan({
       devices:

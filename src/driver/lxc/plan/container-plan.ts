@@ -51,6 +51,9 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
   if (facts.person !== undefined) refuseRootsOwn(given, facts.person);
   const domain = withUsers(given, facts);
   const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount, facts);
+  // The runtime binds it to itself: a mount of ours is for what it cannot reach or mount. Mapped users may not walk to it.
+  const folder = given.idmap === undefined && prepared[0]?.kind === 'bind' ? facts.rootFolder : undefined;
+  const root = folder ?? places.root;
   const consoles = domain.devices?.consoles ?? [];
   const extraTerminals = consoles.slice(1).map((_, index) => index + 2);
   const { idmap } = domain;
@@ -66,7 +69,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
   const spec: OciSpec = {
     ociVersion: '1.0.2',
     process: planProcess(domain, facts),
-    root: { path: places.root, readonly: rootReadonly },
+    root: { path: root, readonly: rootReadonly },
     ...hostname(domain),
     mounts: [
       ...mounts,
@@ -80,7 +83,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
     ],
     hooks: {
       ...(createRuntime.length > 0 ? { createRuntime } : {}),
-      createContainer: [firstTerminal(places.root)],
+      createContainer: [firstTerminal(root)],
     },
     linux: {
       namespaces: planNamespaces(domain, facts),
@@ -93,7 +96,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
   };
   return {
     spec,
-    prepared,
+    prepared: folder === undefined ? prepared : prepared.slice(1),
     privateNetwork: hasPrivateNetwork(domain) && domain.lxcNamespace?.sharenet === undefined,
     mapped: given.idmap !== undefined,
     ownUsers: idmap !== undefined,
@@ -115,9 +118,9 @@ function withUsers(domain: Domain, { foreign, person }: ContainerFacts): Domain 
   return { ...domain, idmap: person === undefined ? SAME_USERS : sameIds(person) };
 }
 
-/** Tells the container's state through one FIFO, and waits for a line in another. */
+/** Tells the container's state through one FIFO, and waits for a line in another: open before, as a line that nobody holds is lost with its writer. */
 function gate(path: string): OciHook {
-  const script = 'read -r state; echo "$state" >"$0.in"; read -r go <"$0.out"';
+  const script = 'read -r state; exec 3<"$0.out"; echo "$state" >"$0.in"; read -r go <&3';
   return { path: '/bin/sh', args: ['sh', '-c', script, path] };
 }
 

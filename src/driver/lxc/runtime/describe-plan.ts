@@ -8,7 +8,7 @@ import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import { planOuterCommand, quoteWord } from '../plan/outer-command.ts';
 import { mapLines, type Person } from '../plan/person.ts';
-import { containerPlaces } from './embedded-container.ts';
+import { containerPlaces } from './container-places.ts';
 import { findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
 
 /** Stands for the folder that a start makes. */
@@ -32,6 +32,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
   const plan = planContainer(domain, facts, places);
   const { command, args } = planOuterCommand({
     ...places,
+    root: plan.spec.root.path,
     runtime: findRuntime(),
     id: 'c1',
     prepared: plan.prepared,

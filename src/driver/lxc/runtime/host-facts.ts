@@ -4,7 +4,7 @@ import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'nod
 import { join } from 'node:path';
 import { deviceNumbers } from '../../../cgroup/block-device.ts';
 import { detectCgroups } from '../../../cgroup/detect.ts';
-import { v2Hierarchy } from '../../../cgroup/host.ts';
+import { type CgroupHost, v2Hierarchy } from '../../../cgroup/host.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { readBinfmtFacts } from '../../../host/binfmt.ts';
 import { hostArch } from '../../../host/cpu.ts';
@@ -30,12 +30,20 @@ export function readContainerFacts(domain: Domain, initOf: ContainerFacts['initO
     ),
     person,
     foreign,
+    rootFolder: root === undefined ? undefined : folderAt(root),
     idOf: (kind, name) => (root === undefined ? undefined : idIn(root, kind === 'user' ? 'passwd' : 'group', name)),
     deviceOf,
     initOf,
     pidMax: Number(readFileSync('/proc/sys/kernel/pid_max', 'utf8')),
     threadsMax: Number(readFileSync('/proc/sys/kernel/threads-max', 'utf8')),
   };
+}
+
+/** Runtimes want a root without links in its path, and another one than their own. */
+function folderAt(path: string): string | undefined {
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return undefined;
+  const real = realpathSync(path);
+  return real === '/' ? undefined : real;
 }
 
 /** @throws VirtError CONFIG_UNSUPPORTED where programs of its architecture cannot run here */
@@ -80,8 +88,7 @@ function deviceOf(path: string): DeviceNumbers | undefined {
 }
 
 /** The v2 tree of a host that has v1 as well: crun refuses to see both. */
-export function hiddenCgroup(): string | undefined {
-  const host = detectCgroups();
+export function hiddenCgroup(host: CgroupHost = detectCgroups()): string | undefined {
   return host.mode === 'hybrid' || host.mode === 'v1' ? v2Hierarchy(host)?.mountPoint : undefined;
 }
 

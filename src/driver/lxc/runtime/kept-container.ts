@@ -2,32 +2,30 @@
  * A running container that outlives this process: conmon holds its terminal, waits for its first program and writes down how that ended. Whoever
  * comes later finds it by its outermost process and its folder. The kernel ends all of it with conmon.
  */
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
 import { raceSignal } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
-import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { runCommand } from '../../../process/run-command.ts';
-import { spawnChild } from '../../../process/spawn.ts';
 import { enterOptions } from '../host/enter-namespaces.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
-import { placesOfMounts, planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
+import { SYNC_FD } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
-import { containerPlaces, type EmbeddedContainerOptions, forgetFormerRun } from './embedded-container.ts';
-import { innerPid, letHookOn, letIn, makeGate } from './start-gate.ts';
-import { letBeRoot } from './start-person.ts';
+import { ContainerLaunch, cannotStart, type LaunchOptions } from './container-launch.ts';
+import { containerPlaces } from './container-places.ts';
+import { innerPid } from './start-gate.ts';
 
 /** How much of what a container prints is kept for those who open its console late. */
 const CONSOLE_LOG_BYTES = 4 * 1024 * 1024;
 
 const log = new LogSource('lxc.lxc_process');
 
-export interface KeptContainerOptions extends EmbeddedContainerOptions {
+export interface KeptContainerOptions extends LaunchOptions {
   /** conmon, as found. */
   readonly monitor: string;
   /** For what conmon and the runtime say beside the start, and how that begins. */
@@ -71,56 +69,26 @@ export class KeptContainer implements Container {
 
   /** Resolves when the first program runs. @throws VirtError with the runtime's own words */
   static async start(plan: ContainerPlan, options: KeptContainerOptions): Promise<KeptContainer> {
-    const { dir, runtime, id, signal, setUpNetwork, person } = options;
-    const places = containerPlaces(dir, { mapped: plan.mapped });
+    const { dir, runtime, id, signal } = options;
     const exitDir = exitDirOf(dir);
-    forgetFormerRun(places);
     rmSync(exitDir, { recursive: true, force: true });
-    for (const path of [places.bundle, places.stateDir, exitDir]) mkdirSync(path, { recursive: true, mode: 0o700 });
-    if (!plan.mapped) {
-      const made = placesOfMounts({ ...places, prepared: plan.prepared, mountPlace: places.mount });
-      for (const path of made) mkdirSync(path, { recursive: true, mode: 0o700 });
-    }
-    writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
+    const launch = await ContainerLaunch.prepare(plan, options, [exitDir]);
+    const { places } = launch;
     await using undo = new DisposalStack();
-    const waitsOutside = plan.privateNetwork && !plan.ownUsers;
-    const waitsInHook = plan.privateNetwork && plan.ownUsers;
-    if (waitsInHook) await makeGate(places.gate, signal);
-    const outer = planOuterCommand({
-      ...places,
-      runtime,
-      id,
-      prepared: plan.prepared,
-      mountPlace: places.mount,
-      hiddenCgroup: options.hiddenCgroup,
-      privateNetwork: waitsOutside,
-      unprivileged: person !== undefined,
-      monitor: {
-        program: options.monitor,
-        socketDir: dir,
-        exitDir,
-        consoleLog: consoleLogOf(dir),
-        consoleLogBytes: CONSOLE_LOG_BYTES,
-      },
-    });
+    const monitor = {
+      program: options.monitor,
+      socketDir: dir,
+      exitDir,
+      consoleLog: consoleLogOf(dir),
+      consoleLogBytes: CONSOLE_LOG_BYTES,
+    };
     const held = options.held.map((fd) => ({ fd }));
-    const child = await spawnChild(
-      {
-        ...outer,
-        args: [...outer.args],
-        stdio: [
-          'ignore',
-          { fd: options.log.fd },
-          { fd: options.log.fd },
-          waitsOutside || person !== undefined ? 'pipe' : 'ignore',
-          'pipe',
-          ...held,
-        ],
-        newSession: true,
-        ...(options.cgroupProcs === undefined ? {} : { cgroupProcs: options.cgroupProcs }),
-      },
-      { signal, beforeExec: options.beforeExec },
-    );
+    const words = { fd: options.log.fd };
+    const child = await launch.spawn({
+      stdio: (gate) => ['ignore', words, words, gate, 'pipe', ...held],
+      dieWithParent: false,
+      monitor,
+    });
     // Nobody in there would act on a request by now.
     undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
     const failed = child.exited.then(({ stderrTail, exitCode }) => {
@@ -132,9 +100,7 @@ export class KeptContainer implements Container {
     const told = readSync(child, () => lastWords(options.log), signal);
     // Who waits for it may have given up with another error by then.
     told.catch(() => {});
-    if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), failed]);
-    if (waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
-    if (waitsInHook) await Promise.race([letHookOn(child, places.gate, setUpNetwork), told.then(() => {}), failed]);
+    await launch.letOn(child, failed, told);
     const pid = await Promise.race([told, failed]);
     const initPid = innerPid(child.pid, String(pid));
     await startProgram(child.pid, runtime, places.stateDir, id, signal);
@@ -246,11 +212,4 @@ export function exitCodeIn(dir: string, id: string): number | undefined {
   const path = join(exitDirOf(dir), id);
   const text = existsSync(path) ? readFileSync(path, 'utf8') : '';
   return /^\d+/.test(text) ? Number.parseInt(text, 10) : undefined;
-}
-
-function cannotStart(why: string): VirtError {
-  return new VirtError(`cannot start the container: ${why}`, {
-    code: ErrorCode.INTERNAL_ERROR,
-    domain: ErrorDomain.LXC,
-  });
 }

@@ -20,7 +20,7 @@ import { ContainerLinks } from '../host/container-links.ts';
 import { exitCodeIn, KeptContainer } from './kept-container.ts';
 import type { LxcParts } from './lxc-parts.ts';
 import { RunningContainer } from './running-container.ts';
-import { consoleOf, initGroupsOf, runContainer } from './start-container.ts';
+import { consoleOf, initGroupsOf, readStartFacts, runContainer } from './start-container.ts';
 
 const log = new LogSource('lxc.lxc_process');
 
@@ -120,8 +120,9 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     emit: (event) => parts.emit(record, event),
     restart: async () => {
       const start = starter.startOf(record, domain, id);
-      const { joins, initGroup } = initGroupsOf(start, cgroups);
-      return await runContainer({ start, cgroups, joins, initGroup, log: guestLog, ledger }, undefined);
+      const facts = readStartFacts(start);
+      const { joins, initGroup } = initGroupsOf(start, cgroups, facts.cgroups);
+      return await runContainer({ start, cgroups, joins, initGroup, log: guestLog, ledger, host: facts }, undefined);
     },
     onNote,
   });

@@ -3,8 +3,8 @@
  * counterpart of QEMU's `start-guest.ts`.
  */
 import { mkdirSync } from 'node:fs';
-import { CgroupError } from '../../../cgroup/action.ts';
 import { detectCgroups } from '../../../cgroup/detect.ts';
+import type { CgroupHost } from '../../../cgroup/host.ts';
 import { machineGroupName } from '../../../cgroup/layout.ts';
 import { abandon, DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
@@ -27,17 +27,18 @@ import { type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/ini
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
 import { connectUser, requireSlirp } from '../host/user-network.ts';
-import { type ContainerCgroup, planContainerCgroup } from '../plan/container-cgroup.ts';
+import { planContainerCgroup } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import type { Person } from '../plan/person.ts';
-import { goesWithoutLimits, withinGroup, withoutGroup } from '../plan/person-limits.ts';
 import type { Container } from './container.ts';
-import { containerPlaces, EmbeddedContainer } from './embedded-container.ts';
+import { containerPlaces } from './container-places.ts';
+import { EmbeddedContainer } from './embedded-container.ts';
 import { ExtraTerminals } from './extra-terminals.ts';
 import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
+import { type MakeGroups, makePersonGroups } from './person-groups.ts';
 import { type BareEvent, RunningContainer, type Started } from './running-container.ts';
 
 const logger = new LogSource('lxc.lxc_process');
@@ -68,6 +69,13 @@ export interface ContainerSetting {
   readonly initGroup: InitGroup | undefined;
   readonly log: GuestLog;
   readonly ledger: Ledger;
+  readonly host: StartFacts;
+}
+
+/** This host as the start finds it: read once. */
+export interface StartFacts {
+  readonly facts: ReturnType<typeof readContainerFacts>;
+  readonly cgroups: CgroupHost;
 }
 
 /** @returns the container, its first program running @throws VirtError with the cause in one line, or the signal's reason */
@@ -78,7 +86,8 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   let log: GuestLog | undefined;
   logger.info('startContainer', () => `vm=${name} id=${id} uuid=${domain.uuid}`);
   try {
-    const { foreign, person } = readContainerFacts(domain, start.initOf);
+    const host = readStartFacts(start);
+    const { foreign, person } = host.facts;
     if (person !== undefined) {
       requireUserNamespaces({ forWhat: 'a container that is not started by root', isRoot: false });
       requireSlirp(domain);
@@ -102,12 +111,12 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
       await removeTree(dir, { root: root.runDir });
       entry.done();
     });
-    const groups = await makeGroups(start, own.ledger, undo);
+    const groups = await makeGroups(start, host, own.ledger, undo);
     undo.defer(() => hooks.tell('stopped'));
     await hooks.ask('start', signal);
     log.stamp(startLine({ nestling: start.version }));
     log.markOutput();
-    const setting = { start, ...groups, log, ledger: own.ledger };
+    const setting = { start, ...groups, log, ledger: own.ledger, host };
     const started = await runContainer(setting, signal);
     const guestLog = log;
     return await introduce(setting, started, hooks, guestLog, undo, signal);
@@ -154,78 +163,61 @@ async function introduce(
  */
 async function makeGroups(
   start: ContainerStart,
+  host: StartFacts,
   ledger: Ledger,
   undo: DisposalStack,
 ): Promise<Pick<ContainerSetting, 'cgroups' | 'joins' | 'initGroup'>> {
-  const { id, domain, root, cgroups: init, initOf } = start;
-  const facts = readContainerFacts(domain, initOf);
-  const planned = planContainerCgroup(domain, facts);
-  const note = (text: string): void => init.onNote?.(`container '${domain.name ?? ''}': ${text}`);
-  const make = async ({ tuning, notes }: ContainerCgroup, hasGroup = true): Promise<GuestCgroups> => {
-    const given = { ...init, id, root: root.path, ledger, always: true, tuning };
-    const made = new GuestCgroups(hasGroup ? given : { ...given, controllers: [] });
+  const { id, domain, root, cgroups: init } = start;
+  const { person } = host.facts;
+  const planned = planContainerCgroup(domain, host.facts);
+  const detect = (): CgroupHost => host.cgroups;
+  const make: MakeGroups = async ({ tuning, notes }, hasGroup = true) => {
+    const controllers = hasGroup ? init.controllers : [];
+    const given = { ...init, id, root: root.path, ledger, always: true, tuning, controllers, detect };
+    const made = undo.use(new GuestCgroups(given));
     await made.make(domain);
-    notes.forEach(note);
+    for (const note of notes) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
     return made;
   };
-  const { person } = facts;
-  const cgroups = undo.use(
-    person === undefined ? await make(planned) : await makeForPerson(domain, person, planned, { make, note }),
-  );
-  const plan = initGroupsOf(start, cgroups);
+  const cgroups =
+    person === undefined
+      ? await make(planned)
+      : await makePersonGroups(domain, person, planned, { make, host: host.cgroups });
+  const plan = initGroupsOf(start, cgroups, host.cgroups);
   undo.use(makeInitGroups(plan, ledger));
   return { cgroups, joins: plan.joins, initGroup: plan.initGroup };
 }
 
-/** A user has a group where it may make one; limits that nobody asked for do not keep its container from starting. */
-async function makeForPerson(
-  domain: Domain,
-  person: Person,
-  planned: ContainerCgroup,
-  {
-    make,
-    note,
-  }: {
-    make: (wanted: ContainerCgroup, hasGroup?: boolean) => Promise<GuestCgroups>;
-    note: (text: string) => void;
-  },
-): Promise<GuestCgroups> {
-  const mayMake = detectCgroups().hierarchies.some(
-    ({ writable, ownDirectory }) => writable && ownDirectory !== undefined,
-  );
-  if (!mayMake) return await make(withoutGroup(domain, person, planned), false);
-  try {
-    return await make(withinGroup(planned));
-  } catch (error) {
-    if (!(error instanceof CgroupError) || !goesWithoutLimits(domain)) throw error;
-    note(`memory and processes are not limited: ${error.message}`);
-    return await make({ tuning: {}, notes: [] });
-  }
+/** Also of a container that runs already. */
+export function initGroupsOf(
+  { id, domain, root }: ContainerStart,
+  { place, joins }: GuestCgroups,
+  host: CgroupHost,
+): InitGroupsPlan {
+  const name = machineGroupName({ driver: 'lxc', id, name: domain.name ?? '', root: root.path });
+  return planInitGroups(host, place, { name, joins });
 }
 
-/** Also of a container that runs already. */
-export function initGroupsOf({ id, domain, root }: ContainerStart, { place, joins }: GuestCgroups): InitGroupsPlan {
-  const name = machineGroupName({ driver: 'lxc', id, name: domain.name ?? '', root: root.path });
-  return planInitGroups(detectCgroups(), place, { name, joins });
+export function readStartFacts({ domain, initOf }: ContainerStart): StartFacts {
+  return { facts: readContainerFacts(domain, initOf), cgroups: detectCgroups() };
 }
 
 /** From the plan to the first program. @throws VirtError, CgroupError, ProcessError; then nothing of it is left */
 export async function runContainer(
-  { start, cgroups, joins, initGroup, log, ledger }: ContainerSetting,
+  { start, cgroups, joins, initGroup, log, ledger, host }: ContainerSetting,
   signal: AbortSignal | undefined,
 ): Promise<Started> {
-  const { id, domain, root, names, initOf, onPlugged } = start;
+  const { id, domain, root, names, onPlugged } = start;
   const dir = root.containerDir(id);
   const mapped = domain.idmap !== undefined;
   const isKept = root.placement === 'daemon';
   const numbers = (domain.devices?.consoles ?? []).slice(1).map((_, index) => index + 2);
-  const facts = readContainerFacts(domain, initOf);
-  const { person } = facts;
+  const { person } = host.facts;
   using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, ownerOfTerminals(domain, person)));
   const { terminals } = undo;
   const plan = planContainer(
     domain,
-    { ...facts, initGroup },
+    { ...host.facts, initGroup },
     { ...containerPlaces(dir, { mapped }), terminal: (number) => terminals.pathOf(number) },
   );
   let links: ContainerLinks | undefined;
@@ -235,7 +227,7 @@ export async function runContainer(
     runtime: findRuntime(),
     id: `c${id}`,
     dir,
-    hiddenCgroup: hiddenCgroup(),
+    hiddenCgroup: hiddenCgroup(host.cgroups),
     cgroupProcs: joins,
     person,
     setUpNetwork: async (pid: number, outer: number): Promise<void> => {

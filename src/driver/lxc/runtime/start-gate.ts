@@ -3,7 +3,7 @@
  * depends on who owns its network.
  */
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { memberOf } from '../../../core/members.ts';
@@ -50,19 +50,41 @@ export async function letHookOn(child: ChildHandle, path: string, setUp: SetUpNe
 
 /** The process that the outer PID namespace knows by `pid`, by our number. */
 export function innerPid(outer: number, pid: string): number | undefined {
-  return listDescendants(outer).find((candidate) => {
-    const numbers = namespacePids(candidate.pid);
+  const isInit = (candidate: number): boolean => {
+    const numbers = namespacePids(candidate);
     // Ours, the outer namespace's, the container's.
     return numbers.at(-2) === pid.trim() && numbers.at(-1) === '1';
-  })?.pid;
+  };
+  // To look at every process of the host takes longer, and a container may have ended by now.
+  if (!existsSync('/proc/thread-self/children')) return listDescendants(outer).find(({ pid: it }) => isInit(it))?.pid;
+  // Below the outermost: the runtime, or the monitor, and below that the runtime for a while.
+  let generation = [outer];
+  for (let depth = 0; depth < 3; depth++) {
+    generation = generation.flatMap(childrenOf);
+    const found = generation.find(isInit);
+    if (found !== undefined) return found;
+  }
+  return undefined;
+}
+
+/** Of its first thread; none where it has ended. */
+function childrenOf(pid: number): number[] {
+  return readIfThere(`/proc/${pid}/task/${pid}/children`)
+    .split(' ')
+    .filter((word) => word !== '')
+    .map(Number);
 }
 
 /** A process's numbers, from our PID namespace to its own. */
 function namespacePids(pid: number): string[] {
+  return /^NSpid:\s+(.*)$/m.exec(readIfThere(`/proc/${pid}/status`))?.[1]?.split(/\s+/) ?? [];
+}
+
+function readIfThere(path: string): string {
   try {
-    return /^NSpid:\s+(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]?.split(/\s+/) ?? [];
+    return readFileSync(path, 'utf8');
   } catch (error) {
-    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return [];
+    if (errnoOf(error) === 'ENOENT' || errnoOf(error) === 'ESRCH') return '';
     throw error;
   }
 }

@@ -1,0 +1,42 @@
+/** Containers of our daemon and of libvirt's, from the same XML through the same client: how long creating and destroying one takes. */
+import { startDaemon } from '../../tests/support/daemon.ts';
+import { interleave, type Result, shareRow } from '../figures.ts';
+import { type ContainerDaemon, containersOf, missingForLibvirtLxc, startLibvirtLxc } from '../sides/libvirt-lxc.ts';
+import { NESTLING } from '../workplace.ts';
+
+const CREATE = "daemon: `createDomain` of a busybox container, over libvirt's LXC driver";
+const DESTROY = "daemon: destroying it, over libvirt's LXC driver";
+/** Three times faster. */
+const CREATE_GOAL_PERCENT = 100 / 3;
+/** Twenty times. */
+const DESTROY_GOAL_PERCENT = 100 / 20;
+const OTHER = "libvirt's LXC driver";
+
+/** `definition`: of a container with that name. */
+export async function measureAgainstLibvirt(definition: (name: string) => string, rounds: number): Promise<Result[]> {
+  const missing = missingForLibvirtLxc();
+  if (missing !== undefined) return [CREATE, DESTROY].map((what) => ({ what, skipped: missing }));
+  const own = await startDaemon([], { cli: NESTLING });
+  await using ours = await containersOf(own.socket, own);
+  await using theirs = await startLibvirtLxc();
+  const destroyed: Record<'ours' | 'theirs', number[]> = { ours: [], theirs: [] };
+  const side = (name: 'ours' | 'theirs', daemon: ContainerDaemon) => async (): Promise<number> => {
+    const startedMs = performance.now();
+    const guest = await daemon.create(definition(`${name}-${destroyed[name].length}`));
+    const createdMs = performance.now();
+    await guest.destroy();
+    destroyed[name].push(performance.now() - createdMs);
+    return createdMs - startedMs;
+  };
+  const created = await interleave({ ours: side('ours', ours), theirs: side('theirs', theirs) }, { rounds });
+  const measured = (times: number[]): number[] => times.slice(-rounds);
+  return [
+    shareRow(CREATE, { other: OTHER, ours: created.ours, theirs: created.theirs, goal: CREATE_GOAL_PERCENT }),
+    shareRow(DESTROY, {
+      other: OTHER,
+      ours: measured(destroyed.ours),
+      theirs: measured(destroyed.theirs),
+      goal: DESTROY_GOAL_PERCENT,
+    }),
+  ];
+}

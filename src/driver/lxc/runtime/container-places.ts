@@ -1,0 +1,35 @@
+/** Names below a container's folder, which its start, its runtime and whoever comes later agree on. */
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** On every Linux, an empty directory for everybody that nothing of a container's lies in; of the new /proc. */
+const OPEN_PLACE = '/proc/sys/fs/binfmt_misc';
+
+export type ContainerPlaces = ReturnType<typeof containerPlaces>;
+
+/**
+ * Where the container's root is another user of the host (`mapped`), that user must be able to walk to its root file system, whatever the folder's
+ * modes: it is on a file system of the private mount namespace then.
+ */
+export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
+  const bundle = join(dir, 'bundle');
+  const open = mapped ? OPEN_PLACE : undefined;
+  return {
+    bundle,
+    open,
+    root: join(open ?? bundle, 'rootfs'),
+    mount: (index: number): string => join(open ?? dir, `mount${index}`),
+    gate: join(dir, 'gate'),
+    emulation: join(dir, 'emulation'),
+    terminal: (number: number): string => join(dir, `tty${number}`),
+    stateDir: join(dir, 'state'),
+    consoleSocket: join(dir, 'console'),
+    pidFile: join(dir, 'pid'),
+  };
+}
+
+/** A reboot starts in the folder of the run before, whose traces must not be taken for those of the new one. */
+export function forgetFormerRun({ stateDir, pidFile, consoleSocket, gate, bundle }: ContainerPlaces): void {
+  const traces = [stateDir, pidFile, consoleSocket, `${gate}.in`, `${gate}.out`, `${bundle}/attach`, `${bundle}/ctl`];
+  for (const path of traces) rmSync(path, { recursive: true, force: true });
+}
