@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { readSubordinateIds, whyNoUserNamespaces } from './user-namespaces.ts';
+import { readSubordinateIds, whyNoProc, whyNoUserNamespaces } from './user-namespaces.ts';
 
 let root = '';
 beforeEach(() => {
@@ -39,6 +39,23 @@ describe('switches of the kernel', () => {
   it('a program that AppArmor allows them has them', () => {
     write({ [MAX]: '1', [APPARMOR]: '1' });
     expect(whyNoUserNamespaces({ isRoot: false, proc: root, probe: () => true })).toBeUndefined();
+  });
+});
+
+describe('a /proc of its own', () => {
+  const PROC = '9 8 0:1 / /proc rw - proc proc rw\n';
+  const over = (place: string) => `10 9 0:2 / ${place} rw - tmpfs tmpfs rw\n`;
+  it.each([
+    ['nothing is known', '', undefined],
+    ['a whole one', PROC, undefined],
+    ['places for mounts', PROC + over('/proc/sys/fs/binfmt_misc') + over('/proc/fs/nfsd'), undefined],
+    ['a covered one', PROC + over('/proc/kcore'), '/proc/kcore is covered'],
+    ['a read-only part', `${PROC}11 9 0:1 /sys /proc/sys ro - proc proc rw\n`, '/proc/sys is covered'],
+    ['another that is whole', `${PROC}${over('/proc/kcore')}12 8 0:1 / /dev/.p rw - proc proc rw\n`, undefined],
+  ])('%s', (_, mountinfo, expected) => {
+    write({ 'self/mountinfo': mountinfo });
+    if (expected === undefined) expect(whyNoProc(root)).toBeUndefined();
+    else expect(whyNoProc(root)?.why).toContain(expected);
   });
 });
 

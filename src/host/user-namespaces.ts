@@ -7,10 +7,12 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { lookUpProgram } from '../process/find-program.ts';
 
-/** Why there are none, and what root does about it. */
+/** Why there are none, and what to do about it. */
 export interface NoUserNamespaces {
   readonly why: string;
+  /** A command for root's shell, or advice. */
   readonly fix: string;
+  readonly isCommand: boolean;
 }
 
 export interface UserNamespaceQuestion {
@@ -40,25 +42,56 @@ export function whyNoUserNamespaces({
   probe = canMakeOne,
 }: UserNamespaceQuestion): NoUserNamespaces | undefined {
   const allowed = read(join(proc, 'sys/user/max_user_namespaces'));
-  if (allowed === undefined) return { why: 'this kernel has none (CONFIG_USER_NS)', fix: 'use another kernel' };
-  if (allowed === '0') {
-    return { why: 'user.max_user_namespaces is 0', fix: 'as root: sysctl user.max_user_namespaces=15000' };
+  if (allowed === undefined) {
+    return { why: 'this kernel has none (CONFIG_USER_NS)', fix: 'use another kernel', isCommand: false };
   }
+  if (allowed === '0') return bySysctl('user.max_user_namespaces', '15000', 'user.max_user_namespaces is 0');
   if (isRoot) return undefined;
   if (read(join(proc, 'sys/kernel/unprivileged_userns_clone')) === '0') {
-    return {
-      why: "kernel.unprivileged_userns_clone is 0: they are root's alone",
-      fix: 'as root: sysctl kernel.unprivileged_userns_clone=1',
-    };
+    const name = 'kernel.unprivileged_userns_clone';
+    return bySysctl(name, '1', `${name} is 0: they are root's alone`);
   }
   if (read(join(proc, 'sys/kernel/apparmor_restrict_unprivileged_userns')) === '1' && !probe()) {
-    return {
-      why: 'AppArmor gives no rights in them (kernel.apparmor_restrict_unprivileged_userns is 1)',
-      fix: 'as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0, or a profile with userns for unshare',
-    };
+    const name = 'kernel.apparmor_restrict_unprivileged_userns';
+    return bySysctl(name, '0', `AppArmor gives users no rights in them (${name} is 1)`);
   }
   return undefined;
 }
+
+/** Whether a user's namespace can have a /proc of its own: the kernel gives it none that shows more than one that is there. */
+export function whyNoProc(proc = '/proc'): NoUserNamespaces | undefined {
+  const covered = coveredProc(read(join(proc, 'self/mountinfo')) ?? '');
+  if (covered === undefined) return undefined;
+  return {
+    why: `${covered} is covered, as container engines do, and the kernel gives nobody in one a /proc that shows more`,
+    fix: 'docker run --security-opt systempaths=unconfined …   # podman: unmask=ALL',
+    isCommand: true,
+  };
+}
+
+function bySysctl(name: string, value: string, why: string): NoUserNamespaces {
+  return { why, fix: `sysctl -w ${name}=${value}`, isCommand: true };
+}
+
+/** What lies on a part of every /proc that there is; directories that are made for being mounted on do not count. */
+function coveredProc(mountinfo: string): string | undefined {
+  const mounts = mountinfo
+    .split('\n')
+    .map((line) => line.split(' - '))
+    .map(([place = '', kind = '']) => ({ root: place.split(' ')[3], at: place.split(' ')[4] ?? '', kind }));
+  const covers = mounts
+    .filter(({ root, kind }) => root === '/' && kind.startsWith('proc '))
+    .map(({ at: whole }) =>
+      mounts.find(({ at }) => at.startsWith(`${whole}/`) && !isForMounts(at.slice(whole.length))),
+    );
+  return covers.includes(undefined) ? undefined : covers[0]?.at;
+}
+
+function isForMounts(place: string): boolean {
+  return PLACES_FOR_MOUNTS.some((known) => place === known || place.startsWith(`${known}/`));
+}
+
+const PLACES_FOR_MOUNTS = ['/sys/fs/binfmt_misc', '/fs/nfsd', '/openprom', '/xen'];
 
 /** The user's lines, by its name or number. Without newuidmap and newgidmap they are of no use. */
 export function readSubordinateIds(

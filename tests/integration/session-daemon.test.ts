@@ -126,6 +126,42 @@ describe.runIf(isAble)('a session', () => {
     );
   });
 
+  it('is refused with the reason where the engine around it has covered /proc', async () => {
+    const cover = [
+      '--mount',
+      '--propagation',
+      'private',
+      'sh',
+      '-c',
+      'mount --bind /dev/null /proc/version && exec "$@"',
+      'sh',
+    ];
+    const words = ['unshare', ...cover, ...user.words([CLI, 'run', xml])];
+    const child = spawn(words[0] ?? '', words.slice(1), { env: user.env, stdio: ['ignore', 'ignore', 'pipe'] });
+    let said = '';
+    child.stderr.on('data', (data) => (said += String(data)));
+    await once(child, 'close');
+    expect(said).toMatch(
+      /not started by root needs user namespaces: \/proc\/version is covered.*systempaths=unconfined/,
+    );
+    expect((await run(CLI, 'doctor', xml)).words).toMatch(/nestling-test may start it/);
+  });
+
+  it('does not change the devices of a running container, and says who may', async () => {
+    await virsh('start', NAME);
+    const device = join(folder, 'device.xml');
+    writeFileSync(device, "<filesystem type='mount'><source dir='/usr'/><target dir='/mnt'/></filesystem>");
+    expect(await virsh('attach-device', NAME, device)).toMatch(/root's to change: change its definition.*--config/);
+    expect(await virsh('attach-device', NAME, device, '--config')).toBe('');
+    expect(await virsh('setmem', NAME, '32M', '--live')).toMatch(
+      /started without a cgroup, by a user who may make none.*systemd-run --user/,
+    );
+    await virsh('destroy', NAME);
+    await virsh('start', NAME);
+    expect((await exec('ls', '/mnt')).words).toContain('bin');
+    await virsh('destroy', NAME);
+  });
+
   function containerXml(root: string): string {
     return `<domain type='lxc'><name>${NAME}</name><memory unit='MiB'>64</memory>
       <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg><![CDATA[${LINE}]]></initarg></os>
