@@ -115,7 +115,10 @@ describe('<idmap> of a user', () => {
 describe('what is root’s', () => {
   it.each([
     ["<filesystem type='block'><source dev='/dev/sdb'/><target dir='/mnt'/></filesystem>", /'block'> on \/mnt.*root's/],
-    ["<filesystem type='file'><source file='/x.img'/><target dir='/mnt'/></filesystem>", /nestling image unpack/],
+    [
+      "<filesystem type='file'><source file='/x.img'/><target dir='/mnt'/></filesystem>",
+      /put its files into a directory and use type='mount', or use sudo/,
+    ],
     ["<interface type='ethernet'/>", /type='ethernet'> is root's.*user ann: use <interface type='user'>/],
     ["<hostdev mode='capabilities' type='net'><source><interface>e</interface></source></hostdev>", /type='net'>/],
   ])('%s is refused', (devices, message) => {

@@ -129,7 +129,7 @@ export function refuseRootsOwn({ devices, idmap, memoryBacking, lxcNamespace }: 
     if (type !== 'file' && type !== 'block') continue;
     rootsOwn(
       `<filesystem type='${type}'> on ${target?.dir ?? '?'} (a mount of a file system's image)`,
-      `put its files into a directory and use type='mount' (nestling image unpack does), or ${AS_ROOT}`,
+      `put its files into a directory and use type='mount', or ${AS_ROOT}`,
     );
   }
   const interfaces = devices?.interfaces ?? [];
