@@ -3,6 +3,7 @@ import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal } from '../core/abort.ts';
+import { loadSocketMessages, type SocketMessages } from '../core/socket-messages.ts';
 import { ProcessError } from './process-error.ts';
 import { socketFds } from './socket-fds.ts';
 
@@ -17,8 +18,12 @@ export interface FdReceiver extends Disposable {
 /** Listens on `path` at once. The socket goes with disposal. */
 export async function listenForFd(path: string): Promise<FdReceiver> {
   const server = createServer({ pauseOnConnect: true });
+  // Whoever is to connect needs its time too.
+  const messages = loadSocketMessages();
+  // It is told to whoever receives.
+  messages.catch(() => {});
   const received = new Promise<number>((resolve, reject) => {
-    server.once('connection', (socket) => void takeFrom(socket).then(resolve, reject));
+    server.once('connection', (socket) => void takeFrom(socket, messages).then(resolve, reject));
     server.once('error', reject);
   });
   // Whoever disposes without receiving does not want to hear of it.
@@ -40,9 +45,9 @@ function close(server: Server, path: string): void {
 }
 
 /** The sender writes right after it has connected. */
-async function takeFrom(socket: Socket): Promise<number> {
+async function takeFrom(socket: Socket, messages: Promise<SocketMessages>): Promise<number> {
   try {
-    const fds = await socketFds(socket);
+    const fds = await socketFds(socket, messages);
     const bytes = Buffer.alloc(MESSAGE_BYTES);
     for (;;) {
       const found = fds.receive(bytes);

@@ -214,16 +214,27 @@ describe('setup', () => {
     expect(oom).toBe('555');
   });
 
-  test('a version 1 group is joined as one thread, by the writer itself, which holds up nobody', async () => {
-    const [v1, v2] = [join(root, 'v1'), join(root, 'v2')];
-    for (const dir of [v1, v2]) mkdirSync(dir);
-    for (const file of [join(v1, 'tasks'), join(v1, 'cgroup.procs'), join(v2, 'cgroup.procs')]) writeFileSync(file, '');
+  test('a group of threads is joined as one, by the writer itself, which holds up nobody', async () => {
+    const groups = ['v1', 'v2', 'threaded', 'other'].map((name) => join(root, name));
+    for (const dir of groups) {
+      mkdirSync(dir);
+      writeFileSync(join(dir, 'cgroup.procs'), '');
+    }
+    const [v1 = '', , threaded = '', other = ''] = groups;
+    writeFileSync(join(v1, 'tasks'), '');
+    writeFileSync(join(threaded, 'cgroup.threads'), '');
+    // The kernel refuses what comes from another domain.
+    mkdirSync(join(other, 'cgroup.threads'));
+    for (const dir of [threaded, other]) writeFileSync(join(dir, 'cgroup.type'), 'threaded\n');
     const { output } = await run({
-      ...shell('cat "$1/tasks" "$1/cgroup.procs" "$2/cgroup.procs"; echo $$', v1, v2),
-      cgroupProcs: [join(v1, 'cgroup.procs'), join(v2, 'cgroup.procs')],
+      ...shell(
+        'for dir; do cat "$dir"/tasks "$dir"/cgroup.procs "$dir"/cgroup.threads; done 2>/dev/null; echo $$',
+        ...groups,
+      ),
+      cgroupProcs: groups.map((dir) => join(dir, 'cgroup.procs')),
     });
-    const [thread, second, pid] = output.trim().split('\n');
-    expect([thread, second]).toEqual(['0', pid]);
+    const [first, second, third, last, pid] = output.trim().split('\n');
+    expect([first, second, third, last]).toEqual(['0', pid, '0', pid]);
   });
 
   test('the parent-death signal is armed, with a session of its own or not', async () => {

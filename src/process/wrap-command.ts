@@ -149,8 +149,8 @@ function givesUpPrivileges({ user, group, clearCapabilities }: ChildSetup): bool
 /**
  * dash's `echo` reports every failed write as "I/O error", so on failure the external printf tries again and names the errno.
  * `$$` rather than `/proc/self` or 0: that printf is another process.
- * A version 1 group is joined as one thread, which is all of a shell, and by 0, the writer itself: then the kernel need not hold up all forks and exits of
- * the host, for which it waits some 10 ms (Linux 5.5). Version 2 has no such file.
+ * A group is joined as one thread, which is all of a shell, and by 0, the writer itself: then the kernel need not hold up all forks and exits of the
+ * host, for which it waits some 10 ms (Linux 5.5). Version 2 allows that for threaded groups, from one below the same domain.
  */
 function prepareStep(setup: ChildSetup, facts: WrapFacts): ShellStep | undefined {
   const files = setup.cgroupProcs ?? [];
@@ -166,8 +166,11 @@ function prepareStep(setup: ChildSetup, facts: WrapFacts): ShellStep | undefined
       '[ -z "$1" ] || put "$1" "/proc/$$/oom_score_adj" "$1"',
       'count=$2; shift 2',
       'while [ "$count" -gt 0 ]; do',
-      '  tasks="${1%/cgroup.procs}/tasks"',
-      '  if [ -e "$tasks" ]; then put 0 "$tasks" "$$"; else put "$$" "$1" "$$"; fi',
+      '  group=${1%/cgroup.procs} type=',
+      '  [ ! -e "$group/cgroup.type" ] || read -r type <"$group/cgroup.type"',
+      '  if [ -e "$group/tasks" ]; then put 0 "$group/tasks" "$$"',
+      '  elif [ "$type" = threaded ] && { echo 0 >"$group/cgroup.threads"; } 2>/dev/null; then :',
+      '  else put "$$" "$1" "$$"; fi',
       '  count=$((count - 1)); shift',
       'done',
     ],

@@ -29,6 +29,8 @@ export interface DaemonOptions {
   readonly cli?: string;
   /** Over this process's environment. */
   readonly env?: NodeJS.ProcessEnv;
+  /** Where its state is made; default: the system's temporary folder. */
+  readonly parent?: string;
   /** A command that executes what is behind it: `['taskset', '1']`. */
   readonly prefix?: readonly string[];
   /** Who its state belongs to. */
@@ -37,9 +39,9 @@ export interface DaemonOptions {
 
 export async function startDaemon(
   args: readonly string[] = [],
-  { cli = CLI, env = {}, prefix: first, owner }: DaemonOptions = {},
+  { cli = CLI, env = {}, prefix: first, owner, parent = tmpdir() }: DaemonOptions = {},
 ): Promise<TestDaemon> {
-  const stateDir = mkdtempSync(join(tmpdir(), 'nd-'));
+  const stateDir = mkdtempSync(join(parent, 'nd-'));
   if (owner !== undefined) chownSync(stateDir, owner, owner);
   let child: ChildProcess | undefined;
   let words = '';

@@ -30,15 +30,26 @@ describe('groups for a container init', () => {
     const place = { path: '/job/lxc-1-box', v1: { memory: '/cg/memory/job/lxc-1-box' } };
     expect(planInitGroups(host('hybrid', [MEMORY, NAMED, UNIFIED]), place, { name, joins: JOINS })).toEqual({
       directories: ['/cg/systemd/job/lxc-1-box', '/cg/unified/job/lxc-1-box'],
+      threaded: [],
       joins: [...JOINS, '/cg/systemd/job/lxc-1-box/cgroup.procs', '/cg/unified/job/lxc-1-box/cgroup.procs'],
       initGroup: { at: '/cg/systemd', directory: '/cg/systemd/job/lxc-1-box' },
     });
+  });
+
+  it('are threaded below the root of the v2 tree, which alone may have such beside others', () => {
+    const hybrid = host('hybrid', [NAMED, { ...UNIFIED, ownPath: '/', ownDirectory: '/cg/unified' }]);
+    const own = (type: 'root' | 'domain') => ({ type, enabled: [], processes: 1, delegation: 'none' }) as const;
+    const threadedOf = (type: 'root' | 'domain') =>
+      planInitGroups({ ...hybrid, unified: own(type) }, undefined, { name, joins: [] }).threaded;
+    expect(threadedOf('root')).toEqual(['/cg/unified/lxc-1-box']);
+    expect(threadedOf('domain')).toEqual([]);
   });
 
   it('are left out where nobody may make any', () => {
     const closed = { ...NAMED, writable: false };
     expect(planInitGroups(host('v1', [MEMORY, closed]), undefined, { name, joins: [] })).toEqual({
       directories: [],
+      threaded: [],
       joins: [],
       initGroup: undefined,
     });
@@ -50,6 +61,7 @@ describe('groups for a container init', () => {
     const unified = hierarchy({ version: 2, controllers: ['memory'], mountPoint: '/cg' });
     expect(planInitGroups(host('v2', [unified]), place, { name, joins: [`${directory}/cgroup.procs`] })).toEqual({
       directories: [`${directory}/init`],
+      threaded: [],
       joins: [`${directory}/init/cgroup.procs`],
       initGroup: { at: '/cg', directory: `${directory}/init` },
     });

@@ -12,6 +12,11 @@ import type { InitGroup } from '../plan/container-context.ts';
 export interface InitGroupsPlan {
   /** To be made, where they are not there. */
   readonly directories: readonly string[];
+  /**
+   * Those that become threaded: a single thread moves there without that the kernel holds up all forks and exits of the host, for which it waits some
+   * 10 ms. The hierarchy's root may have such children beside others, and nothing is limited or divided in them.
+   */
+  readonly threaded: readonly string[];
   /** `cgroup.procs` files for the container's outermost process, with those of its own group. */
   readonly joins: readonly string[];
   /** Undefined where init cannot have one: it sees its groups and changes none. */
@@ -20,18 +25,19 @@ export interface InitGroupsPlan {
 
 /** Pure. `name`: of the container's group; `joins`: of that group. */
 export function planInitGroups(
-  { hierarchies, mode }: CgroupHost,
+  { hierarchies, mode, unified }: CgroupHost,
   place: CgroupPlace | undefined,
   { name, joins }: { readonly name: string; readonly joins: readonly string[] },
 ): InitGroupsPlan {
   if (mode === 'v2') {
-    if (place?.v2 === undefined) return { directories: [], joins, initGroup: undefined };
+    if (place?.v2 === undefined) return { directories: [], threaded: [], joins, initGroup: undefined };
     const { directory } = place.v2;
     const own = `${directory}/init`;
     const mountPoint = hierarchies.find(({ version }) => version === 2)?.mountPoint ?? '/sys/fs/cgroup';
     const others = joins.filter((file) => file !== `${directory}/cgroup.procs`);
     return {
       directories: [own],
+      threaded: [],
       joins: [...others, `${own}/cgroup.procs`],
       initGroup: { at: mountPoint, directory: own },
     };
@@ -42,7 +48,8 @@ export function planInitGroups(
       hierarchy.ownDirectory !== undefined &&
       (hierarchy.version === 1 ? hierarchy.name !== undefined : place?.v2 === undefined),
   );
-  const made = limitless.map(({ ownDirectory, mountPoint, name: tree }) => ({
+  const made = limitless.map(({ ownDirectory, mountPoint, name: tree, version }) => ({
+    version,
     directory: `${ownDirectory ?? mountPoint}/${name}`,
     tree,
     at: mountPoint,
@@ -50,15 +57,26 @@ export function planInitGroups(
   const systemd = made.find(({ tree }) => tree === 'systemd');
   return {
     directories: made.map(({ directory }) => directory),
+    threaded: made.flatMap(({ version, directory }) => (version === 2 && unified?.type === 'root' ? [directory] : [])),
     joins: [...joins, ...made.map(({ directory }) => `${directory}/cgroup.procs`)],
     initGroup: systemd === undefined ? undefined : { at: systemd.at, directory: systemd.directory },
   };
 }
 
+/** Where the kernel will have none, the way in takes longer. */
+const THREADED = {
+  file: 'cgroup.type',
+  value: 'threaded',
+  tolerate: { errnos: ['EOPNOTSUPP', 'EINVAL', 'ENOENT', 'EACCES'], note: 'the group is not threaded' },
+} as const;
+
 /** Makes them; disposal removes them, with all that init has made in them. @throws CgroupError */
-export function makeInitGroups({ directories }: InitGroupsPlan, ledger: Ledger): AsyncDisposable {
+export function makeInitGroups({ directories, threaded }: InitGroupsPlan, ledger: Ledger): AsyncDisposable {
   const entries = directories.map((directory) => ledger.record('cgroup', { directory }));
-  applyActions(directories.map((directory) => ({ kind: 'mkdir', directory })));
+  applyActions([
+    ...directories.map((directory) => ({ kind: 'mkdir', directory }) as const),
+    ...threaded.map((directory) => ({ kind: 'write', directory, ...THREADED }) as const),
+  ]);
   return {
     [Symbol.asyncDispose]: async () => {
       await removeGroups(directories);

@@ -10,6 +10,7 @@ const INPUT: OuterCommandInput = {
   pidFile: '/run/box/pid',
   prepared: [],
   root: '/run/box/bundle/rootfs',
+  stepsFile: '/run/box/steps',
   mountPlace: (index) => `/run/box/mount${index}`,
   privateNetwork: false,
 };
@@ -21,10 +22,9 @@ const MONITOR = {
   consoleLogBytes: 4096,
 };
 
-/** What the shell executes at last; conmon's own name comes behind `env` and a variable. */
+/** What the shell executes at last. */
 function innerWords(input: OuterCommandInput): string[] {
-  const words = (planOuterCommand(input).args.at(-1) ?? '').split(' && ').at(-1)?.split(' ').slice(1) ?? [];
-  return words[0] === 'env' ? words.slice(2) : words;
+  return planOuterCommand(input).script.split(' && ').at(-1)?.split(' ').slice(1) ?? [];
 }
 
 describe('where the runtime of a container keeps it', () => {
@@ -44,9 +44,7 @@ describe('where the runtime of a container keeps it', () => {
     const plain = planOuterCommand(INPUT);
     expect([command, ...args.slice(0, 2)]).toEqual(['unshare', '--user', '--keep-caps']);
     expect(args.slice(args.lastIndexOf('unshare'))).toEqual([plain.command, ...plain.args]);
-    // Whoever has nothing else to do in there needs its descriptor no more.
-    expect(args[5]).toMatch(/3>&-$/);
-    expect(planOuterCommand({ ...INPUT, unprivileged: true, privateNetwork: true }).args[5]).toMatch(/"\$@"$/);
+    expect(args[5]).toMatch(/exec "\$@"$/);
   });
 
   it.each([
@@ -55,5 +53,27 @@ describe('where the runtime of a container keeps it', () => {
     ['a cut one', ['conmon', '--cid', 'c7', '--runtime-arg']],
   ])('%s has none', (_, words) => {
     expect(readRuntimePlace(words)).toBeUndefined();
+  });
+});
+
+describe('the command around it', () => {
+  it('says nothing of the container before it is let go on, and reads the rest from a file', () => {
+    const { args, steps } = planOuterCommand({ ...INPUT, hiddenCgroup: '/sys/fs/cgroup/unified' });
+    expect(args.slice(-2)).toEqual([
+      'mount -t tmpfs tmpfs /sys/fs/cgroup/unified && read -r go <&3 && . "$0"',
+      '/run/box/steps',
+    ]);
+    expect(steps).toMatch(/rootfs\/dev.*exec 3>&- &&\nexec \/usr\/bin\/crun .*run/s);
+  });
+
+  it('gives the monitor its variables without a program more', () => {
+    const { steps } = planOuterCommand({ ...INPUT, monitor: MONITOR });
+    expect(steps).toMatch(/&&\nexport _OCI_SYNCPIPE=4 TMPDIR=\/run\/box &&\nexec \/usr\/bin\/conmon --sync /);
+  });
+
+  it('waits again where it has a network to be filled', () => {
+    const { args, steps } = planOuterCommand({ ...INPUT, privateNetwork: true });
+    expect(args).toContain('--net');
+    expect(steps).toMatch(/echo ready >&3 &&\nread -r go <&3 &&\nexec 3>&-/);
   });
 });

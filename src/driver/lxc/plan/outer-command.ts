@@ -23,7 +23,9 @@ export interface OuterCommandInput {
   readonly hiddenCgroup?: string | undefined;
   /** A network namespace of its own that the caller fills before the runtime starts. */
   readonly privateNetwork: boolean;
-  /** Whoever starts it is no root of the host: in a user namespace, whose ids the caller writes when a line on descriptor 3 asks for it. */
+  /** Holds the steps by the time that the caller lets it go on. */
+  readonly stepsFile: string;
+  /** Whoever starts it is no root of the host: in a user namespace, whose ids the caller writes when a line on the gate asks for it. */
   readonly unprivileged?: boolean;
   /** Who holds the terminal and waits for the end, where the container outlives its caller; else the runtime itself does. */
   readonly monitor?: ContainerMonitor | undefined;
@@ -44,40 +46,40 @@ export interface ContainerMonitor {
 /** Where conmon tells the first program's pid, or why there is none. */
 export const SYNC_FD = 4;
 
+/** Where the caller lets it go on. */
+export const GATE_FD = 3;
+
 export interface OuterCommand {
   readonly command: string;
   readonly args: readonly string[];
+  /** What the file of its steps is to contain. */
+  readonly steps: string;
+  /** All that happens in the namespaces, as one script for people to read. */
+  readonly script: string;
 }
 
 /** Before its ids are there it is nobody, and keeps the rights that it has over its namespace. */
-const BECOME_ROOT = 'echo map >&3 && read -r go <&3 && exec "$@"';
+const BECOME_ROOT = `echo map >&${GATE_FD} && read -r go <&${GATE_FD} && exec "$@"`;
 
-/** A line on descriptor 3 lets it go on, where the caller has work to do: ids of a user namespace, then the new network namespace. */
+/**
+ * A line on the gate lets it go on, once the caller has written what there is to do; with a network of its own a second one, where the caller has work
+ * to do in it.
+ */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { hiddenCgroup, privateNetwork, unprivileged } = input;
-  const steps = [
-    ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
+  const { hiddenCgroup, privateNetwork, unprivileged, stepsFile } = input;
+  const first = hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)];
+  const mounts = [
     ...openPlace(input),
     ...input.prepared.flatMap((mount) => prepare(mount, input)),
     refuseLink(`${input.root}/dev`),
-    ...(privateNetwork ? ['echo ready >&3', 'read -r go <&3', 'exec 3>&-'] : []),
-    `exec ${words(...innerCommand(input))}`,
   ];
+  const gate = privateNetwork ? [`echo ready >&${GATE_FD}`, `read -r go <&${GATE_FD}`] : [];
+  const variables = input.monitor === undefined ? [] : [words('export', ...variablesOf(input.monitor))];
+  const last = `exec ${words(...innerCommand(input))}`;
   return {
     command: 'unshare',
     args: [
-      ...(unprivileged === true
-        ? [
-            '--user',
-            '--keep-caps',
-            '--',
-            'sh',
-            '-c',
-            privateNetwork ? BECOME_ROOT : `${BECOME_ROOT} 3>&-`,
-            'sh',
-            'unshare',
-          ]
-        : []),
+      ...(unprivileged === true ? ['--user', '--keep-caps', '--', 'sh', '-c', BECOME_ROOT, 'sh', 'unshare'] : []),
       '--pid',
       '--mount',
       ...(privateNetwork ? ['--net'] : []),
@@ -89,8 +91,11 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
       '--',
       'sh',
       '-c',
-      steps.join(' && '),
+      [...first, `read -r go <&${GATE_FD}`, '. "$0"'].join(' && '),
+      stepsFile,
     ],
+    steps: `${[...mounts, ...gate, `exec ${GATE_FD}>&-`, ...variables, last].join(' &&\n')}\n`,
+    script: [...first, ...mounts, ...gate, ...variables, last].join(' && '),
   };
 }
 
@@ -110,10 +115,6 @@ function innerCommand({
   if (monitor === undefined)
     return [runtime, ...global, 'run', '--bundle', own, '--console-socket', consoleSocket, '--pid-file', pidFile, id];
   return [
-    'env',
-    `_OCI_SYNCPIPE=${SYNC_FD}`,
-    // It makes a folder for a moment, which would stay where it is killed in it.
-    `TMPDIR=${monitor.socketDir}`,
     monitor.program,
     '--sync',
     '--terminal',
@@ -130,6 +131,11 @@ function innerCommand({
     `--runtime=${runtime}`,
     ...global.map((word) => `--runtime-arg=${word}`),
   ];
+}
+
+function variablesOf({ socketDir }: ContainerMonitor): string[] {
+  // It makes a folder for a moment, which would stay where it is killed in it.
+  return [`_OCI_SYNCPIPE=${SYNC_FD}`, `TMPDIR=${socketDir}`];
 }
 
 /** crun follows it, and makes the container's nodes wherever it leads on the host. */

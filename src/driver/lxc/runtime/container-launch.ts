@@ -8,7 +8,13 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { type ChildStdio, spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
-import { type ContainerMonitor, placesOfMounts, planOuterCommand } from '../plan/outer-command.ts';
+import {
+  type ContainerMonitor,
+  GATE_FD,
+  type OuterCommand,
+  placesOfMounts,
+  planOuterCommand,
+} from '../plan/outer-command.ts';
 import type { Person } from '../plan/person.ts';
 import { type ContainerPlaces, containerPlaces, forgetFormerRun } from './container-places.ts';
 import { letHookOn, letIn, makeGate, type SetUpNetwork } from './start-gate.ts';
@@ -33,61 +39,77 @@ export interface LaunchOptions {
 
 /** How its keeper wants it. */
 export interface LaunchKeeper {
-  /** `gate` is descriptor 3. */
-  readonly stdio: (gate: ChildStdio) => readonly ChildStdio[];
+  /** With a pipe at GATE_FD. */
+  readonly stdio: readonly ChildStdio[];
   readonly dieWithParent: boolean;
   readonly monitor?: ContainerMonitor | undefined;
 }
 
-export class ContainerLaunch {
+export class ContainerLaunch implements AsyncDisposable {
   readonly places: ContainerPlaces;
   readonly #plan: ContainerPlan;
   readonly #options: LaunchOptions;
+  readonly #outer: OuterCommand;
+  readonly #spawned: Promise<ChildHandle>;
 
-  private constructor(plan: ContainerPlan, options: LaunchOptions) {
+  /** Starts the outer command, which waits: its processes join groups and make namespaces while the caller prepares the rest. */
+  constructor(plan: ContainerPlan, options: LaunchOptions, keeper: LaunchKeeper) {
     this.places = containerPlaces(options.dir, { mapped: plan.mapped });
     this.#plan = plan;
     this.#options = options;
-  }
-
-  /** Folders, configuration and gates; `folders`: the keeper's own. @throws VirtError, the file system's error */
-  static async prepare(
-    plan: ContainerPlan,
-    options: LaunchOptions,
-    folders: readonly string[] = [],
-  ): Promise<ContainerLaunch> {
-    const launch = new ContainerLaunch(plan, options);
-    const { places } = launch;
-    forgetFormerRun(places);
-    const mounts = { ...places, prepared: plan.prepared, mountPlace: places.mount };
-    const made = [places.bundle, places.stateDir, ...folders, ...(plan.mapped ? [] : placesOfMounts(mounts))];
-    for (const path of made) mkdirSync(path, { recursive: true, mode: 0o700 });
-    writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(plan.spec), { mode: 0o600 });
-    if (launch.#waitsInHook) await makeGate(places.gate, options.signal);
-    return launch;
-  }
-
-  /** The outer command, about to run. @throws ProcessError, CgroupError */
-  async spawn({ stdio, dieWithParent, monitor }: LaunchKeeper): Promise<ChildHandle> {
-    const { runtime, id, hiddenCgroup, person, cgroupProcs, beforeExec, signal } = this.#options;
-    const { prepared, spec } = this.#plan;
-    const { command, args } = planOuterCommand({
+    const { runtime, id, hiddenCgroup, person } = options;
+    this.#outer = planOuterCommand({
       ...this.places,
-      root: spec.root.path,
+      root: plan.spec.root.path,
       runtime,
       id,
-      prepared,
+      prepared: plan.prepared,
       mountPlace: this.places.mount,
       hiddenCgroup,
       privateNetwork: this.#waitsOutside,
       unprivileged: person !== undefined,
-      monitor,
+      monitor: keeper.monitor,
     });
+    this.#spawned = this.#spawn(keeper);
+    // Who waits for it may have failed before.
+    this.#spawned.catch(() => {});
+  }
+
+  /** Folders, configuration and gates; `folders`: the keeper's own. @throws VirtError, the file system's error */
+  async prepare(folders: readonly string[] = []): Promise<void> {
+    const { places } = this;
+    const { prepared, mapped, spec } = this.#plan;
+    forgetFormerRun(places);
+    const mounts = { ...places, prepared, mountPlace: places.mount };
+    const made = [places.bundle, places.stateDir, ...folders, ...(mapped ? [] : placesOfMounts(mounts))];
+    for (const path of made) mkdirSync(path, { recursive: true, mode: 0o700 });
+    writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
+    writeFileSync(places.stepsFile, this.#outer.steps, { mode: 0o600 });
+    if (this.#waitsInHook) await makeGate(places.gate, this.#options.signal);
+  }
+
+  /** Lets it go on to what is prepared, as root of its users where it has any. @throws ProcessError, CgroupError, VirtError */
+  async letGo(): Promise<ChildHandle> {
+    const { person, signal } = this.#options;
+    const child = await this.#spawned;
+    // One that ends meanwhile has said why.
+    if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), child.exited]);
+    const gate = child.duplex(GATE_FD);
+    if (this.#waitsOutside) gate.write('go\n');
+    else gate.end('go\n', () => void gate.destroy());
+    return child;
+  }
+
+  async #spawn({ stdio, dieWithParent }: LaunchKeeper): Promise<ChildHandle> {
+    const { cgroupProcs, beforeExec, signal } = this.#options;
+    const { command, args } = this.#outer;
     return await spawnChild(
       {
         command,
         args,
-        stdio: stdio(this.#waitsOutside || person !== undefined ? 'pipe' : 'ignore'),
+        // Texts in other languages, and loading them, are of no use here.
+        env: { ...process.env, LC_ALL: 'C' },
+        stdio,
         dieWithParent,
         newSession: true,
         ...(cgroupProcs === undefined ? {} : { cgroupProcs }),
@@ -96,14 +118,26 @@ export class ContainerLaunch {
     );
   }
 
+  /** Ends it, as a start that fails has to. Idempotent. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    let child: ChildHandle;
+    try {
+      child = await this.#spawned;
+    } catch {
+      // It has been told to whoever has waited for it; there is nothing to end.
+      return;
+    }
+    // Nobody in there would act on a request by now.
+    await child.terminate({ graceMs: 0 });
+  }
+
   /**
-   * Lets it go on once its users are known, and its network is filled.
+   * Lets it go on once its network is filled.
    * @param failed rejects when the outer command ends early
    * @param told settles when the runtime has ended, or knows the container
    */
-  async letOn(child: ChildHandle, failed: Promise<never>, told?: Promise<unknown>): Promise<void> {
-    const { setUpNetwork, person, signal } = this.#options;
-    if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), failed]);
+  async fillNetwork(child: ChildHandle, failed: Promise<never>, told?: Promise<unknown>): Promise<void> {
+    const { setUpNetwork, signal } = this.#options;
     if (this.#waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
     if (!this.#waitsInHook) return;
     const hooked = letHookOn(child, this.places.gate, setUpNetwork);

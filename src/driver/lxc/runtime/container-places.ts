@@ -1,5 +1,5 @@
 /** Names below a container's folder, which its start, its runtime and whoever comes later agree on. */
-import { rmSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** On every Linux, an empty directory for everybody that nothing of a container's lies in; of the new /proc. */
@@ -19,6 +19,7 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
     open,
     root: join(open ?? bundle, 'rootfs'),
     mount: (index: number): string => join(open ?? dir, `mount${index}`),
+    stepsFile: join(dir, 'steps'),
     gate: join(dir, 'gate'),
     emulation: join(dir, 'emulation'),
     terminal: (number: number): string => join(dir, `tty${number}`),
@@ -30,6 +31,7 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
 
 /** A reboot starts in the folder of the run before, whose traces must not be taken for those of the new one. */
 export function forgetFormerRun({ stateDir, pidFile, consoleSocket, gate, bundle }: ContainerPlaces): void {
+  if (!existsSync(bundle)) return;
   const traces = [stateDir, pidFile, consoleSocket, `${gate}.in`, `${gate}.out`, `${bundle}/attach`, `${bundle}/ctl`];
   for (const path of traces) rmSync(path, { recursive: true, force: true });
 }

@@ -30,7 +30,11 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
   const places = containerPlaces(FOLDER, { mapped });
   const facts = readContainerFacts(domain, initOf);
   const plan = planContainer(domain, facts, places);
-  const { command, args } = planOuterCommand({
+  const {
+    command,
+    args: waiting,
+    script,
+  } = planOuterCommand({
     ...places,
     root: plan.spec.root.path,
     runtime: findRuntime(),
@@ -41,11 +45,13 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     privateNetwork: plan.privateNetwork && !plan.ownUsers,
     unprivileged: facts.person !== undefined,
   });
+  // A start lets the command wait for the script, which says the same.
+  const args = [...waiting.slice(0, -2), script];
   return {
     binary: command,
     arguments: args,
     environment: {},
-    command: `${[command, ...args.slice(0, -1)].map(quoteWord).join(' ')} \\\n  '${(args.at(-1) ?? '').replaceAll(' && ', ' && \\\n   ')}'`,
+    command: `${[command, ...args.slice(0, -1)].map(quoteWord).join(' ')} \\\n  '${script.replaceAll(' && ', ' && \\\n   ')}'`,
     fds: [],
     files: [{ path: `${places.bundle}/config.json`, content: plan.spec }],
     helpers: facts.person?.mappers === undefined ? [] : mapCommands(facts.person, facts.person.mappers),

@@ -49,17 +49,14 @@ export class EmbeddedContainer implements Container {
   /** Resolves when the first program runs. @throws VirtError with the runtime's own words */
   static async start(plan: ContainerPlan, options: LaunchOptions): Promise<EmbeddedContainer> {
     const { runtime, id, signal } = options;
-    const launch = await ContainerLaunch.prepare(plan, options);
-    const { places } = launch;
     await using undo = new DisposalStack();
+    const keeper = { stdio: ['ignore', 'ignore', 'tail', 'pipe'], dieWithParent: true } as const;
+    const launch = undo.use(new ContainerLaunch(plan, options, keeper));
+    const { places } = launch;
+    await launch.prepare();
     const receiver = await listenForFd(places.consoleSocket);
     undo.defer(() => receiver[Symbol.dispose]());
-    const child = await launch.spawn({
-      stdio: (gate) => ['ignore', 'ignore', 'tail', gate],
-      dieWithParent: true,
-    });
-    // Nobody in there would act on a request by now.
-    undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
+    const child = await launch.letGo();
     const failed = child.exited.then(async ({ stderrTail, exitCode }) => {
       // Its first program ran, and was short: the terminal is on its way.
       if (isWritten(places.pidFile)) await pause(DRAIN_MS, undefined, { ref: false });
@@ -67,7 +64,7 @@ export class EmbeddedContainer implements Container {
     });
     // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
-    await launch.letOn(child, failed);
+    await launch.fillNetwork(child, failed);
     const fd = await Promise.race([
       receiver.receive(signal).catch(async (error: unknown) => await lastOf(failed, error)),
       failed,

@@ -71,26 +71,25 @@ export class KeptContainer implements Container {
   static async start(plan: ContainerPlan, options: KeptContainerOptions): Promise<KeptContainer> {
     const { dir, runtime, id, signal } = options;
     const exitDir = exitDirOf(dir);
-    rmSync(exitDir, { recursive: true, force: true });
-    const launch = await ContainerLaunch.prepare(plan, options, [exitDir]);
-    const { places } = launch;
-    await using undo = new DisposalStack();
-    const monitor = {
-      program: options.monitor,
-      socketDir: dir,
-      exitDir,
-      consoleLog: consoleLogOf(dir),
-      consoleLogBytes: CONSOLE_LOG_BYTES,
-    };
-    const held = options.held.map((fd) => ({ fd }));
     const words = { fd: options.log.fd };
-    const child = await launch.spawn({
-      stdio: (gate) => ['ignore', words, words, gate, 'pipe', ...held],
-      dieWithParent: false,
-      monitor,
-    });
-    // Nobody in there would act on a request by now.
-    undo.defer(async () => void (await child.terminate({ graceMs: 0 })));
+    await using undo = new DisposalStack();
+    const launch = undo.use(
+      new ContainerLaunch(plan, options, {
+        stdio: ['ignore', words, words, 'pipe', 'pipe', ...options.held.map((fd) => ({ fd }))],
+        dieWithParent: false,
+        monitor: {
+          program: options.monitor,
+          socketDir: dir,
+          exitDir,
+          consoleLog: consoleLogOf(dir),
+          consoleLogBytes: CONSOLE_LOG_BYTES,
+        },
+      }),
+    );
+    const { places } = launch;
+    rmSync(exitDir, { recursive: true, force: true });
+    await launch.prepare([exitDir]);
+    const child = await launch.letGo();
     const failed = child.exited.then(({ stderrTail, exitCode }) => {
       throw cannotStart(
         stderrTail.trim() || lastWords(options.log) || `${options.monitor} ended with status ${exitCode}`,
@@ -100,7 +99,7 @@ export class KeptContainer implements Container {
     const told = readSync(child, () => lastWords(options.log), signal);
     // Who waits for it may have given up with another error by then.
     told.catch(() => {});
-    await launch.letOn(child, failed, told);
+    await launch.fillNetwork(child, failed, told);
     const pid = await Promise.race([told, failed]);
     const initPid = innerPid(child.pid, String(pid));
     await startProgram(child.pid, runtime, places.stateDir, id, signal);
