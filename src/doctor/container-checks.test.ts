@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { CgroupHost } from '../cgroup/host.ts';
+import { planPerson } from '../driver/lxc/plan/person.ts';
 import { parseDomain } from '../model/domain/domain.ts';
 import { checkContainerGuest } from './container-checks.ts';
 import type { Finding } from './finding.ts';
@@ -114,5 +115,18 @@ describe('a container', () => {
     mkdirSync(join(root, 'sbin'));
     symlinkSync('/lib/systemd/systemd', join(root, 'sbin/init'));
     expect(named(check(), 'guest-root')?.verdict).toBe('pass');
+  });
+});
+
+it('says what a user who is not root may not have', () => {
+  const ann = planPerson({ uid: 1000, gid: 1000, name: 'ann', uids: [], gids: [] });
+  const of = (devices: string): Finding | undefined => {
+    const { domain } = parseDomain(`<domain type='lxc'><name>x</name><devices>${devices}</devices></domain>`);
+    return checkContainerGuest(domain, host('v2'), ann).find(({ id }) => id === 'guest-user');
+  };
+  expect(of("<interface type='user'/>")).toMatchObject({ verdict: 'pass', fact: 'ann may start it' });
+  expect(of("<interface type='bridge'><source bridge='br0'/></interface>")).toMatchObject({
+    verdict: 'fail',
+    fact: expect.stringContaining("<interface type='bridge'> is root's to have"),
   });
 });

@@ -5,6 +5,9 @@
 import { lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { CgroupHost } from '../cgroup/host.ts';
+import { type Person, refuseRootsOwn, withinPerson } from '../driver/lxc/plan/person.ts';
+import { planUserNetwork } from '../driver/lxc/plan/user-network.ts';
+import { readPerson } from '../driver/lxc/runtime/start-person.ts';
 import type { Domain } from '../model/domain/domain.ts';
 import { type Finding, fail, pass, warn } from './finding.ts';
 import { type GuestSystemd, readGuestSystemd } from './guest-systemd.ts';
@@ -15,10 +18,35 @@ const FIRST_SYSTEMD_ON_V2 = 232;
 const LEAST_MEMORY_KIB = 128 * 1024;
 
 /** @param cgroups the host's, which the container will see */
-export function checkContainerGuest(domain: Domain, cgroups: CgroupHost): Finding[] {
+export function checkContainerGuest(
+  domain: Domain,
+  cgroups: CgroupHost,
+  person: Person | undefined = readPerson(),
+): Finding[] {
   const root = rootOf(domain);
   const systemd = root !== undefined && isFolder(root) ? readGuestSystemd(root) : undefined;
-  return [...checkRoot(domain, root), ...checkSystemd(root, systemd, cgroups), ...checkMemory(domain, systemd)];
+  return [
+    ...checkPerson(domain, person),
+    ...checkRoot(domain, root),
+    ...checkSystemd(root, systemd, cgroups),
+    ...checkMemory(domain, systemd),
+  ];
+}
+
+/** What this user may not have; root may have all. */
+function checkPerson(domain: Domain, person: Person | undefined): Finding[] {
+  if (person === undefined) return [];
+  try {
+    refuseRootsOwn(domain, person);
+    planUserNetwork(domain);
+    if (domain.idmap !== undefined) withinPerson(domain.idmap, person);
+    return [pass('guest-user', 'user', `${person.name ?? person.uid} may start it`)];
+  } catch (error) {
+    const why = 'the container does not start for this user';
+    return [
+      fail('guest-user', 'user', error instanceof Error ? error.message : String(error), why, 'sudo nestling run …'),
+    ];
+  }
 }
 
 /** The host's folder that is `/` inside; undefined for one in an image or a volume. */

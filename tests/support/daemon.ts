@@ -1,6 +1,6 @@
 /** `nestling daemon` with a state of its own, for tests; guests that it leaves are ended with it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -33,13 +33,16 @@ export interface DaemonOptions {
   readonly parent?: string;
   /** A command that executes what is behind it: `['taskset', '1']`. */
   readonly prefix?: readonly string[];
+  /** Who its state belongs to. */
+  readonly owner?: number;
 }
 
 export async function startDaemon(
   args: readonly string[] = [],
-  { cli = CLI, env = {}, prefix: first, parent = tmpdir() }: DaemonOptions = {},
+  { cli = CLI, env = {}, prefix: first, owner, parent = tmpdir() }: DaemonOptions = {},
 ): Promise<TestDaemon> {
   const stateDir = mkdtempSync(join(parent, 'nd-'));
+  if (owner !== undefined) chownSync(stateDir, owner, owner);
   let child: ChildProcess | undefined;
   let words = '';
   const start = async ({ prefix = [] }: DaemonOptions = {}): Promise<void> => {

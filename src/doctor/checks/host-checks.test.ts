@@ -125,11 +125,30 @@ describe('namespaces, limits, container', () => {
   it.each([
     ['user/max_user_namespaces', '0', /max_user_namespaces is 0/],
     ['kernel/unprivileged_userns_clone', '0', /unprivileged_userns_clone is 0/],
-    ['kernel/apparmor_restrict_unprivileged_userns', '1', /AppArmor lets only confined programs/],
+    ['kernel/apparmor_restrict_unprivileged_userns', '1', /AppArmor gives users no rights/],
   ])('user namespaces: %s', async (name, value, said) => {
+    put('proc/sys/user/max_user_namespaces', '9');
     put(`proc/sys/${name}`, value);
     expect(await lineOf(checkNamespaces, 'user-namespaces')).toMatch(said);
     expect(await lineOf(checkNamespaces, 'namespaces')).toMatch(/^warn: the kernel lacks ipc, mnt/);
+  });
+
+  it('what containers of a user can have', async () => {
+    put('proc/sys/user/max_user_namespaces', '9\n');
+    put('etc/passwd', 'ann:x:1000:1000::/:/bin/sh\n');
+    expect(await findingOf(checkNamespaces, 'subordinate-ids')).toBeUndefined();
+    programs({});
+    host = { ...host, uid: 1000 };
+    expect(await lineOf(checkNamespaces, 'subordinate-ids')).toMatch(
+      /^warn: root alone: newuidmap is missing.*apt install uidmap && usermod --add-subuids .* ann$/,
+    );
+    expect(await lineOf(checkNamespaces, 'user-network')).toMatch(/^warn: slirp4netns is missing/);
+    programs({ newuidmap: '', newgidmap: '', slirp4netns: '' });
+    for (const file of ['subuid', 'subgid']) put(`etc/${file}`, 'ann:100000:65536\n');
+    expect(await lineOf(checkNamespaces, 'subordinate-ids')).toMatch(/^pass: 65536 users and groups/);
+    expect(await lineOf(checkNamespaces, 'user-network')).toMatch(/^pass/);
+    put('proc/self/mountinfo', '9 8 0:1 / /proc rw - proc proc rw\n10 9 0:2 / /proc/kcore rw - tmpfs t rw\n');
+    expect(await lineOf(checkNamespaces, 'user-namespaces')).toMatch(/^warn: \/proc\/kcore is covered/);
   });
 
   it('the kernel has them all', async () => {

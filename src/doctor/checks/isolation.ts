@@ -5,7 +5,9 @@ import { readlinkSync } from 'node:fs';
 import { detectCgroups } from '../../cgroup/detect.ts';
 import { libvirtHierarchy, v1Hierarchy, v2Hierarchy } from '../../cgroup/host.ts';
 import { planPrepare } from '../../cgroup/prepare.ts';
+import { readSubordinateIds, whyNoProc, whyNoUserNamespaces } from '../../host/user-namespaces.ts';
 import { readWhoAmI } from '../../host/who-am-i.ts';
+import { lookUpProgram } from '../../process/find-program.ts';
 import { type DoctorHost, type Finding, isThere, pass, readText, warn } from '../finding.ts';
 
 /** What libvirt's own validator asks for. */
@@ -125,7 +127,8 @@ function isEverywhere(controller: string, mode: string): boolean {
   return mode === 'v2' && ['cpuacct', 'devices', 'freezer'].includes(controller);
 }
 
-export function checkNamespaces({ proc }: DoctorHost): Finding[] {
+export function checkNamespaces(host: DoctorHost): Finding[] {
+  const { proc } = host;
   const missing = ['ipc', 'mnt', 'pid', 'uts', 'net', 'user', 'cgroup'].filter(
     (name) => !isLink(`${proc}/self/ns/${name}`),
   );
@@ -141,46 +144,56 @@ export function checkNamespaces({ proc }: DoctorHost): Finding[] {
             'use another kernel',
           ),
         ];
-  const limits = {
-    max_user_namespaces: readText(`${proc}/sys/user/max_user_namespaces`),
-    unprivileged_userns_clone: readText(`${proc}/sys/kernel/unprivileged_userns_clone`),
-  };
-  const why = 'programs without root cannot make containers, and swtpm is set up without a process namespace';
-  if (limits.max_user_namespaces === '0')
-    return [
-      ...findings,
-      warn(
-        'user-namespaces',
-        'user namespaces',
-        'user.max_user_namespaces is 0',
-        why,
-        'sysctl -w user.max_user_namespaces=15000',
-      ),
-    ];
-  if (limits.unprivileged_userns_clone === '0')
-    return [
-      ...findings,
-      warn(
-        'user-namespaces',
-        'user namespaces',
-        'kernel.unprivileged_userns_clone is 0',
-        why,
-        'sysctl -w kernel.unprivileged_userns_clone=1',
-      ),
-    ];
-  if (readText(`${proc}/sys/kernel/apparmor_restrict_unprivileged_userns`) === '1') {
-    return [
-      ...findings,
-      warn(
-        'user-namespaces',
-        'user namespaces',
-        'AppArmor lets only confined programs make them',
-        why,
-        'sysctl -w kernel.apparmor_restrict_unprivileged_userns=0, or a profile that allows userns',
-      ),
-    ];
+  return [...findings, ...checkUserNamespaces(host)];
+}
+
+function checkUserNamespaces({ proc, etc, uid, find = lookUpProgram }: DoctorHost): Finding[] {
+  // What root may says nothing of others.
+  const refusal =
+    uid === 0
+      ? whyNoUserNamespaces({ isRoot: false, proc, probe: () => false })
+      : (whyNoUserNamespaces({ isRoot: false, proc }) ?? whyNoProc(proc));
+  if (refusal !== undefined) {
+    const why = 'programs without root cannot make containers, and swtpm is set up without a process namespace';
+    return [warn('user-namespaces', 'user namespaces', refusal.why, why, refusal.fix)];
   }
-  return [...findings, pass('user-namespaces', 'user namespaces', `${limits.max_user_namespaces ?? 'some'} allowed`)];
+  const allowed = readText(`${proc}/sys/user/max_user_namespaces`)?.trim() ?? 'some';
+  const findings = [pass('user-namespaces', 'user namespaces', `${allowed} allowed`)];
+  return uid === 0 ? findings : [...findings, ...checkOwnUsers(uid, etc, find)];
+}
+
+/** What containers of this user can have. */
+function checkOwnUsers(uid: number, etc: string, find: NonNullable<DoctorHost['find']>): Finding[] {
+  const title = "a user's containers";
+  const name = nameOf(uid, etc);
+  const ids = readSubordinateIds({ uid, name }, { etc });
+  const count = Math.min(...[ids.uids, ids.gids].map((all) => all.reduce((sum, block) => sum + block.count, 0)));
+  const hasMappers = find('newuidmap') !== undefined && find('newgidmap') !== undefined;
+  const missing = [
+    ...(hasMappers ? [] : ['apt install uidmap']),
+    ...(count > 0 ? [] : [`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${name ?? uid}`]),
+  ];
+  const users =
+    missing.length === 0
+      ? pass('subordinate-ids', title, `${count} users and groups besides root (/etc/subuid, /etc/subgid)`)
+      : warn(
+          'subordinate-ids',
+          title,
+          `root alone: ${hasMappers ? 'no' : 'newuidmap is missing, no use of'} subordinate ids (/etc/subuid, /etc/subgid)`,
+          'programs in them cannot become other users, which package managers and services do',
+          missing.join(' && '),
+        );
+  if (find('slirp4netns') !== undefined)
+    return [users, pass('user-network', title, "slirp4netns for <interface type='user'>")];
+  const why = "a container of this user can have no <interface type='user'>, which is the only one without root";
+  return [users, warn('user-network', title, 'slirp4netns is missing', why, 'apt install slirp4netns')];
+}
+
+function nameOf(uid: number, etc: string): string | undefined {
+  const line = readText(`${etc}/passwd`)
+    ?.split('\n')
+    .find((entry) => entry.split(':')[2] === String(uid));
+  return line?.split(':')[0];
 }
 
 export function checkLimits({ proc }: DoctorHost): Finding[] {

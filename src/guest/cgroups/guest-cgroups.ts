@@ -122,6 +122,8 @@ export class GuestCgroups implements AsyncDisposable {
   async retune(domain: Domain, what: RetunedPart, threads: GuestThreads): Promise<void> {
     if (this.#made !== undefined) {
       await this.#made.retune(domain, what, threads);
+    } else if (this.#init.controllers?.length === 0 && this.#init.tuning !== undefined) {
+      throw noGroup(domain);
     } else if (what !== 'cpuset') {
       this.#made = await this.#makeLate(domain, threads);
     }
@@ -198,6 +200,16 @@ function noScope({ name = '' }: Domain): CgroupError {
     directory: name,
     rule: 'it has no systemd scope: it was started without one, or somebody has stopped it',
     fix: 'restart the guest',
+  });
+}
+
+/** Its limits were planned without one, so that those that it is given now would be lost in silence. */
+function noGroup({ name = '' }: Domain): CgroupError {
+  return new CgroupError({
+    operation: 'limit guest',
+    directory: name,
+    rule: 'it was started without a cgroup, by a user who may make none',
+    fix: "start it as root, or below 'systemd-run --user --scope -p Delegate=yes'",
   });
 }
 

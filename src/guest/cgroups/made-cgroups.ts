@@ -89,7 +89,9 @@ export class MadeCgroups implements MadeGroups {
   /** Those of a guest that an earlier process has started; undefined where they are not, or not where this one would make them. */
   static takeOver(init: GuestCgroupsInit, domain: Domain): MadeCgroups | undefined {
     const groups = plan(init, domain, {});
-    if (groups === undefined || !groups.directories.every((directory) => existsSync(directory))) return undefined;
+    const directories = groups?.directories ?? [];
+    if (groups === undefined || directories.length === 0) return undefined;
+    if (!directories.every((directory) => existsSync(directory))) return undefined;
     return new MadeCgroups(init, groups);
   }
 

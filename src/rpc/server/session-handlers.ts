@@ -13,8 +13,11 @@ export interface OpeningSession {
   closeCallback(wanted: boolean): void;
 }
 
-/** VIR_CONNECT_RO and VIR_CONNECT_NO_ALIASES. */
-const OPEN_FLAGS = 3;
+/**
+ * VIR_CONNECT_RO and VIR_CONNECT_NO_ALIASES. libvirt's client sends notes of its own among them: 2 where it takes its user's socket, 4 where it
+ * would start a daemon that is missing, as it does for every user but root.
+ */
+const OPEN_FLAGS = 7;
 /** virDrvFeature: texts as typed parameters, keepalive, definitions for migration, event callbacks with numbers, close callbacks, network updates. */
 const Feature = {
   TYPED_PARAM_STRING: 9,

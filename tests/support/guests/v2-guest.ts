@@ -5,11 +5,11 @@
 import { nodeImage } from './node-image.ts';
 import { guestScript, ProgramGuest, type ProgramGuestOptions, sessionScript } from './program-guest.ts';
 
-/** Boots it; dispose of it afterwards. */
-export async function startV2Guest(options: ProgramGuestOptions): Promise<ProgramGuest> {
+/** Boots it; dispose of it afterwards. `tools`: programs of this host that are there besides. */
+export async function startV2Guest(options: ProgramGuestOptions, tools: readonly string[] = []): Promise<ProgramGuest> {
   return await ProgramGuest.start(
     {
-      images: [await nodeImage()],
+      images: [await nodeImage(tools)],
       modules: [],
       files: {
         'etc/guest.sh': guestScript('v2-guest.sh'),

@@ -13,7 +13,7 @@ afterEach(() => rmSync(procRoot, { recursive: true, force: true }));
 
 it.each([
   ['63470\n', undefined],
-  ['0\n', /max_user_namespaces is 0; as root: sysctl user.max_user_namespaces/],
+  ['0\n', /max_user_namespaces is 0; as root: sysctl -w user.max_user_namespaces/],
   [undefined, /this kernel has none/],
 ])('max_user_namespaces %j', (content, message) => {
   if (content !== undefined) writeFileSync(join(procRoot, 'sys/user/max_user_namespaces'), content);

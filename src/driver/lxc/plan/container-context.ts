@@ -1,6 +1,7 @@
 /** What planning a container may look at besides its definition. Everything is data: the planner touches nothing. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { ForeignRun } from './foreign.ts';
+import type { Person } from './person.ts';
 
 export interface ContainerFacts {
   /** A bit for each capability that can be given: those of this process, or all that the kernel knows for a new user namespace. */
@@ -13,6 +14,8 @@ export interface ContainerFacts {
   readonly initOf: (name: string) => number | undefined;
   /** How programs of its architecture run; absent: as the host's own do. */
   readonly foreign?: ForeignRun | undefined;
+  /** Who starts it, where that is not root of the host. */
+  readonly person?: Person | undefined;
   /** The directory that its root is, without links in its path; absent: the root is mounted before. */
   readonly rootFolder?: string | undefined;
   /** Absent: the container sees its groups and can change none of them. */

@@ -93,7 +93,7 @@ describe('planContainerNetwork', () => {
 
   it.each([
     ["<interface type='network'><source network='lan'/></interface>", /no virtual network 'lan'/],
-    ["<interface type='user'/>", /no interfaces of type 'user'/],
+    ["<interface type='user'/>", /how users without root/],
     ["<interface type='bridge'/>", /names no bridge/],
     [
       "<interface type='direct'><source dev='eno1'/><bandwidth><inbound average='9'/></bandwidth></interface>",

@@ -137,6 +137,10 @@ function connect(
     }
     case 'network':
       return refuse(`there is no virtual network '${source?.network ?? ''}'`);
+    case 'user':
+      return refuse(
+        "<interface type='user'> is how users without root's rights connect a container; started by root it has bridge, network, ethernet or direct",
+      );
     default:
       return refuse(`containers have no interfaces of type '${type}': use bridge, network, ethernet or direct`);
   }

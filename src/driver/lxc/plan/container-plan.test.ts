@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { parseDomain } from '../../../model/domain/domain.ts';
 import type { ContainerFacts } from './container-context.ts';
 import { planContainer } from './container-plan.ts';
+import { planPerson } from './person.ts';
 
 const PLACES = {
   root: '/run/b/rootfs',
@@ -18,13 +19,16 @@ const FACTS: ContainerFacts = {
   initOf: (name) => (name === 'other' ? 4711 : undefined),
 };
 
-function plan({ os = '', devices = '', rest = '' }: { os?: string; devices?: string; rest?: string } = {}) {
+function plan(
+  { os = '', devices = '', rest = '' }: { os?: string; devices?: string; rest?: string } = {},
+  facts: Partial<ContainerFacts> = {},
+) {
   const { domain } = parseDomain(
     `<domain type='lxc' xmlns:lxc='http://libvirt.org/schemas/domain/lxc/1.0'><name>box</name>
      <uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid><os><type>exe</type>${os}</os>${rest}
      <devices><filesystem type='mount'><source dir='/srv/box'/><target dir='/'/></filesystem>${devices}</devices></domain>`,
   );
-  return planContainer(domain, FACTS, PLACES);
+  return planContainer(domain, { ...FACTS, ...facts }, PLACES);
 }
 const fs = (type: string, source: string, target: string, more = '') =>
   `<filesystem type='${type}'><source ${source}/><target dir='${target}'/>${more}</filesystem>`;
@@ -290,5 +294,45 @@ describe('other architectures', () => {
     const { spec } = planContainer(domain, { ...FACTS, foreign: { personality: 'LINUX32' } }, PLACES);
     expect(spec.linux).toMatchObject({ personality: { domain: 'LINUX32' } });
     expect(spec.linux.uidMappings).toBeUndefined();
+  });
+});
+
+describe('started by a user', () => {
+  const mappers = { uid: 'newuidmap', gid: 'newgidmap' };
+  const block = [{ first: 100_000, count: 65_536 }];
+  const ANN = { person: planPerson({ uid: 1000, gid: 1000, name: 'ann', uids: block, gids: block, mappers }) };
+  const ALONE = { person: planPerson({ uid: 1000, gid: 1000, name: 'bob', uids: [], gids: [] }) };
+  const DISK = "<disk type='block'><source dev='/dev/sdb'/><target dev='vda'/></disk>";
+  const IDS = "<idmap><uid start='0' target='100000' count='10'/><gid start='0' target='100005' count='10'/></idmap>";
+
+  it('has the host’s nodes instead of new ones, and what is below a folder with it', () => {
+    const planned = plan({ devices: DISK + fs('bind', "dir='/home'", '/home') }, ANN);
+    expect(planned.spec.linux.devices).toEqual([]);
+    expect(mountOn(planned, '/dev/vda')).toMatchObject({ type: 'bind', source: '/dev/sdb' });
+    expect(mountOn(planned, '/home')?.options).toEqual(['rbind', 'rw']);
+    expect(mountOn(plan({ devices: DISK }), '/dev/vda')).toBeUndefined();
+  });
+
+  it('sees the host’s /sys, whose owner it is not, but that of a network of its own', () => {
+    expect(mountOn(plan({}, ANN), '/sys')).toMatchObject({ type: 'bind' });
+    expect(mountOn(plan({ rest: '<features><privnet/></features>' }, ANN), '/sys')).toMatchObject({ type: 'sysfs' });
+  });
+
+  it('has a group of terminals where it has groups', () => {
+    expect(mountOn(plan({}, ANN), '/dev/pts')?.options).toContain('gid=5');
+    expect(mountOn(plan({}, ALONE), '/dev/pts')?.options).not.toContain('gid=5');
+  });
+
+  it('has <idmap> in the numbers of the namespace around it', () => {
+    const { linux } = plan({ rest: IDS }, ANN).spec;
+    expect(linux.uidMappings).toEqual([{ containerID: 0, hostID: 1, size: 10 }]);
+    expect(linux.gidMappings).toEqual([{ containerID: 0, hostID: 6, size: 10 }]);
+    expect(() => plan({ rest: IDS }, ALONE)).toThrow(/user bob may use 1000; install uidmap/);
+  });
+
+  it('is root where nobody else is there', () => {
+    expect(() => plan({ os: '<inituser>mail</inituser>' }, ALONE)).toThrow(/has root alone: install uidmap/);
+    expect(plan({ os: '<inituser>root</inituser>' }, { ...ALONE, idOf: () => 0 }).spec.process.user.uid).toBe(0);
+    expect(plan({ os: '<inituser>mail</inituser>' }, ANN).spec.process.user.uid).toBe(8);
   });
 });

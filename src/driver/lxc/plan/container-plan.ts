@@ -6,10 +6,11 @@ import type { Domain } from '../../../model/domain/domain.ts';
 import type { Idmap, IdRange } from '../../../model/domain/idmap.ts';
 import type { SharedNamespace } from '../../../model/domain/lxc-namespace.ts';
 import { planCapabilities } from './capabilities.ts';
-import { type ContainerFacts, refuse } from './container-context.ts';
+import { type ContainerFacts, type DeviceNumbers, refuse } from './container-context.ts';
 import { registeringHook, SAME_USERS } from './foreign.ts';
 import { hasPrivateNetwork, type PreparedMount, planMounts } from './mounts.ts';
-import type { OciDevice, OciHook, OciIdMapping, OciNamespace, OciProcess, OciSpec } from './oci-spec.ts';
+import type { OciDevice, OciHook, OciIdMapping, OciMount, OciNamespace, OciProcess, OciSpec } from './oci-spec.ts';
+import { isAlone, refuseRootsOwn, sameIds, withinPerson } from './person.ts';
 
 export interface ContainerPlan {
   readonly spec: OciSpec;
@@ -51,17 +52,22 @@ const READ_ONLY = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus',
 /** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot have */
 export function planContainer(given: Domain, facts: ContainerFacts, places: ContainerPlaces): ContainerPlan {
   refuseOthers(given);
+  if (facts.person !== undefined) refuseRootsOwn(given, facts.person);
   const domain = withUsers(given, facts);
-  const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount, facts.initGroup);
+  const { mounts, prepared, rootReadonly } = planMounts(domain, places.mount, facts);
   // The runtime binds it to itself: a mount of ours is for what it cannot reach or mount. Mapped users may not walk to it.
   const folder = given.idmap === undefined && prepared[0]?.kind === 'bind' ? facts.rootFolder : undefined;
   const root = folder ?? places.root;
   const consoles = domain.devices?.consoles ?? [];
   const extraTerminals = consoles.slice(1).map((_, index) => index + 2);
   const { idmap } = domain;
+  const { person } = facts;
   const { register, personality } = facts.foreign ?? {};
+  const nodes = planNodes(domain, facts);
   const createRuntime = [
-    ...(register === undefined ? [] : [registeringHook(register, places.emulation)]),
+    ...(register === undefined
+      ? []
+      : [registeringHook(register, places.emulation, { isAlone: person !== undefined && isAlone(person) })]),
     ...(idmap !== undefined && hasPrivateNetwork(domain) ? [gate(places.gate)] : []),
   ];
   const namespaces = planNamespaces(domain, facts);
@@ -78,6 +84,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
         source: places.terminal(number),
         options: ['bind', 'rw'],
       })),
+      ...(person === undefined ? [] : nodes.map(boundNode)),
     ],
     hooks: {
       ...(createRuntime.length > 0 ? { createRuntime } : {}),
@@ -90,7 +97,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
       })),
       ...(idmap === undefined ? {} : mappings(idmap)),
       ...(personality === undefined ? {} : { personality: { domain: personality } }),
-      devices: planDevices(domain, facts),
+      devices: person === undefined ? nodes.map(madeNode) : [],
       maskedPaths: MASKED,
       readonlyPaths: READ_ONLY,
     },
@@ -114,14 +121,17 @@ function isOfProcess(path: string): boolean {
 }
 
 /** A binfmt_misc of its own needs a user namespace of its own. @throws VirtError for what such a namespace may not mount */
-function withUsers(domain: Domain, { foreign }: ContainerFacts): Domain {
-  if (foreign?.register === undefined || domain.idmap !== undefined) return domain;
+function withUsers(domain: Domain, { foreign, person }: ContainerFacts): Domain {
+  if (domain.idmap !== undefined) {
+    return person === undefined ? domain : { ...domain, idmap: withinPerson(domain.idmap, person) };
+  }
+  if (foreign?.register === undefined) return domain;
   if (domain.memoryBacking?.hugepages !== undefined) {
     refuse(
       `<hugepages>: the kernel mounts them only outside of the user namespace that emulates '${domain.os?.type?.arch}'; leave them out`,
     );
   }
-  return { ...domain, idmap: SAME_USERS };
+  return { ...domain, idmap: person === undefined ? SAME_USERS : sameIds(person) };
 }
 
 /** Tells the container's state through one FIFO, and waits for a line in another: open before, as a line that nobody holds is lost with its writer. */
@@ -197,6 +207,13 @@ function planProcess(domain: Domain, facts: ContainerFacts): OciProcess {
 /** By number (`0`, `+0`), or by name as the container knows it. */
 function idOf(kind: 'user' | 'group', given: string | undefined, facts: ContainerFacts): number {
   if (given === undefined) return 0;
+  const { person } = facts;
+  if (person !== undefined && isAlone(person) && !/^\+?0+$/.test(given) && given !== 'root') {
+    refuse(
+      `<init${kind}> is '${given}', but a container of user ${person.name ?? person.uid} has root alone: install uidmap, and as root: ` +
+        `usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${person.name ?? person.uid}`,
+    );
+  }
   if (/^\+?\d+$/.test(given)) return Number(given);
   return (
     facts.idOf(kind, given) ??
@@ -261,20 +278,38 @@ function mappings({ uids, gids }: Idmap): { uidMappings: OciIdMapping[]; gidMapp
   return { uidMappings: uids.map(one), gidMappings: gids.map(one) };
 }
 
+interface Node {
+  /** On the host. */
+  readonly path: string;
+  /** In the container. */
+  readonly at: string;
+  readonly numbers: DeviceNumbers;
+}
+
 /** Beside the nodes that every runtime makes: those that the definition gives. */
-function planDevices({ devices }: Domain, facts: ContainerFacts): OciDevice[] {
+function planNodes({ devices }: Domain, facts: ContainerFacts): Node[] {
   const given = (devices?.hostdevs ?? []).flatMap(({ mode, type, source }) => {
     if (mode !== 'capabilities') refuse(`<hostdev mode='${mode ?? 'subsystem'}'>: containers have mode='capabilities'`);
     if (type === 'net') return [];
     const path = type === 'storage' ? source.block : source.char;
-    return [{ path: path ?? refuse(`<hostdev type='${type}'> names no device`), at: path }];
+    const named = path ?? refuse(`<hostdev type='${type}'> names no device`);
+    return [{ path: named, at: named }];
   });
   const disks = (devices?.disks ?? []).map(({ type, source, target }) => {
     if (type !== 'block') refuse("containers have <disk type='block'>; an image is a <filesystem type='file'>");
     return { path: source?.dev ?? refuse('<disk> has no <source dev=…>'), at: `/dev/${target?.dev ?? ''}` };
   });
   return [...given, ...disks].map(({ path, at }) => {
-    const found = facts.deviceOf(path) ?? refuse(`there is no device ${path} on this host`);
-    return { path: at ?? path, ...found, fileMode: NODE_MODE, uid: 0, gid: 0 };
+    const numbers = facts.deviceOf(path) ?? refuse(`there is no device ${path} on this host`);
+    return { path, at, numbers };
   });
+}
+
+function madeNode({ at, numbers }: Node): OciDevice {
+  return { path: at, ...numbers, fileMode: NODE_MODE, uid: 0, gid: 0 };
+}
+
+/** Who may make no nodes gives the host's own, to be opened by whom that lets. */
+function boundNode({ path, at }: Node): OciMount {
+  return { destination: at, type: 'bind', source: path, options: ['bind', 'rw'] };
 }

@@ -92,9 +92,14 @@ function canRun(arch: string, facts: ForeignFacts): boolean {
  * Mounts a binfmt_misc of the container's user namespace, and keeps it: its entries go with its last mount. It is in a mount namespace of its own,
  * where the container can neither see nor unmount it; that is kept by being bound to the file `keep` in the mount namespace around the runtime, so
  * that no process is needed for it and the kernel takes it away with the container. The runtime tells the state on the standard input; the emulator
- * is opened here (flag F), so that the container's root need not have it.
+ * is opened here (flag F), so that the container's root need not have it. `isAlone`: nobody but root is there, and its groups cannot be set.
  */
-export function registeringHook(register: string, keep: string): OciHook {
+export function registeringHook(
+  register: string,
+  keep: string,
+  { isAlone = false }: { readonly isAlone?: boolean } = {},
+): OciHook {
+  const become = isAlone ? '--preserve-credentials ' : '';
   const inside =
     'echo $$; b=/proc/sys/fs/binfmt_misc; read -r go && mount -t binfmt_misc binfmt_misc $b && printf %s "$0" >$b/register && echo ok';
   const script = [
@@ -103,7 +108,7 @@ export function registeringHook(register: string, keep: string): OciHook {
     'rm -f "$2" "$2.go"; : >"$2" && mkfifo -m 600 "$2.go" || exit 1',
     // The kernel binds younger namespaces only, and tells age by numbers that each processor hands out by itself (6.18): on one of them it is younger.
     'for cpu in /sys/devices/system/cpu/cpu[0-9]*; do',
-    '  taskset -c "${cpu##*cpu}" nsenter --target "$pid" --user -- unshare --mount --propagation private sh -c "$1" "$0" <"$2.go" |',
+    `  taskset -c "\${cpu##*cpu}" nsenter --target "$pid" --user ${become}-- unshare --mount --propagation private sh -c "$1" "$0" <"$2.go" |`,
     '  { exec 3>"$2.go"; read -r holder && mount --bind "/proc/$holder/ns/mnt" "$2" 2>/dev/null || exit 2; echo go >&3; read -r ok; }',
     '  status=$?; [ $status = 2 ] || exit $status',
     'done',

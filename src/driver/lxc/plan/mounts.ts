@@ -1,9 +1,10 @@
 /** File systems of a container: what libvirt gives every container, the definition's own, and what must be mounted on the host before. */
 import type { Filesystem } from '../../../model/domain/devices/filesystem.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import { type InitGroup, refuse } from './container-context.ts';
+import { type ContainerFacts, type InitGroup, refuse } from './container-context.ts';
 import { imageFormat } from './image-export.ts';
 import type { OciMount } from './oci-spec.ts';
+import { isAlone } from './person.ts';
 
 /**
  * Something to be mounted before the container is made, in the private mount namespace that it is made in, so that the kernel takes it away
@@ -30,13 +31,17 @@ export interface MountsPlan {
 const TTY_GROUP = 5;
 
 /** `placeOf`: where the prepared mount with that number is. */
-export function planMounts(domain: Domain, placeOf: (index: number) => string, initGroup?: InitGroup): MountsPlan {
+export function planMounts(
+  domain: Domain,
+  placeOf: (index: number) => string,
+  { initGroup, person }: Pick<ContainerFacts, 'initGroup' | 'person'> = {},
+): MountsPlan {
   const filesystems = domain.devices?.filesystems ?? [];
   const root = filesystems.find(({ target }) => target?.dir === '/');
   const prepared: PreparedMount[] = [preparedRoot(root)];
-  const mounts = [...basicMounts(domain, initGroup), ...hugePages(domain)];
+  const mounts = [...basicMounts(domain, initGroup, person), ...hugePages(domain)];
   for (const found of filesystems) {
-    if (found !== root) mounts.push(planFilesystem(found, prepared, placeOf));
+    if (found !== root) mounts.push(planFilesystem(found, prepared, placeOf, person === undefined ? 'bind' : 'rbind'));
   }
   return { mounts, prepared, rootReadonly: root?.readonly === true };
 }
@@ -51,6 +56,8 @@ export function planFilesystem(
   found: Filesystem,
   prepared: PreparedMount[],
   placeOf: (index: number) => string,
+  /** The kernel gives a user what is mounted in a directory only with all that is mounted below. */
+  how: 'bind' | 'rbind' = 'bind',
 ): OciMount {
   const destination = targetOf(found);
   const access = found.readonly === true ? 'ro' : 'rw';
@@ -58,7 +65,7 @@ export function planFilesystem(
     return { destination, type: 'tmpfs', source: 'tmpfs', options: [access, `size=${memoryBytes(found)}`] };
   }
   const source = sourceOf(found);
-  if (source.kind === 'bind') return { destination, type: 'bind', source: source.source, options: ['bind', access] };
+  if (source.kind === 'bind') return { destination, type: 'bind', source: source.source, options: [how, access] };
   const at = prepared.length;
   prepared.push({ ...source, readonly: found.readonly === true, at });
   return { destination, type: 'bind', source: placeOf(at), options: ['bind', access] };
@@ -126,9 +133,16 @@ function memoryBytes({ source, target }: Filesystem): number {
   return usageKiB * 1024;
 }
 
-function basicMounts({ idmap, features, devices }: Domain, initGroup: InitGroup | undefined): OciMount[] {
+function basicMounts(
+  { idmap, features, devices }: Domain,
+  initGroup: InitGroup | undefined,
+  person: ContainerFacts['person'],
+): OciMount[] {
   const isPrivate = hasPrivateNetwork({ features, devices });
-  const hasTtyGroup = idmap === undefined || idmap.gids.some(({ start, count }) => start + count > TTY_GROUP);
+  const hasTtyGroup =
+    idmap === undefined
+      ? person === undefined || !isAlone(person)
+      : idmap.gids.some(({ start, count }) => start + count > TTY_GROUP);
   const guarded = ['nosuid', 'noexec', 'nodev'];
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: guarded },
@@ -137,7 +151,7 @@ function basicMounts({ idmap, features, devices }: Domain, initGroup: InitGroup 
       ? [{ destination: '/proc/sys/net', type: 'bind', source: '/proc/sys/net', options: ['bind', 'rw', ...guarded] }]
       : []),
     // The kernel lets only a network namespace's owner mount its sysfs.
-    idmap !== undefined && !isPrivate
+    (idmap !== undefined || person !== undefined) && !isPrivate
       ? { destination: '/sys', type: 'bind', source: '/sys', options: ['rbind', 'ro', ...guarded] }
       : { destination: '/sys', type: 'sysfs', source: 'sysfs', options: ['ro', ...guarded] },
     // Never writable: the groups of its caller and their `release_agent`, which the host would execute, may be among them.

@@ -40,6 +40,14 @@ describe('where the runtime of a container keeps it', () => {
     });
   });
 
+  it('is the same behind a namespace of users, which its words come after', () => {
+    const { command, args } = planOuterCommand({ ...INPUT, unprivileged: true });
+    const plain = planOuterCommand(INPUT);
+    expect([command, ...args.slice(0, 2)]).toEqual(['unshare', '--user', '--keep-caps']);
+    expect(args.slice(args.lastIndexOf('unshare'))).toEqual([plain.command, ...plain.args]);
+    expect(args[5]).toMatch(/exec "\$@"$/);
+  });
+
   it.each([
     ['nothing', []],
     ['a shell', ['sh', '-c', 'crun --root /x run']],

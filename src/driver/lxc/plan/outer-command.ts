@@ -27,6 +27,8 @@ export interface OuterCommandInput {
   readonly privateNetwork: boolean;
   /** Holds the steps by the time that the caller lets it go on. */
   readonly stepsFile: string;
+  /** Whoever starts it is no root of the host: in a user namespace, whose ids the caller writes when a line on the gate asks for it. */
+  readonly unprivileged?: boolean;
   /** Who holds the terminal and waits for the end, where the container outlives its caller; else the runtime itself does. */
   readonly monitor?: ContainerMonitor | undefined;
 }
@@ -58,14 +60,17 @@ export interface OuterCommand {
   readonly script: string;
 }
 
+/** Before its ids are there it is nobody, and keeps the rights that it has over its namespace. */
+const BECOME_ROOT = `echo map >&${GATE_FD} && read -r go <&${GATE_FD} && exec "$@"`;
+
 /**
  * A line on the gate lets it go on, once the caller has written what there is to do; with a network of its own a second one, where the caller has work
  * to do in it.
  */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { hiddenCgroup, privateNetwork, stepsFile, sharedNamespaces: shared = [] } = input;
+  const { hiddenCgroup, privateNetwork, unprivileged, stepsFile, sharedNamespaces: shared = [] } = input;
   const first = [
-    ...shared.flatMap(({ source, at }) => [`: >${quote(at)}`, words('mount', '--bind', source, at)]),
+    ...shared.flatMap(({ source, at }) => [`: >${quoteWord(at)}`, words('mount', '--bind', source, at)]),
     ...(shared.length > 0 ? [words('mount', '-t', 'proc', 'proc', '/proc')] : []),
     ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
   ];
@@ -80,6 +85,7 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
   return {
     command: 'unshare',
     args: [
+      ...(unprivileged === true ? ['--user', '--keep-caps', '--', 'sh', '-c', BECOME_ROOT, 'sh', 'unshare'] : []),
       '--pid',
       '--mount',
       ...(privateNetwork ? ['--net'] : []),
@@ -141,7 +147,7 @@ function variablesOf({ socketDir }: ContainerMonitor): string[] {
 /** crun follows it, and makes the container's nodes wherever it leads on the host. */
 function refuseLink(path: string): string {
   const why = "the container's root has a symbolic link for /dev; make it a directory";
-  return `{ [ ! -L ${quote(path)} ] || { echo ${quote(why)} >&2; exit 1; }; }`;
+  return `{ [ ! -L ${quoteWord(path)} ] || { echo ${quoteWord(why)} >&2; exit 1; }; }`;
 }
 
 /** What a container's runtime is called with, to reach it again. */
@@ -199,9 +205,10 @@ function prepare(mount: PreparedMount, { root, open, mountPlace }: OuterCommandI
 }
 
 function words(...all: readonly string[]): string {
-  return all.map(quote).join(' ');
+  return all.map(quoteWord).join(' ');
 }
 
-function quote(word: string): string {
+/** As a shell takes it. */
+export function quoteWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`;
 }

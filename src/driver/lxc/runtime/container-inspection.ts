@@ -42,7 +42,7 @@ export class ContainerInspection implements InspectionOperations {
   async stats(uuid: string, { groups }: StatsOptions = {}): Promise<TypedParameters> {
     const record = this.#parts.store.byUuid(uuid);
     const { state, reason } = stateOf(record);
-    const stats = record.guest?.cgroups.stats();
+    const stats = record.guest?.stats();
     const domain = definitionOf(record, false);
     const wants = (group: NonNullable<typeof groups>[number]): boolean =>
       groups === undefined || groups.includes(group);
@@ -68,9 +68,10 @@ export class ContainerInspection implements InspectionOperations {
   }
 
   async memoryStats(uuid: string): Promise<MemoryStats> {
-    const { cgroups, domain } = this.#active(uuid);
-    const place = cgroups.place;
-    const stats = place === undefined ? {} : readStats(place, { memoryDetail: true });
+    const container = this.#active(uuid);
+    const { cgroups, domain } = container;
+    const { place } = cgroups;
+    const stats = place === undefined ? (container.stats() ?? {}) : readStats(place, { memoryDetail: true });
     const detail = (...names: string[]): bigint | undefined => {
       const bytes = names.map((name) => stats.memoryDetail?.[name]).find((value) => value !== undefined);
       return bytes === undefined ? undefined : BigInt(Math.floor(bytes / 1024));
@@ -133,8 +134,9 @@ export class ContainerInspection implements InspectionOperations {
   async cpuStats(
     uuid: string,
   ): Promise<{ readonly total: TypedParameters; readonly perCpu: readonly (TypedParameters | undefined)[] }> {
-    const { cgroups } = this.#active(uuid);
-    const stats = cgroups.stats();
+    const container = this.#active(uuid);
+    const { cgroups } = container;
+    const stats = container.stats();
     const perCpu = cgroups.place === undefined ? [] : (statPerCpu(cgroups.place) ?? []);
     const total = { cpu_time: stats?.cpuUsageNs, user_time: stats?.cpuUserNs, system_time: stats?.cpuSystemNs };
     return {

@@ -16,8 +16,10 @@ import {
   placesOfMounts,
   planOuterCommand,
 } from '../plan/outer-command.ts';
+import type { Person } from '../plan/person.ts';
 import { type ContainerPlaces, containerPlaces, forgetFormerRun } from './container-places.ts';
 import { letHookOn, letIn, makeGate, type SetUpNetwork } from './start-gate.ts';
+import { letBeRoot } from './start-person.ts';
 
 /** How long a runtime that has failed may take to say why. */
 const RUNTIME_END_MS = 1000;
@@ -28,6 +30,8 @@ export interface LaunchOptions {
   /** An empty, private folder on a short path: bundle, sockets and the runtime's state. */
   readonly dir: string;
   readonly hiddenCgroup?: string | undefined;
+  /** Who starts it, where that is not root. */
+  readonly person?: Person | undefined;
   /** `cgroup.procs` files that the outer process joins first. */
   readonly cgroupProcs?: readonly string[] | undefined;
   /** Fills the network namespace of that process before the container's first program runs. */
@@ -57,7 +61,7 @@ export class ContainerLaunch implements AsyncDisposable {
     this.places = containerPlaces(options.dir, { mapped: plan.mapped });
     this.#plan = plan;
     this.#options = options;
-    const { runtime, id, hiddenCgroup } = options;
+    const { runtime, id, hiddenCgroup, person } = options;
     this.#outer = planOuterCommand({
       ...this.places,
       root: plan.spec.root.path,
@@ -68,6 +72,7 @@ export class ContainerLaunch implements AsyncDisposable {
       mountPlace: this.places.mount,
       hiddenCgroup,
       privateNetwork: this.#waitsOutside,
+      unprivileged: person !== undefined,
       monitor: keeper.monitor,
     });
     this.#spawned = this.#spawn(keeper);
@@ -88,9 +93,12 @@ export class ContainerLaunch implements AsyncDisposable {
     if (this.#waitsInHook) await makeGate(places.gate, this.#options.signal);
   }
 
-  /** Lets it go on to what is prepared. @throws ProcessError, CgroupError */
+  /** Lets it go on to what is prepared, as root of its users where it has any. @throws ProcessError, CgroupError, VirtError */
   async letGo(): Promise<ChildHandle> {
+    const { person, signal } = this.#options;
     const child = await this.#spawned;
+    // One that ends meanwhile has said why.
+    if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), child.exited]);
     const gate = child.duplex(GATE_FD);
     if (this.#waitsOutside) gate.write('go\n');
     else gate.end('go\n', () => void gate.destroy());

@@ -1,5 +1,5 @@
 /** Starts containers for a connection: from definition to running container, with the record that keeps it. */
-
+import { statSync } from 'node:fs';
 import { randomBytes, randomUuid } from '../../../core/random.ts';
 import { DEFAULT_PARTITION } from '../../../guest/cgroups/guest-groups.ts';
 import type { DomainRecord } from '../../../guest/domain-record.ts';
@@ -14,12 +14,14 @@ import type { BareEvent } from '../../domain-events.ts';
 import { StateReason } from '../../domain-state.ts';
 import type { CreateOptions } from '../../driver.ts';
 import { LinkNames } from '../host/link-names.ts';
-import { completeContainer, nameDevices } from '../plan/complete-definition.ts';
+import { completeContainer, nameDevices, rootSource } from '../plan/complete-definition.ts';
+import { impliedIdmap, refuseRootsOwn } from '../plan/person.ts';
 import type { ContainerLabels } from './container-labels.ts';
 import type { LxcConfig } from './lxc-config.ts';
 import type { LxcRoot } from './lxc-root.ts';
 import type { RunningContainer } from './running-container.ts';
 import { type ContainerStart, startContainer, startError } from './start-container.ts';
+import { readPerson } from './start-person.ts';
 
 export type LxcRecord = DomainRecord<RunningContainer>;
 export type LxcStore = DomainStore<RunningContainer>;
@@ -71,6 +73,7 @@ export class ContainerStarter {
     if (this.#init.config.cgroupLayout !== 'inherit') {
       domain.resource = { ...domain.resource, partition: domain.resource?.partition ?? DEFAULT_PARTITION };
     }
+    domain.idmap ??= impliedIdmapOf(domain);
     record.starting = true;
     try {
       this.#init.labels.check(domain);
@@ -159,6 +162,9 @@ export class ContainerStarter {
   async #openPorts(record: LxcRecord, domain: Domain, id: number, signal: AbortSignal | undefined): Promise<void> {
     const networks = this.#init.host.siblings?.guestNetworks;
     try {
+      // What a user may not have is no network's to make.
+      const person = readPerson();
+      if (person !== undefined) refuseRootsOwn(domain, person);
       await openPorts(
         domain.devices?.interfaces ?? [],
         networks,
@@ -176,4 +182,12 @@ export class ContainerStarter {
     for (const warning of warnings) this.#init.onNote?.(warning);
     return domain;
   }
+}
+
+/** Of a user's container whose root file system belongs to that user's subordinate ids. */
+function impliedIdmapOf(domain: Domain): Domain['idmap'] {
+  const person = readPerson();
+  const root = rootSource(domain);
+  const owner = person === undefined || root === undefined ? undefined : statSync(root, { throwIfNoEntry: false });
+  return person === undefined || owner === undefined ? undefined : impliedIdmap(owner, person);
 }

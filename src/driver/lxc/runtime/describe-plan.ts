@@ -8,7 +8,8 @@ import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import { planImageExport } from '../plan/image-export.ts';
-import { planOuterCommand } from '../plan/outer-command.ts';
+import { planOuterCommand, quoteWord } from '../plan/outer-command.ts';
+import { mapLines, type Person } from '../plan/person.ts';
 import { containerPlaces } from './container-places.ts';
 import { findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
 
@@ -31,7 +32,8 @@ export function planContainerXml(
 export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['initOf']): DomainPlan {
   const mapped = domain.idmap !== undefined;
   const places = containerPlaces(FOLDER, { mapped });
-  const plan = planContainer(domain, readContainerFacts(domain, initOf), places);
+  const facts = readContainerFacts(domain, initOf);
+  const plan = planContainer(domain, facts, places);
   const images = plan.prepared.flatMap(({ kind, source: file, format = 'raw', readonly, at }) => {
     if (kind !== 'image') return [];
     const place = `${FOLDER}/image-${at}`;
@@ -53,6 +55,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     mountPlace: places.mount,
     hiddenCgroup: hiddenCgroup(),
     privateNetwork: plan.privateNetwork && !plan.ownUsers,
+    unprivileged: facts.person !== undefined,
   });
   // A start lets the command wait for the script, which says the same.
   const args = [...waiting.slice(0, -2), script];
@@ -60,10 +63,21 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     binary: command,
     arguments: args,
     environment: {},
-    command: `${[command, ...args.slice(0, -1)].join(' ')} \\\n  '${script.replaceAll(' && ', ' && \\\n   ')}'`,
+    command: `${[command, ...args.slice(0, -1)].map(quoteWord).join(' ')} \\\n  '${script.replaceAll(' && ', ' && \\\n   ')}'`,
     fds: [],
     files: [{ path: `${places.bundle}/config.json`, content: plan.spec }],
-    helpers: images,
+    helpers: [
+      ...(facts.person?.mappers === undefined ? [] : mapCommands(facts.person, facts.person.mappers)),
+      ...images,
+    ],
     deferred: [],
   };
+}
+
+/** Who writes the ids of the namespace around the runtime, once that is there as process PID. */
+function mapCommands({ ids }: Person, mappers: NonNullable<Person['mappers']>): object[] {
+  return (['uid', 'gid'] as const).map((kind) => ({
+    command: mappers[kind],
+    args: ['PID', ...mapLines(ids[`${kind}s`]).flat()],
+  }));
 }

@@ -28,8 +28,8 @@ export class ExtraTerminals implements Disposable {
     this.#terminals = terminals;
   }
 
-  /** `numbers`: of `/dev/ttyN`; `owner`: the container's root on the host. @throws ProcessError, or the system's error; then none is left */
-  static async open(numbers: readonly number[], owner: number): Promise<ExtraTerminals> {
+  /** `numbers`: of `/dev/ttyN`; `owner`: the container's root on the host, where that is not ourselves. @throws ProcessError, or the system's error; then none is left */
+  static async open(numbers: readonly number[], owner: number | undefined): Promise<ExtraTerminals> {
     const opened: Terminal[] = [];
     try {
       for (const number of numbers) {
@@ -39,7 +39,7 @@ export class ExtraTerminals implements Disposable {
           const peer = await openPtyPeer(master);
           const path = readlinkSync(`/proc/self/fd/${peer}`);
           opened.push({ number, master, peer, path });
-          chownSync(path, owner, owner + TTY_GROUP);
+          if (owner !== undefined) chownSync(path, owner, owner + TTY_GROUP);
         } catch (error) {
           if (!opened.some((terminal) => terminal.master === master)) closeSync(master);
           throw error;

@@ -14,16 +14,21 @@ import { rootSource } from '../plan/complete-definition.ts';
 import type { TaskFacts } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, DeviceNumbers } from '../plan/container-context.ts';
 import { type ForeignFacts, type ForeignRun, planForeignRun } from '../plan/foreign.ts';
+import { readPerson } from './start-person.ts';
 
 /** As many as any kernel has. */
 const ALL_CAPABILITIES = (1n << 64n) - 1n;
 
 /** `initOf`: of the containers of this connection. */
 export function readContainerFacts(domain: Domain, initOf: ContainerFacts['initOf']): ContainerFacts & TaskFacts {
+  const person = readPerson();
   const root = rootSource(domain);
   const foreign = readForeignRun(domain);
   return {
-    capabilities: readCapabilities(domain.idmap !== undefined || foreign?.register !== undefined),
+    capabilities: readCapabilities(
+      domain.idmap !== undefined || foreign?.register !== undefined || person !== undefined,
+    ),
+    person,
     foreign,
     rootFolder: root === undefined ? undefined : folderAt(root),
     idOf: (kind, name) => (root === undefined ? undefined : idIn(root, kind === 'user' ? 'passwd' : 'group', name)),

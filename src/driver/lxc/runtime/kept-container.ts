@@ -11,6 +11,7 @@ import { LogSource } from '../../../core/log-source.ts';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { runCommand } from '../../../process/run-command.ts';
+import { enterOptions } from '../host/enter-namespaces.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { SYNC_FD } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
@@ -191,9 +192,10 @@ async function startProgram(
   id: string,
   signal: AbortSignal | undefined,
 ): Promise<void> {
-  const inside = insideOf(outerPid);
-  if (inside === '') throw cannotStart('what keeps it has ended');
-  const args = ['-t', inside, '-m', '-p', '--', runtime, '--cgroup-manager=disabled', '--root', stateDir, 'start', id];
+  const inside = Number(insideOf(outerPid));
+  if (inside === 0) throw cannotStart('what keeps it has ended');
+  const start = [runtime, '--cgroup-manager=disabled', '--root', stateDir, 'start', id];
+  const args = [...enterOptions(inside, ['-m', '-p']), '--', ...start];
   const { status, stderr } = await runCommand('nsenter', args, { signal });
   if (status !== 0) throw cannotStart(stderr.trim());
 }

@@ -17,8 +17,10 @@ import { changeMounts } from '../host/mount-namespace.ts';
 import { planContainerCgroup } from '../plan/container-cgroup.ts';
 import { isHostLink } from '../plan/container-network.ts';
 import { type PreparedMount, planFilesystem } from '../plan/mounts.ts';
+import { AS_ROOT } from '../plan/person.ts';
 import { readContainerFacts } from './host-facts.ts';
 import type { RunningContainer } from './running-container.ts';
+import { readPerson } from './start-person.ts';
 
 const NODE_MODE = 0o600;
 
@@ -33,6 +35,7 @@ export async function plugDevice(
   { list, device, index }: LiveDevice & { readonly index: number },
   signal?: AbortSignal,
 ): Promise<void> {
+  requireRoot();
   if (isOf(list, 'filesystems', device)) return await mount(guest, device, signal);
   if (isOf(list, 'interfaces', device)) return void (await linksOf(guest).attach(device, index, { signal }));
   if (isOf(list, 'hostdevs', device)) {
@@ -47,6 +50,7 @@ export async function unplugDevice(
   { list, device }: LiveDevice,
   _signal?: AbortSignal,
 ): Promise<void> {
+  requireRoot();
   if (isOf(list, 'filesystems', device)) {
     const target = device.target?.dir ?? '';
     await inside(guest, { kind: 'unmount', target, andFile: false });
@@ -58,6 +62,14 @@ export async function unplugDevice(
     return await takeNode(guest, device);
   }
   throw refusal(`<${list}> cannot be taken from a running container`);
+}
+
+/** Others are let into the namespaces of a running container by programs only, which cannot carry a mount there. */
+function requireRoot(): void {
+  if (readPerson() === undefined) return;
+  throw refusal(
+    `devices of a running container are root's to change: change its definition (virsh … --config) and restart it, or ${AS_ROOT}`,
+  );
 }
 
 interface Families {

@@ -171,15 +171,18 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
 
   async suspend(uuid: string, { signal }: Waiting = {}): Promise<void> {
     await this.active('suspend', uuid).suspend(signal);
+    // Before anybody is told: the next daemon must know, whatever happens to this one.
+    await this.#starter.persist(this.store.byUuid(uuid));
   }
 
   async resume(uuid: string, { signal }: Waiting = {}): Promise<void> {
     await this.active('resume', uuid).resume(signal);
+    await this.#starter.persist(this.store.byUuid(uuid));
   }
 
   async info(uuid: string): Promise<DomainInfo> {
     const record = this.store.byUuid(uuid);
-    const stats = record.guest?.cgroups.stats();
+    const stats = record.guest?.stats();
     return infoOf(
       record,
       record.guest === undefined ? undefined : { cpuTimeNs: stats?.cpuUsageNs ?? 0n, memoryKiB: memoryOf(stats) },

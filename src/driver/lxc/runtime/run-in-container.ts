@@ -14,6 +14,7 @@ import { listChildren, listDescendants, listProcesses, readProcStat } from '../.
 import { errnoOf } from '../../../process/process-error.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ExecOptions, ExecResult } from '../../exec-operations.ts';
+import { enterOptions } from '../host/enter-namespaces.ts';
 import { type RuntimePlace, readRuntimePlace } from '../plan/outer-command.ts';
 import { idsInside } from './container-users.ts';
 
@@ -35,7 +36,7 @@ export async function runInContainer(
   const { signal, stdio = 'capture', terminal = false } = options;
   const keeper = findKeeper(initPid);
   using described = describeProcess(keeper, planProcess(keeper, initPid, command, options));
-  const args = ['-t', String(keeper.pid), '-m', '-p', '--', ...runtimeWords(keeper)];
+  const args = [...enterOptions(keeper.pid, ['-m', '-p']), '--', ...runtimeWords(keeper)];
   log.debug('exec', () => `in the container of process ${initPid}: ${command.join(' ')}`);
   const captures = stdio === 'capture';
   const child = await spawnChild(

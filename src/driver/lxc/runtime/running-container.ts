@@ -3,6 +3,7 @@
  * `start-container.ts`; persistence and locks are the driver's.
  */
 import { freeze, killAll, thaw } from '../../../cgroup/freezer.ts';
+import type { GroupStats } from '../../../cgroup/stats.ts';
 import { raceSignal } from '../../../core/abort.ts';
 import type { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
@@ -16,6 +17,7 @@ import type { BareEvent, LifecycleDetail, LifecycleType } from '../../domain-eve
 import { DomainState, StateReason } from '../../domain-state.ts';
 import type { ConsoleStream, DomainStateAndReason, DomainStop, PowerOptions } from '../../driver.ts';
 import type { ContainerLinks } from '../host/container-links.ts';
+import { continueContainer, countContainer, stopContainer } from '../host/container-processes.ts';
 import type { ImageExports } from '../host/image-exports.ts';
 import { askInit, type Runlevel } from '../host/initctl.ts';
 import type { Container, ContainerEnd } from './container.ts';
@@ -65,6 +67,7 @@ export class RunningContainer implements LiveGuest {
   #reason: number;
   #stop: { detail: DomainStop['detail']; reason: string } | undefined;
   #isDetached = false;
+  #stoppedBefore: ReadonlySet<number> = new Set();
 
   constructor(init: RunningContainerInit) {
     this.#init = init;
@@ -123,17 +126,27 @@ export class RunningContainer implements LiveGuest {
     this.#ask('reboot', modes);
   }
 
-  /** Stops every process. @throws CgroupError, VirtError without a group of its own */
+  /** Stops every process: by its group, or one by one where it has none. @throws CgroupError, VirtError */
   async suspend(signal?: AbortSignal): Promise<void> {
     if (this.#state === DomainState.PAUSED) return;
-    await freeze(this.#place('suspend'), { signal });
+    const { place } = this.cgroups;
+    if (place !== undefined) await freeze(place, { signal });
+    else this.#stoppedBefore = await stopContainer(this.#requireInit(), { signal });
     this.#become(DomainState.PAUSED, StateReason.paused.USER, 'suspended', 'paused');
   }
 
   async resume(signal?: AbortSignal): Promise<void> {
     if (this.#state !== DomainState.PAUSED) return;
-    await thaw(this.#place('resume'), { signal });
+    const { place } = this.cgroups;
+    if (place !== undefined) await thaw(place, { signal });
+    else continueContainer(this.#requireInit(), this.#stoppedBefore);
     this.#become(DomainState.RUNNING, StateReason.running.UNPAUSED, 'resumed', 'unpaused');
+  }
+
+  /** What its processes have used: as its group has counted, or they themselves where it has none. */
+  stats(): GroupStats | undefined {
+    const { initPid } = this;
+    return this.cgroups.stats() ?? (initPid === undefined ? undefined : countContainer(initPid));
   }
 
   /** A signal to one of its processes, by the number that it has inside; 1: the first program. */
@@ -167,7 +180,6 @@ export class RunningContainer implements LiveGuest {
   }
 
   #ask(runlevel: Runlevel, modes: PowerOptions['modes']): void {
-    const { initPid } = this;
     const name = this.domain.name ?? '';
     const isAllowed = (mode: 'initctl' | 'signal'): boolean => modes === undefined || modes.includes(mode);
     if (modes !== undefined && !isAllowed('initctl') && !isAllowed('signal')) {
@@ -176,8 +188,7 @@ export class RunningContainer implements LiveGuest {
         domain: ErrorDomain.LXC,
       });
     }
-    if (initPid === undefined) throw invalid(`container '${name}' has no first program any more`);
-    if (isAllowed('initctl') && askInit(initPid, runlevel)) return;
+    if (isAllowed('initctl') && askInit(this.#requireInit(), runlevel)) return;
     if (!isAllowed('signal')) {
       throw new VirtError(`container '${name}' does not provide an initctl pipe: use --mode signal`, {
         code: ErrorCode.OPERATION_UNSUPPORTED,
@@ -187,13 +198,11 @@ export class RunningContainer implements LiveGuest {
     this.#started.container.kill(SIGNALS[runlevel]);
   }
 
-  #place(operation: string): NonNullable<GuestCgroups['place']> {
-    const { place } = this.cgroups;
-    if (place !== undefined) return place;
-    throw new VirtError(
-      `cannot ${operation} container '${this.domain.name ?? ''}': it has no cgroup of its own, as this process may not make one (see nestling doctor)`,
-      { code: ErrorCode.OPERATION_UNSUPPORTED, domain: ErrorDomain.LXC },
-    );
+  /** @throws VirtError where it has ended */
+  #requireInit(): number {
+    const { initPid } = this;
+    if (initPid !== undefined) return initPid;
+    throw invalid(`container '${this.domain.name ?? ''}' has no first program any more`);
   }
 
   #become<T extends LifecycleType>(state: DomainState, reason: number, type: T, detail: LifecycleDetail<T>): void {

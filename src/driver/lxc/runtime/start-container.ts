@@ -29,9 +29,11 @@ import { ImageExports } from '../host/image-exports.ts';
 import { guardedControllers, type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
+import { connectUser, requireSlirp } from '../host/user-network.ts';
 import { planContainerCgroup } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
+import type { Person } from '../plan/person.ts';
 import type { Container } from './container.ts';
 import { containerPlaces } from './container-places.ts';
 import { EmbeddedContainer } from './embedded-container.ts';
@@ -39,6 +41,7 @@ import { ExtraTerminals } from './extra-terminals.ts';
 import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
+import { type MakeGroups, makePersonGroups } from './person-groups.ts';
 import { RunningContainer, type Started } from './running-container.ts';
 
 const logger = new LogSource('lxc.lxc_process');
@@ -86,10 +89,13 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   let log: GuestLog | undefined;
   logger.info('startContainer', () => `vm=${name} id=${id} uuid=${domain.uuid}`);
   try {
-    requireRoot();
-    if (domain.idmap !== undefined) requireUserNamespaces();
     const host = readStartFacts(start);
-    const { foreign } = host.facts;
+    const { foreign, person } = host.facts;
+    if (person !== undefined) {
+      requireUserNamespaces({ forWhat: 'a container that is not started by root', isRoot: false });
+      requireSlirp(domain);
+    }
+    if (domain.idmap !== undefined) requireUserNamespaces();
     if (foreign?.register !== undefined) {
       requireUserNamespaces({ forWhat: `<os><type arch='${domain.os?.type?.arch}'>` });
     }
@@ -177,11 +183,21 @@ async function makeGroups(
   undo: DisposalStack,
 ): Promise<Pick<ContainerSetting, 'cgroups' | 'joins' | 'initGroup'>> {
   const { id, domain, root, cgroups: init } = start;
-  const { tuning, notes } = planContainerCgroup(domain, host.facts);
-  for (const note of notes) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
+  const { person } = host.facts;
+  const planned = planContainerCgroup(domain, host.facts);
   const detect = (): CgroupHost => host.cgroups;
-  const cgroups = undo.use(new GuestCgroups({ ...init, id, root: root.path, ledger, always: true, tuning, detect }));
-  await cgroups.make(domain);
+  const make: MakeGroups = async ({ tuning, notes }, hasGroup = true) => {
+    const controllers = hasGroup ? init.controllers : [];
+    const given = { ...init, id, root: root.path, ledger, always: true, tuning, controllers, detect };
+    const made = undo.use(new GuestCgroups(given));
+    await made.make(domain);
+    for (const note of notes) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
+    return made;
+  };
+  const cgroups =
+    person === undefined
+      ? await make(planned)
+      : await makePersonGroups(domain, person, planned, { make, host: host.cgroups });
   const plan = initGroupsOf(start, cgroups, host.cgroups);
   undo.use(makeInitGroups(plan, ledger));
   return { cgroups, joins: plan.joins, initGroup: plan.initGroup };
@@ -212,8 +228,8 @@ export async function runContainer(
   const mapped = domain.idmap !== undefined;
   const isKept = root.placement === 'daemon';
   const numbers = (domain.devices?.consoles ?? []).slice(1).map((_, index) => index + 2);
-  const owner = domain.idmap?.uids.find(({ start: first }) => first === 0)?.target ?? 0;
-  using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, owner));
+  const { person } = host.facts;
+  using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, ownerOfTerminals(domain, person)));
   const { terminals } = undo;
   const planned = planContainer(
     domain,
@@ -230,7 +246,9 @@ export async function runContainer(
     dir,
     hiddenCgroup: hiddenCgroup(host.cgroups),
     cgroupProcs: joins,
-    setUpNetwork: async (pid: number): Promise<void> => {
+    person,
+    setUpNetwork: async (pid: number, outer: number): Promise<void> => {
+      if (person !== undefined) return await connectUser(domain, { pid, outer, dir, isKept, signal });
       links = new ContainerLinks({ pid, ledger, names, onPlugged });
       await links.connect(domain, { signal });
     },
@@ -292,12 +310,8 @@ export function startError(name: string, cause: unknown): Error {
   return new VirtError(message, { code: cause.code, domain: cause.domain, cause });
 }
 
-/** Groups, mounts and devices of containers are root's to make. */
-function requireRoot(): void {
-  const uid = process.geteuid?.() ?? 0;
-  if (uid === 0) return;
-  throw new VirtError(
-    `containers are root's to start, and this process is user ${uid}: use sudo, or a daemon of root's (lxc:///system)`,
-    { code: ErrorCode.OPERATION_DENIED, domain: ErrorDomain.LXC },
-  );
+/** Root of a container that a user starts is that user. */
+function ownerOfTerminals({ idmap }: Domain, person: Person | undefined): number | undefined {
+  if (person !== undefined) return undefined;
+  return idmap?.uids.find(({ start }) => start === 0)?.target ?? 0;
 }

@@ -13,14 +13,14 @@ import { listDescendants } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import { runCommand } from '../../../process/run-command.ts';
 
-/** Fills the network namespace of that process. */
-export type SetUpNetwork = ((pid: number) => Promise<void>) | undefined;
+/** Fills the network namespace of that process. `outer`: the outermost one of the container, with which all of it ends. */
+export type SetUpNetwork = ((pid: number, outer: number) => Promise<void>) | undefined;
 
 /** The outer command has made its namespaces: fills the network, and lets it go on. */
 export async function letIn(child: ChildHandle, setUp: SetUpNetwork, signal: AbortSignal | undefined): Promise<void> {
   const gate = child.duplex(3);
   await once(gate, 'data', { signal });
-  await setUp?.(child.pid);
+  await setUp?.(child.pid, child.pid);
   gate.end('go\n');
 }
 
@@ -52,7 +52,7 @@ export async function letHookOn(
     throw error;
   });
   const inner = innerPid(child.pid, await Promise.race([told, failed]));
-  if (inner !== undefined) await setUp?.(inner);
+  if (inner !== undefined) await setUp?.(inner, child.pid);
   await outgoing.write('go\n');
 }
 

@@ -1,9 +1,9 @@
 /** Port forwards of a running guest's user-mode network: changed through QEMU's human monitor, which alone can. */
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { changeOfForwards, type HostForward } from '../../../guest/host-forwards.ts';
 import type { NetworkInterface, PortForward } from '../../../model/domain/devices/interface.ts';
 import type { QmpClient } from '../../../qmp/client.ts';
 import { isPasst } from '../devices/interface/attachment.ts';
-import { changeOfForwards, type HostForward } from '../devices/interface/host-forwards.ts';
 import { netdevId } from '../devices/interface/netdev.ts';
 
 /**

@@ -1,4 +1,5 @@
 /** The host end of an interface as `-netdev`, with the descriptors, character devices and helpers it needs. */
+import { hostForwards } from '../../../../guest/host-forwards.ts';
 import type { NetworkInterface } from '../../../../model/domain/devices/interface.ts';
 import type { InterfaceIp } from '../../../../model/domain/devices/ip-config.ts';
 import { hasFeature } from '../../capabilities/capabilities.ts';
@@ -8,7 +9,6 @@ import type { Part } from '../../plan/parts.ts';
 import type { Props } from '../../plan/props.ts';
 import { chardevId, planFdSet, reconnectProps, unixChardev } from '../chardev.ts';
 import { actualType, isPasst } from './attachment.ts';
-import { hostForwards } from './host-forwards.ts';
 import { isVirtioModel, queueCount } from './model.ts';
 import { PASST_RECONNECT, planPasst } from './passt.ts';
 

@@ -1,6 +1,6 @@
 /** One rule per port, and what changes between two definitions. */
 import { describe, expect, it } from 'vitest';
-import type { PortForward } from '../../../../model/domain/devices/interface.ts';
+import type { PortForward } from '../model/domain/devices/interface.ts';
 import { changeOfForwards, hostForwards } from './host-forwards.ts';
 
 const ssh: PortForward = { proto: 'tcp', address: '127.0.0.1', ranges: [{ start: 2222, to: 22 }] };
@@ -14,7 +14,9 @@ const many: PortForward = {
 
 describe('forwards of user-mode networks', () => {
   it('are one rule per port, without those that are excluded', () => {
-    expect(hostForwards(ssh)).toEqual([{ from: 'tcp:127.0.0.1:2222', rule: 'tcp:127.0.0.1:2222-:22' }]);
+    expect(hostForwards(ssh)).toMatchObject([
+      { port: 2222, guestPort: 22, from: 'tcp:127.0.0.1:2222', rule: 'tcp:127.0.0.1:2222-:22' },
+    ]);
     expect(hostForwards(many).map(({ rule }) => rule)).toEqual(['udp::80-:8080', 'udp::82-:8082']);
   });
 

@@ -1,8 +1,13 @@
-/** Forwards of QEMU's own user-mode network: one rule per port, as it has no ranges. Pure. */
-import type { PortForward } from '../../../../model/domain/devices/interface.ts';
+/** Forwards of user-mode networks (QEMU's own, slirp4netns): one rule per port, as they have no ranges. Pure. */
+import type { PortForward } from '../model/domain/devices/interface.ts';
 
 /** A port of the host that leads to one of the guest. */
 export interface HostForward {
+  readonly proto: string;
+  /** Of the host; undefined: all of them. */
+  readonly address: string | undefined;
+  readonly port: number;
+  readonly guestPort: number;
   /** `tcp:127.0.0.1:2222`: what tells it from others, and removes it. */
   readonly from: string;
   /** `tcp:127.0.0.1:2222-:22`: the whole rule. */
@@ -20,7 +25,7 @@ export function hostForwards({ proto, address, ranges }: PortForward): HostForwa
     .filter(({ port }) => !excluded.has(port))
     .map(({ port, guestPort }) => {
       const from = `${proto}:${address ?? ''}:${port}`;
-      return { from, rule: `${from}-:${guestPort}` };
+      return { proto, address, port, guestPort, from, rule: `${from}-:${guestPort}` };
     });
 }
 
