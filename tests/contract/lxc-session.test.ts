@@ -8,7 +8,7 @@ import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { giveToTestUser, makeTestUser, TEST_USER, type TestUser } from '../support/test-user.ts';
 import { CONTAINER_SKIPS, containersIn } from './containers.ts';
-import { describeContract } from './contract.ts';
+import { describeContract, REMOTE_SKIPS } from './contract.ts';
 
 let rootfs = '';
 
@@ -28,6 +28,7 @@ if (canRunContainers()) {
     name: 'nestling daemon of a user, containers',
     guests: containersIn(() => rootfs),
     skips: {
+      ...REMOTE_SKIPS,
       ...CONTAINER_SKIPS,
       'keeps storage pools and volumes': 'the folder for them is root’s; unprivileged.test.ts shows those of a user',
     },

@@ -5,7 +5,7 @@
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Connection, connect } from '../../src/index.ts';
@@ -66,10 +66,19 @@ describe.skipIf(!canRunContainers())('in a container', () => {
     return readFileSync(join(out, 'log'), 'utf8') + readFileSync(join(out, 'errors'), 'utf8');
   }
 
-  /** Of its group, by the file that either version of cgroups has; undefined where this host has no such controller. */
+  /** Of its group on the host, by the file that either version of cgroups has; empty where this host has no such controller. */
   async function limit(v1: string, v2: string, parts: ContainerParts): Promise<string> {
-    const paths = `/sys/fs/cgroup/${v1} /sys/fs/cgroup/${v2}`;
-    return (await inside(`for f in ${paths}; do [ -e $f ] && cat $f && break; done; true`, parts)).trim();
+    const [xml] = definition('while :; do sleep 1; done', parts);
+    const domain = await connection.createDomain(xml);
+    try {
+      const group = `*-${domain.name}.libvirt-lxc`;
+      const found = execFileSync('find', ['/sys/fs/cgroup', '-type', 'd', '-name', group], { encoding: 'utf8' });
+      const files = found.split('\n').flatMap((directory) => [basename(v1), v2].map((file) => join(directory, file)));
+      const [file] = files.filter((path) => path.startsWith('/') && existsSync(path));
+      return file === undefined ? '' : readFileSync(file, 'utf8').trim();
+    } finally {
+      await domain.destroy();
+    }
   }
 
   const has = (mask: string, bit: number): boolean => ((BigInt(`0x${mask}`) >> BigInt(bit)) & 1n) === 1n;
@@ -251,6 +260,12 @@ describe.skipIf(!canRunContainers())('in a container', () => {
     ],
   ])('the limit of %s is in force', async (_, head, v1, v2, expected) => {
     expect(await limit(v1, v2, { head })).toMatch(expected);
+  });
+
+  it('the limit of memory is seen inside', async () => {
+    const file = '/sys/fs/cgroup/memory/memory.limit_in_bytes';
+    const seen = await inside(`[ ! -e ${file} ] || cat ${file}`, { head: '<memory>65536</memory>' });
+    expect(seen.trim()).toMatch(/^(67108864)?$/);
   });
 
   it('throttles of block devices are in force', async () => {

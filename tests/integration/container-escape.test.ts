@@ -229,7 +229,7 @@ describe.skipIf(!canRunContainers())('a container', () => {
     });
     const [status] = await once(child, 'close');
     expect(words).toMatch(
-      /<idmap> needs user namespaces: user.max_user_namespaces is 0; as root: sysctl user.max_user_namespaces=/,
+      /<idmap> needs user namespaces: user.max_user_namespaces is 0; as root: sysctl -w user.max_user_namespaces=/,
     );
     expect(status).not.toBe(0);
   });

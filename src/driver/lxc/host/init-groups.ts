@@ -18,6 +18,8 @@ import type { InitGroup } from '../plan/container-context.ts';
  */
 const GUARDED = ['memory', 'cpu', 'pids', 'devices'];
 
+const MEMORY_LIMIT = 'memory.limit_in_bytes';
+
 /** Which groups, and who joins what. */
 export interface InitGroupsPlan {
   /** To be made, where they are not there. */
@@ -97,6 +99,23 @@ export function guardedControllers({ v1 }: CgroupPlace): readonly string[] {
 export async function allowBelow({ path, v1 }: CgroupPlace, rules: readonly DeviceRule[]): Promise<void> {
   const [devices] = guardedDirectories({ v1 }, ['devices']).map(groupBelow);
   if (devices !== undefined && existsSync(devices)) await allowDeviceRules({ path, v1: { devices } }, rules);
+}
+
+/** Programs look for the limit of their memory in the topmost group that they see: it has that of the one above, which is what holds. */
+export function showLimits({ v1 }: CgroupPlace): void {
+  const { memory } = v1;
+  const value = memory === undefined ? undefined : readIfThere(memory, MEMORY_LIMIT);
+  if (memory === undefined || value === undefined || !existsSync(`${groupBelow(memory)}/${MEMORY_LIMIT}`)) return;
+  applyActions([
+    {
+      kind: 'write',
+      directory: groupBelow(memory),
+      file: MEMORY_LIMIT,
+      value: value.trim(),
+      // It may use more at this moment, and have a limit of its own making.
+      tolerate: { errnos: ['EBUSY', 'EINVAL', 'ENOENT'], note: 'the limit of memory cannot be seen inside' },
+    },
+  ]);
 }
 
 function guardedDirectories(place: Pick<CgroupPlace, 'v1'> | undefined, guarded: readonly string[]): string[] {

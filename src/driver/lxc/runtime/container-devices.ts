@@ -27,6 +27,7 @@ import {
   type MetadataKind,
 } from '../../device-operations.ts';
 import type { AffectOptions } from '../../driver.ts';
+import { showLimits } from '../host/init-groups.ts';
 import { nameDevices } from '../plan/complete-definition.ts';
 import type { LxcRecord } from './container-starter.ts';
 import { plugDevice, unplugDevice } from './live-container-devices.ts';
@@ -114,6 +115,7 @@ export class ContainerDevices implements DeviceOperations {
       carryOut: async ({ cgroups, process }, domain) => {
         const limited = { ...domain, memtune: { ...domain.memtune, hardLimit: memoryKiB } };
         await cgroups.retune(limited, 'memory', { pid: process.pid, vcpus: new Map(), iothreads: new Map() });
+        if (cgroups.place !== undefined) showLimits(cgroups.place);
       },
     });
   }

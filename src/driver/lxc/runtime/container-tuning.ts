@@ -14,6 +14,7 @@ import type { RetunedPart } from '../../../guest/cgroups/thread-groups.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { AffectOptions, TypedParameters } from '../../driver.ts';
 import type { TuningOperations } from '../../tuning-operations.ts';
+import { showLimits } from '../host/init-groups.ts';
 import type { LxcParts } from './lxc-parts.ts';
 import { unsupported } from './unsupported.ts';
 
@@ -140,6 +141,7 @@ export class ContainerTuning implements TuningOperations {
       change,
       carryOut: async ({ cgroups, process }, domain) => {
         await cgroups.retune(domain, what, { pid: process.pid, vcpus: new Map(), iothreads: new Map() });
+        if (cgroups.place !== undefined) showLimits(cgroups.place);
       },
     });
   }

@@ -26,7 +26,13 @@ import type { ConsoleStream } from '../../driver.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import { ContainerLinks } from '../host/container-links.ts';
 import { ImageExports } from '../host/image-exports.ts';
-import { guardedControllers, type InitGroupsPlan, makeInitGroups, planInitGroups } from '../host/init-groups.ts';
+import {
+  guardedControllers,
+  type InitGroupsPlan,
+  makeInitGroups,
+  planInitGroups,
+  showLimits,
+} from '../host/init-groups.ts';
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
 import { connectUser, requireSlirp } from '../host/user-network.ts';
@@ -200,6 +206,7 @@ async function makeGroups(
       : await makePersonGroups(domain, person, planned, { make, host: host.cgroups });
   const plan = initGroupsOf(start, cgroups, host.cgroups);
   undo.use(makeInitGroups(plan, ledger));
+  if (cgroups.place !== undefined) showLimits(cgroups.place);
   return { cgroups, joins: plan.joins, initGroup: plan.initGroup };
 }
 
