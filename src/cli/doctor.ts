@@ -84,12 +84,15 @@ async function mend(host: DoctorHost, found: readonly Finding[]): Promise<Mended
 }
 
 async function checkDefinition(host: DoctorHost, path: string, values: Values): Promise<Finding[]> {
-  const [{ checkGuest }, { QemuDriver }, { qemuPerson }, { loadSettings }] = await Promise.all([
-    import('../doctor/guest-checks.ts'),
-    import('../driver/qemu/runtime/qemu-driver.ts'),
-    import('../driver/qemu/security/qemu-person.ts'),
-    import('../driver/qemu/settings-files.ts'),
-  ]);
+  const [{ checkGuest }, { QemuDriver }, { LxcDriver }, { openSiblings }, { qemuPerson }, { loadSettings }] =
+    await Promise.all([
+      import('../doctor/guest-checks.ts'),
+      import('../driver/qemu/runtime/qemu-driver.ts'),
+      import('../driver/lxc/runtime/lxc-driver.ts'),
+      import('../driver/open-siblings.ts'),
+      import('../driver/qemu/security/qemu-person.ts'),
+      import('../driver/qemu/settings-files.ts'),
+    ]);
   const accel = values.accel === undefined ? undefined : parseChoice(values.accel, ['auto', 'kvm', 'tcg'], '--accel');
   return await checkGuest(host, {
     xml: await readInput(path),
@@ -97,6 +100,7 @@ async function checkDefinition(host: DoctorHost, path: string, values: Values): 
     start: values['no-start'] !== true,
     person: qemuPerson((await loadSettings())?.config),
     openDriver: () => QemuDriver.open({ version: VERSION }),
+    openContainers: () => LxcDriver.open({ version: VERSION, openSiblings }),
     accel,
   });
 }

@@ -67,7 +67,7 @@ function checkRoot({ devices, os }: Domain, root: string | undefined): Finding[]
         'root',
         `${root} is no folder`,
         "it is to be '/' of the container",
-        'mmdebstrap bookworm ROOT   # or correct <source dir=…>',
+        'nestling image build debian:bookworm && nestling image unpack debian:bookworm ROOT   # or correct <source dir=…>',
       ),
     ];
   }
@@ -113,7 +113,7 @@ function checkMemory({ memory }: Domain, systemd: GuestSystemd | undefined): Fin
     warn(
       'guest-memory',
       'memory',
-      `${fact}, which is a limit that holds`,
+      `${fact}, which is little for a whole system`,
       `${who} more: programs in the container are killed. A definition converted from LXC's own has 64 MiB where that had no limit`,
       "<memory unit='MiB'>512</memory>",
     ),

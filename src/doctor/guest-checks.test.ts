@@ -31,8 +31,9 @@ async function check({ devices = '', elements = '', arch = 'x86_64', person = NO
   mkdirSync(proc, { recursive: true });
   writeFileSync(join(proc, 'meminfo'), 'MemAvailable: 4000000 kB\nHugePages_Free: 3\nHugepagesize: 2048 kB\n');
   writeFileSync(join(proc, 'cpuinfo'), 'processor : 0\n');
-  const openDriver = () => Promise.reject(new Error('no driver in this test'));
-  return await checkGuest({ ...realHost(), proc }, { xml, fileName: 'x.xml', start: false, person, openDriver });
+  const none = () => Promise.reject(new Error('no driver in this test'));
+  const drivers = { openDriver: none, openContainers: none };
+  return await checkGuest({ ...realHost(), proc }, { xml, fileName: 'x.xml', start: false, person, ...drivers });
 }
 
 const of = (findings: readonly Finding[], id: string): Finding | undefined => findings.find((one) => one.id === id);

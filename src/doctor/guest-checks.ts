@@ -3,6 +3,7 @@
  * driver that would run it. The first thing that is wrong is named; the start leaves nothing.
  */
 import { detectCgroups } from '../cgroup/detect.ts';
+import type { LxcDriver } from '../driver/lxc/runtime/lxc-driver.ts';
 import type { QemuDriver } from '../driver/qemu/runtime/qemu-driver.ts';
 import { type Domain, parseDomain } from '../model/domain/domain.ts';
 import type { Person } from '../security/path-access.ts';
@@ -15,11 +16,13 @@ import { explain } from './knowledge.ts';
 export interface GuestOptions {
   readonly xml: string;
   readonly fileName: string;
-  /** Whether QEMU is really started. */
+  /** Whether the guest is really started. */
   readonly start: boolean;
   readonly person: Person;
   /** Opens a driver with a temporary root; disposed by the check. */
   readonly openDriver: () => Promise<QemuDriver>;
+  /** The same for containers. */
+  readonly openContainers: () => Promise<LxcDriver>;
   readonly accel?: 'auto' | 'kvm' | 'tcg' | undefined;
 }
 
@@ -35,7 +38,9 @@ export async function checkGuest(host: DoctorHost, options: GuestOptions): Promi
     if (domain.type === 'lxc') {
       const { proc, run } = host;
       const cgroups = detectCgroups({ proc, systemdRuntime: `${run}/systemd/system` });
-      return [...warnings, ...checkContainerGuest(domain, cgroups), CONTAINER_NOT_STARTED];
+      const seen = checkContainerGuest(domain, cgroups);
+      const isHopeless = seen.some(({ verdict }) => verdict === 'fail');
+      return [...warnings, ...seen, ...(await replayContainer(host, options, isHopeless))];
     }
     const findings = [
       ...warnings,
@@ -67,12 +72,6 @@ export async function checkGuest(host: DoctorHost, options: GuestOptions): Promi
     ];
   }
 }
-
-const CONTAINER_NOT_STARTED = pass(
-  'guest-start',
-  'start',
-  'not tried: the definition is for libvirt (virsh -c lxc:///system), this version starts no containers',
-);
 
 /** Without ACPI a PC has no power button that software hears, and no way to switch itself off. */
 function checkPower({ type, os, features, devices }: Domain): Finding[] {
@@ -208,6 +207,28 @@ async function replay(host: DoctorHost, options: GuestOptions, isHopeless: boole
       planned,
       failed('guest-start', 'start', error, `nestling run --log-filters '1:qemu 1:util.command' ${fileName}`),
     ];
+  }
+}
+
+/** Plans, and has the runtime make the container, whose first program does not run. */
+async function replayContainer(
+  { signal }: DoctorHost,
+  { xml, fileName, start, openContainers }: GuestOptions,
+  isHopeless: boolean,
+): Promise<Finding[]> {
+  let planned: Finding | undefined;
+  try {
+    await using driver = await openContainers();
+    await driver.planDomain(xml, { fileName, signal });
+    planned = pass('guest-plan', 'plan', 'the definition fits this host and its OCI runtime');
+    if (!start || isHopeless) return [planned];
+    await driver.tryStart(xml, { fileName, signal });
+    return [planned, pass('guest-start', 'start', 'the container is made, up to its first program')];
+  } catch (error) {
+    signal?.throwIfAborted();
+    if (planned === undefined) return [failed('guest-plan', 'plan', error, `edit ${fileName}`)];
+    const more = `nestling run --log-filters '1:lxc 1:util.command' ${fileName}`;
+    return [planned, failed('guest-start', 'start', error, more)];
   }
 }
 

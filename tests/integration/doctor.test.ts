@@ -1,9 +1,10 @@
 /** `nestling doctor` as its user sees it, on this host: the checks, one definition, messages, and what virt-host-validate checks too. */
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage } from '../support/guests/boot-sectors.ts';
 
@@ -143,10 +144,30 @@ describe('a definition', () => {
     writeFileSync(join(root, 'lib/systemd/systemd'), 'systemd 215 running in %ssystem mode. (');
     const xml = `<domain type='lxc'><name>old</name><memory unit='KiB'>65536</memory><os><type>exe</type><init>/sbin/init</init></os>
       <devices><filesystem type='mount'><source dir='${root}'/><target dir='/'/></filesystem></devices></domain>`;
-    const { status, stdout } = doctor('--no-host', guest('container', xml));
+    const { status, stdout } = doctor('--no-host', '--no-start', guest('container', xml));
     expect(stdout).toContain(`systemd 215 in ${root}`);
     expect(stdout).toMatch(/\[warn\] memory +64 MiB/);
     expect(status).toBe(0);
+  });
+
+  it.skipIf(!canRunContainers())('that is a container is made up to its first program, which does not run', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'nt-doctor-'));
+    try {
+      const rootfs = makeBusyboxRoot(folder);
+      const xmlOf = (init: string, interfaces = ''): string =>
+        `<domain type='lxc'><name>box</name><memory unit='MiB'>256</memory>
+        <os><type>exe</type><init>${init}</init><initarg>-c</initarg><initarg>touch /ran</initarg></os>
+        <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>${interfaces}</devices></domain>`;
+      const good = doctor('--no-host', guest('box', xmlOf('/bin/sh')));
+      expect(good.stdout).toMatch(/\[pass\] start +the container is made, up to its first program/);
+      expect([good.status, existsSync(join(rootfs, 'ran'))]).toEqual([0, false]);
+      const bridge = "<interface type='bridge'><source bridge='br-none'/></interface>";
+      const bad = doctor('--no-host', guest('unbridged', xmlOf('/bin/sh', bridge)));
+      expect(bad.stdout).toMatch(/\[fail\] start +.*there is no bridge 'br-none' on this host: create it/);
+      expect(bad.status).toBe(1);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it('that starts passes, QEMU included, and leaves nothing', () => {

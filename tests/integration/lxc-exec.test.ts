@@ -125,7 +125,8 @@ describe.skipIf(missing.length > 0)('programs in a container of a daemon', () =>
     while (!existsSync(join(folder, 'root/tmp/begun'))) await guest.exec(['true']);
     waiting.abort(new Error('enough'));
     await expect(endless).rejects.toThrow('enough');
-    expect(String((await guest.exec(['ps'])).stdout)).not.toContain('sleep 1000');
+    const isGone = async (): Promise<boolean> => !String((await guest.exec(['ps'])).stdout).includes('sleep 1000');
+    await pollUntil(isGone, 'the program is still there');
   });
 
   it('virsh enters the namespaces', async () => {

@@ -25,6 +25,8 @@ export interface OuterCommandInput {
   readonly sharedNamespaces?: readonly { readonly source: string; readonly at: string }[];
   /** A network namespace of its own that the caller fills before the runtime starts. */
   readonly privateNetwork: boolean;
+  /** All but its first program: the runtime makes the container, and leaves it at that. */
+  readonly createOnly?: boolean | undefined;
   /** Holds the steps by the time that the caller lets it go on. */
   readonly stepsFile: string;
   /** Whoever starts it is no root of the host: in a user namespace, whose ids the caller writes when a line on the gate asks for it. */
@@ -115,11 +117,13 @@ function innerCommand({
   consoleSocket,
   pidFile,
   monitor,
+  createOnly = false,
 }: OuterCommandInput): string[] {
   const global = ['--cgroup-manager=disabled', '--root', stateDir];
   const own = open ?? bundle;
+  const action = createOnly ? 'create' : 'run';
   if (monitor === undefined)
-    return [runtime, ...global, 'run', '--bundle', own, '--console-socket', consoleSocket, '--pid-file', pidFile, id];
+    return [runtime, ...global, action, '--bundle', own, '--console-socket', consoleSocket, '--pid-file', pidFile, id];
   return [
     monitor.program,
     '--sync',

@@ -30,6 +30,8 @@ export interface LaunchOptions {
   /** An empty, private folder on a short path: bundle, sockets and the runtime's state. */
   readonly dir: string;
   readonly hiddenCgroup?: string | undefined;
+  /** Everything is made, and ends before the first program: whether it would start. */
+  readonly createOnly?: boolean | undefined;
   /** Who starts it, where that is not root. */
   readonly person?: Person | undefined;
   /** `cgroup.procs` files that the outer process joins first. */
@@ -61,7 +63,7 @@ export class ContainerLaunch implements AsyncDisposable {
     this.places = containerPlaces(options.dir, { mapped: plan.mapped });
     this.#plan = plan;
     this.#options = options;
-    const { runtime, id, hiddenCgroup, person } = options;
+    const { runtime, id, hiddenCgroup, person, createOnly } = options;
     this.#outer = planOuterCommand({
       ...this.places,
       root: plan.spec.root.path,
@@ -73,6 +75,7 @@ export class ContainerLaunch implements AsyncDisposable {
       hiddenCgroup,
       privateNetwork: this.#waitsOutside,
       unprivileged: person !== undefined,
+      createOnly,
       monitor: keeper.monitor,
     });
     this.#spawned = this.#spawn(keeper);

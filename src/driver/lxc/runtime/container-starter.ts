@@ -26,6 +26,11 @@ import { readPerson } from './start-person.ts';
 export type LxcRecord = DomainRecord<RunningContainer>;
 export type LxcStore = DomainStore<RunningContainer>;
 
+export interface ContainerStartOptions extends CreateOptions {
+  /** It ends before its first program. */
+  readonly createOnly?: boolean;
+}
+
 export interface ContainerStarterInit {
   readonly host: GuestHost;
   readonly root: LxcRoot;
@@ -64,7 +69,7 @@ export class ContainerStarter {
   }
 
   /** The record holds the container when this returns. @throws what `startContainer` throws */
-  async start(record: LxcRecord, definition: Domain, options: CreateOptions): Promise<void> {
+  async start(record: LxcRecord, definition: Domain, options: ContainerStartOptions): Promise<void> {
     const { emit } = this.#init;
     const id = this.#nextId++;
     const domain = cloneDefinition(definition);
@@ -78,7 +83,10 @@ export class ContainerStarter {
     try {
       this.#init.labels.check(domain);
       await this.#openPorts(record, domain, id, options.signal);
-      const container = await startContainer(this.startOf(record, domain, id), options.signal);
+      const container = await startContainer(
+        { ...this.startOf(record, domain, id), createOnly: options.createOnly },
+        options.signal,
+      );
       if (options.autodestroy === true) this.#autodestroy.add(container);
       this.adopt(record, container);
       await this.persist(record);

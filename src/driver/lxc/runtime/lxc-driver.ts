@@ -239,6 +239,20 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
     return fromNative(format, config, { readIncluded: (path) => readIncludedFiles(path) });
   }
 
+  /** Starts it up to its first program, which does not run, and ends it. @throws what starting it would */
+  async tryStart(xml: string, options: Pick<CreateOptions, 'fileName' | 'signal'> = {}): Promise<void> {
+    this.requireOpen();
+    const domain = this.#starter.prepare(xml, options);
+    const record = this.store.claim(domain.name ?? '', domain.uuid ?? '');
+    try {
+      using _job = await record.job.acquire(options.signal);
+      await this.#starter.start(record, domain, { ...options, createOnly: true });
+      await record.guest?.ended;
+    } finally {
+      this.store.releaseIfGone(record);
+    }
+  }
+
   async planDomain(xml: string, options: CreateOptions = {}): Promise<DomainPlan> {
     const { describeContainerPlan } = await import('./describe-plan.ts');
     return describeContainerPlan(this.#starter.prepare(xml, options), (name) => this.#starter.initOf(name));

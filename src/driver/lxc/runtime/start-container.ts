@@ -68,6 +68,8 @@ export interface ContainerStart {
   /** What its definition names elsewhere is free again. */
   readonly giveBack: () => Promise<void>;
   readonly onPlugged: (device: NetworkInterface, hostEnd: string) => Promise<void>;
+  /** It ends before its first program; of an embedded one. */
+  readonly createOnly?: boolean | undefined;
 }
 
 /** What the starts of one container have in common, the first and those after reboots. */
@@ -254,6 +256,7 @@ export async function runContainer(
     hiddenCgroup: hiddenCgroup(host.cgroups),
     cgroupProcs: joins,
     person,
+    createOnly: start.createOnly,
     setUpNetwork: async (pid: number, outer: number): Promise<void> => {
       if (person !== undefined) return await connectUser(domain, { pid, outer, dir, isKept, signal });
       links = new ContainerLinks({ pid, ledger, names, onPlugged });
