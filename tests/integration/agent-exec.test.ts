@@ -145,7 +145,7 @@ describe.skipIf(why !== undefined)('nestling exec in a virtual machine', () => {
       await pollUntil(
         async () => {
           said = await run(['exec', '--socket', mute, 'mute', '--', 'true']);
-          return !/no daemon listens|no domain|not running/.test(said.stderr);
+          return !/nothing listens|no domain|not running/.test(said.stderr);
         },
         () => said.stderr,
       );

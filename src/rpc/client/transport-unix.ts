@@ -69,6 +69,8 @@ function whyNot(path: string, uri: RemoteUri, errno: string): string {
   const start = `nestling daemon${uri.path === '/session' ? ' --session' : ''}`;
   switch (errno) {
     case 'ENOENT':
+      if (uri.parameters.socket !== undefined)
+        return `nothing listens at ${path}: start what makes it: nestling daemon, 'nestling run --listen', or conn.serve()`;
       return `no daemon listens at ${path}: start '${start}' or libvirtd, or use qemu:///embed, which needs none`;
     case 'ECONNREFUSED':
       return `the daemon of ${path} is gone: start '${start}' or libvirtd again`;

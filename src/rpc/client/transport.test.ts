@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, wri
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { parseUri, type RemoteUri } from '../../api/uri.ts';
 import { ErrorCode } from '../../core/errors.ts';
 import { fakeXml } from '../testing/fake-driver.ts';
@@ -57,12 +57,23 @@ describe('the socket of a local URI', () => {
     expect(socketPath(remote(uri), readOnly, there(...paths))).toBe(expected);
   });
 
-  it('that is not there says what to start', async () => {
+  it('that is not there says who would have made it', async () => {
     const uri = remote(`qemu:///system?socket=${dir}/none`);
     await expect(openTransport(uri, { readOnly: false })).rejects.toMatchObject({
       code: ErrorCode.NO_CONNECT,
-      message: `cannot connect to qemu:///system: no daemon listens at ${dir}/none: start 'nestling daemon' or libvirtd, or use qemu:///embed, which needs none`,
+      message: `cannot connect to qemu:///system: nothing listens at ${dir}/none: start what makes it: nestling daemon, 'nestling run --listen', or conn.serve()`,
     });
+  });
+
+  it('of a daemon that does not run says how to start it', async () => {
+    vi.stubEnv('XDG_RUNTIME_DIR', dir);
+    try {
+      await expect(openTransport(remote('qemu:///session'), { readOnly: false })).rejects.toMatchObject({
+        message: `cannot connect to qemu:///session: no daemon listens at ${dir}/libvirt/libvirt-sock: start 'nestling daemon --session' or libvirtd, or use qemu:///embed, which needs none`,
+      });
+    } finally {
+      vi.unstubAllEnvs();
+    }
   });
 
   it('whose daemon has died says that it is gone', async () => {

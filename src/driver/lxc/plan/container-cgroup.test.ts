@@ -52,9 +52,9 @@ describe('planContainerCgroup', () => {
     ["<memory unit='KiB'>16384</memory>", 16_384, 1],
     [`<memory unit='KiB'>1024</memory>${SHELL}`, 1024, 1],
   ])('memory: %s', (content, limit, noteCount) => {
-    const { tuning, notes } = plan(content);
+    const { tuning, memoryNotes } = plan(content);
     expect(tuning.memory?.hardLimitKiB).toBe(limit);
-    expect(notes).toHaveLength(noteCount);
+    expect(memoryNotes).toHaveLength(noteCount);
   });
 
   it('nodes that do not bind are told', () => {

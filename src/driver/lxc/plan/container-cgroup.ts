@@ -11,6 +11,8 @@ export interface ContainerCgroup {
   readonly tuning: GuestTuning;
   /** What the administrator should know of it: one line each. */
   readonly notes: readonly string[];
+  /** The same, of its limit of memory. */
+  readonly memoryNotes: readonly string[];
 }
 
 /** How many processes and threads the host can have (`kernel.pid_max`, `kernel.threads-max`). */
@@ -54,15 +56,16 @@ export function planContainerCgroup(
   { deviceOf, pidMax, threadsMax }: Pick<ContainerFacts, 'deviceOf'> & TaskFacts,
 ): ContainerCgroup {
   const notes: string[] = [];
+  const memoryNotes: string[] = [];
   const tuning: GuestTuning = {
     ...section({ cpu: cpu(domain) }),
     ...section({ cpuset: cpuset(domain, notes) }),
-    ...section({ memory: memory(domain, notes) }),
+    ...section({ memory: memory(domain, memoryNotes) }),
     ...section({ blkio: blkio(domain) }),
     devices: deviceRules(domain, deviceOf),
     pids: { max: defaultTasks({ pidMax, threadsMax }) },
   };
-  return { tuning, notes };
+  return { tuning, notes, memoryNotes };
 }
 
 /** For containers that say nothing: a part of what the host can have. */

@@ -34,12 +34,12 @@ export function withoutGroup(domain: Domain, { name, uid }: Person, { notes }: C
         `'systemd-run --user --scope -p Delegate=yes', or ${AS_ROOT}`,
     );
   }
-  const others = notes.filter((note) => !note.includes('memory limit'));
-  return { tuning: {}, notes: [...others, 'memory and processes are not limited: this user may make no cgroup here'] };
+  const unlimited = 'memory and processes are not limited: this user may make no cgroup here';
+  return { tuning: {}, notes: [...notes, unlimited], memoryNotes: [] };
 }
 
 /** In a group of the user's own. Nodes need no rules: it can neither make nor open any that the user could not open. */
-export function withinGroup({ tuning, notes }: ContainerCgroup): ContainerCgroup {
+export function withinGroup({ tuning, ...told }: ContainerCgroup): ContainerCgroup {
   const { devices: _devices, ...kept } = tuning;
-  return { tuning: kept, notes };
+  return { tuning: kept, ...told };
 }

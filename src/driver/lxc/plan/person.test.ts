@@ -149,6 +149,7 @@ describe('limits', () => {
     expect(withoutGroup(domainOf(''), ANN, plan(''))).toEqual({
       tuning: {},
       notes: ['memory and processes are not limited: this user may make no cgroup here'],
+      memoryNotes: [],
     });
   });
 

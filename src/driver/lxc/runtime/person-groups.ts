@@ -23,6 +23,7 @@ export async function makePersonGroups(
     return await make(withinGroup(planned));
   } catch (error) {
     if (!(error instanceof CgroupError) || !goesWithoutLimits(domain)) throw error;
-    return await make({ tuning: {}, notes: [`memory and processes are not limited: ${error.message}`] });
+    const notes = [`memory and processes are not limited: ${error.message}`];
+    return await make({ tuning: {}, notes, memoryNotes: [] });
   }
 }

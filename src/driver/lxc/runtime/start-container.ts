@@ -194,12 +194,12 @@ async function makeGroups(
   const { person } = host.facts;
   const planned = planContainerCgroup(domain, host.facts);
   const detect = (): CgroupHost => host.cgroups;
-  const make: MakeGroups = async ({ tuning, notes }, hasGroup = true) => {
+  const make: MakeGroups = async ({ tuning, notes, memoryNotes }, hasGroup = true) => {
     const controllers = hasGroup ? init.controllers : [];
     const given = { ...init, id, root: root.path, ledger, always: true, tuning, controllers, detect };
     const made = undo.use(new GuestCgroups(given));
     await made.make(domain);
-    for (const note of notes) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
+    for (const note of [...notes, ...memoryNotes]) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
     return made;
   };
   const cgroups =

@@ -7,6 +7,7 @@ import { LogSource } from '../../../core/log-source.ts';
 import { findIdMappers, readSubordinateIds } from '../../../host/user-namespaces.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { runCommand } from '../../../process/run-command.ts';
+import { GATE_FD } from '../plan/outer-command.ts';
 import { mapLines, type Person, planPerson } from '../plan/person.ts';
 
 const log = new LogSource('lxc.lxc_process');
@@ -27,7 +28,7 @@ export function readPerson(): Person | undefined {
 
 /** The command has made its user namespace: gives it its ids, and lets it go on as root of it. @throws VirtError with the mapper's words */
 export async function letBeRoot(child: ChildHandle, person: Person, signal: AbortSignal | undefined): Promise<void> {
-  const gate = child.duplex(3);
+  const gate = child.duplex(GATE_FD);
   await once(gate, 'data', { signal });
   await writeIds(child.pid, person, signal);
   gate.write('go\n');
@@ -53,10 +54,10 @@ async function writeIds(pid: number, { ids, mappers }: Person, signal: AbortSign
       const args = [String(pid), ...mapLines(ids[`${kind}s`]).flat()];
       const { status, stderr } = await runCommand(mappers[kind], args, { signal });
       if (status === 0) return;
-      throw new VirtError(
-        `cannot start the container: new${kind}map gives this user no ids: ${stderr.trim()}; see /etc/sub${kind}`,
-        { code: ErrorCode.SYSTEM_ERROR, domain: ErrorDomain.LXC },
-      );
+      throw new VirtError(`new${kind}map gives this user no ids: ${stderr.trim()}; see /etc/sub${kind}`, {
+        code: ErrorCode.SYSTEM_ERROR,
+        domain: ErrorDomain.LXC,
+      });
     }),
   );
 }
