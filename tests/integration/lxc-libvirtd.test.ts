@@ -138,7 +138,8 @@ const DIFFERENT_STATES: Readonly<Record<string, string>> = {
   'vcpus, gone': 'ours looks for the domain first',
 };
 
-describe.skipIf(!canCompare)('beside libvirtd', () => {
+// What the other daemon does in time is not ours to say: a comparison that fails is made once more.
+describe.skipIf(!canCompare)('beside libvirtd', { retry: 1 }, () => {
   let folder = '';
   let rootfs = '';
   let daemon: TestDaemon;
