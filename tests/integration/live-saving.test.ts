@@ -13,6 +13,7 @@ import { startDaemon } from '../support/daemon.ts';
 import { domainXml } from '../support/domain-xml.ts';
 import { bootSectorImage, greetingOf } from '../support/guests/boot-sectors.ts';
 import { hasLibvirtd, startLibvirtd } from '../support/libvirtd.ts';
+import { MachinePartition } from '../support/machine-partition.ts';
 
 const run = promisify(execFile);
 const FORMATS = ['gzip', 'bzip2', 'xz', 'lzop', 'zstd'].filter(
@@ -186,6 +187,8 @@ describe('a job', () => {
 
 describe.skipIf(!hasLibvirtd())('an image', () => {
   it('goes from us to libvirtd and back', { timeout: 120_000 }, async () => {
+    // libvirtd's image names it.
+    using _partition = new MachinePartition();
     await using daemon = await startDaemon();
     await using libvirtd = await startLibvirtd();
     const file = join(scratch, 'saved.xml');

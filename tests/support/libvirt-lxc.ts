@@ -2,16 +2,14 @@
  * Debian's libvirtd with its driver of containers, to compare with. It counts on cgroups that it does not share with the v2 tree: on hosts with both, that is not
  * mounted where it runs. What it leaves of its groups is removed.
  */
-import { existsSync, readdirSync, rmdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Libvirtd, startLibvirtd } from './libvirtd.ts';
+import { MachinePartition, machinePartitions, tryRemove } from './machine-partition.ts';
 import { pollUntil } from './poll.ts';
 
 const DRIVER = 'libvirt/connection-driver/libvirt_driver_lxc.so';
-const CGROUPS = '/sys/fs/cgroup';
-const UNIFIED = join(CGROUPS, 'unified');
-/** Partition of its containers. It stays when they have gone. */
-const PARTITION = 'machine';
+const UNIFIED = '/sys/fs/cgroup/unified';
 
 /** Says loudly why not. */
 export function hasLibvirtLxc(): boolean {
@@ -34,7 +32,7 @@ export const COMPARED = 'beside-';
 /** Containers are to be destroyed before it is disposed of. */
 export async function startLibvirtLxc(): Promise<LibvirtLxc> {
   const before = existsSync(UNIFIED) ? [`umount ${UNIFIED}`] : [];
-  const known = new Set(partitions());
+  const partition = new MachinePartition();
   const libvirtd: Libvirtd = await startLibvirtd('', { before });
   return {
     uri: libvirtd.uri.replace(/^qemu/, 'lxc'),
@@ -43,32 +41,15 @@ export async function startLibvirtLxc(): Promise<LibvirtLxc> {
       // It leaves those whose processes took longer to end than it waited.
       const isClean = (): boolean => leftGroups().filter((path) => !tryRemove(path)).length === 0;
       await pollUntil(isClean, () => `groups of libvirtd's cannot be removed: ${leftGroups().join(', ')}`);
-      for (const path of partitions()) if (!known.has(path)) tryRemove(path);
+      partition[Symbol.dispose]();
     },
   };
 }
 
-function partitions(): string[] {
-  const trees = readdirSync(CGROUPS, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  const all = [...trees.map(({ name }) => join(CGROUPS, name, PARTITION)), join(CGROUPS, PARTITION)];
-  return all.filter((path) => existsSync(path));
-}
-
 function leftGroups(): string[] {
   const isOurs = (name: string): boolean => /^lxc-\d+-/.test(name) && name.includes(`-${COMPARED}`);
-  return partitions().flatMap((path) => {
+  return machinePartitions().flatMap((path) => {
     const names = readdirSync(path).filter(isOurs);
     return names.map((name) => join(path, name));
   });
-}
-
-/** Whether it is gone. */
-function tryRemove(path: string): boolean {
-  try {
-    rmdirSync(path);
-    return true;
-  } catch {
-    // Not empty yet, which the caller sees.
-    return !existsSync(path);
-  }
 }
