@@ -4,6 +4,7 @@
  * ledger.
  */
 import { randomInt } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Ledger } from '../../../core/ledger.ts';
@@ -42,6 +43,9 @@ export interface ContainerLinksOptions {
 
 /** How often another process may take the name that was free a moment ago. */
 const MAX_NAME_ATTEMPTS = 100;
+/** How long the kernel may take to remove the interface of a container that has ended. */
+const LEAVES_MS = 2000;
+const LEAVES_POLL_MS = 10;
 /** Among how many more free names each further attempt chooses. */
 const SPREAD = 30;
 
@@ -186,6 +190,10 @@ export class ContainerLinks implements AsyncDisposable {
         return plan;
       } catch (error) {
         if (error instanceof IpBatchError && error.line > 0) await this.#remove(plan, false);
+        // One that the definition names may be that of a run before, which the kernel takes away a moment after its last process.
+        const given = plan.hostEnd !== undefined && !taken.includes(plan.hostEnd) ? plan.hostEnd : undefined;
+        const isFirst = error instanceof IpBatchError && error.line === 0 && attempt === 1;
+        if (isFirst && given !== undefined && names.has(given) && (await this.#leaves(given, signal))) continue;
         // The first line makes the interface. Whether its name was the reason tells the host, not the message.
         const isLate = error instanceof IpBatchError && error.line === 0 && taken.some((name) => names.has(name));
         if (!isLate || attempt >= MAX_NAME_ATTEMPTS) throw this.#explained(error, plan);
@@ -209,6 +217,16 @@ export class ContainerLinks implements AsyncDisposable {
       ? `there is no bridge '${name}' on this host: create it (ip link add ${name} type bridge; ip link set ${name} up), or use <interface type='network'>`
       : `there is no network device '${name}' on this host: ip -brief link shows those that there are`;
     return new VirtError(message, { code: ErrorCode.SYSTEM_ERROR, domain: ErrorDomain.NETWORK, cause: error });
+  }
+
+  /** Whether the host has an interface of that name no longer, after a while at the most. */
+  async #leaves(name: string, signal: AbortSignal | undefined): Promise<boolean> {
+    const { names } = this.#options;
+    for (let waitedMs = 0; names.has(name); waitedMs += LEAVES_POLL_MS) {
+      if (waitedMs >= LEAVES_MS) return false;
+      await pause(LEAVES_POLL_MS, undefined, { signal });
+    }
+    return true;
   }
 
   #input(freeName: (prefix: string) => string): NetworkPlanInput {
