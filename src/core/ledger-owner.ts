@@ -19,6 +19,8 @@ export interface ProcStat extends ProcessIdentity {
   parentPid: number;
   processGroup: number;
   session: number;
+  /** CPU time in clock ticks (USER_HZ, 100 a second): its own, and that of children that it has waited for. */
+  ticks: { readonly user: bigint; readonly system: bigint; readonly childUser: bigint; readonly childSystem: bigint };
   /** A zombie or dead: it runs nothing and holds nothing, only nobody has waited for it yet. */
   gone: boolean;
 }
@@ -53,6 +55,7 @@ export function parseProcStat(text: string): ProcStat | undefined {
   const state = fields[0];
   const startTime = fields[19];
   if (state === undefined || startTime === undefined) return undefined;
+  const [user = 0n, system = 0n, childUser = 0n, childSystem = 0n] = fields.slice(11, 15).map(BigInt);
   return {
     pid: Number.parseInt(text, 10),
     comm: text.slice(nameStart + 1, nameEnd),
@@ -61,6 +64,7 @@ export function parseProcStat(text: string): ProcStat | undefined {
     processGroup: Number(fields[2]),
     session: Number(fields[3]),
     startTime,
+    ticks: { user, system, childUser, childSystem },
     gone: state === 'Z' || state === 'X' || state === 'x',
   };
 }

@@ -343,7 +343,7 @@ describe('process identity', () => {
     return base;
   };
   const line = (pid: number, comm: string, state: string, start: string): string =>
-    `${pid} (${comm}) ${state} 7 8 9 0 -1 4194304 99 0 0 0 0 0 0 0 20 0 1 0 ${start} 3133440 358\n`;
+    `${pid} (${comm}) ${state} 7 8 9 0 -1 4194304 99 0 0 0 11 12 13 14 20 0 1 0 ${start} 3133440 358\n`;
 
   test('a name with spaces and parentheses', () => {
     expect(parseProcStat(line(42, 'a) R 1 (b', 'S', '80533'))).toEqual({
@@ -354,6 +354,7 @@ describe('process identity', () => {
       processGroup: 8,
       session: 9,
       startTime: '80533',
+      ticks: { user: 11n, system: 12n, childUser: 13n, childSystem: 14n },
       gone: false,
     });
     expect(parseProcStat('')).toBeUndefined();

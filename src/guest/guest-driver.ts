@@ -138,7 +138,11 @@ export abstract class GuestDriver<G extends DriverGuest> {
 
   async createXml(xml: string, options: CreateOptions = {}): Promise<DomainIdentity> {
     this.requireOpen();
-    const prepared = await this.prepare(xml, options);
+    return identityOf(await this.startPrepared(await this.prepare(xml, options), options));
+  }
+
+  /** Of a domain that need not be defined; it may have ended by then. */
+  protected async startPrepared(prepared: PreparedStart<G>, options: CreateOptions): Promise<DomainRecord<G>> {
     const { domain } = prepared;
     const record = this.store.claim(domain.name ?? '', domain.uuid ?? '');
     try {
@@ -149,7 +153,7 @@ export abstract class GuestDriver<G extends DriverGuest> {
     } finally {
       this.store.releaseIfGone(record);
     }
-    return identityOf(record);
+    return record;
   }
 
   async create(uuid: string, options: CreateOptions = {}): Promise<DomainIdentity> {

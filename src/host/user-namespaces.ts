@@ -109,9 +109,11 @@ export function readSubordinateIds(
 }
 
 /** The programs that write maps for a user, with root's rights; undefined where one is missing. */
-export function findIdMappers(): { readonly uid: string; readonly gid: string } | undefined {
-  const uid = lookUpProgram('newuidmap');
-  const gid = lookUpProgram('newgidmap');
+export function findIdMappers(
+  find: (program: string) => string | undefined = lookUpProgram,
+): { readonly uid: string; readonly gid: string } | undefined {
+  const uid = find('newuidmap');
+  const gid = find('newgidmap');
   return uid === undefined || gid === undefined ? undefined : { uid, gid };
 }
 

@@ -7,6 +7,8 @@ export interface CommandOutput {
   readonly status: number | undefined;
   readonly stdout: string;
   readonly stderr: string;
+  /** That ended it. */
+  readonly signal?: NodeJS.Signals | undefined;
   /** Why it could not be started or was ended. */
   readonly error?: Error | undefined;
 }
@@ -28,7 +30,7 @@ export async function runCommand(
       { ...rest, encoding: 'utf8', ...(signal && { signal }) },
       (error, stdout, stderr) => {
         const status = error === null ? 0 : typeof error.code === 'number' ? error.code : undefined;
-        resolve({ status, stdout, stderr, ...(error === null ? {} : { error }) });
+        resolve({ status, stdout, stderr, ...(error === null ? {} : { error, signal: error.signal ?? undefined }) });
       },
     );
     if (input === undefined) return;

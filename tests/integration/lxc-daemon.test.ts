@@ -248,6 +248,18 @@ describe.skipIf(!canRunContainers())('virsh on containers of the daemon', () => 
     expect(tryVirsh(`create ${net}`).words).toContain('nosuchbr');
   });
 
+  it('gives an interface its own name again at once', async () => {
+    // The kernel takes the old one away a moment after the container's last process.
+    await using connection = await connect(daemon.uri.replace(/^qemu/, 'lxc'));
+    const dev = `na-${process.pid.toString(36)}`;
+    const xml = readFileSync(
+      box('named', WAITING, { devices: `<interface type='ethernet'><target dev='${dev}'/></interface>` }),
+      'utf8',
+    );
+    for (let round = 0; round < 20; round++) await (await connection.createDomain(xml)).destroy();
+    await pollUntil(() => !readdirSync('/sys/class/net').includes(dev), `${dev} is still there`);
+  });
+
   it('shows how a container ended that ended while there was no daemon', async () => {
     virsh(`define ${box('alone', 'while [ ! -e /tmp/end ]; do sleep 0.1; done')}`);
     virsh('start alone');

@@ -5,7 +5,7 @@ import { readlinkSync } from 'node:fs';
 import { detectCgroups } from '../../cgroup/detect.ts';
 import { libvirtHierarchy, v1Hierarchy, v2Hierarchy } from '../../cgroup/host.ts';
 import { planPrepare } from '../../cgroup/prepare.ts';
-import { readSubordinateIds, whyNoProc, whyNoUserNamespaces } from '../../host/user-namespaces.ts';
+import { findIdMappers, readSubordinateIds, whyNoProc, whyNoUserNamespaces } from '../../host/user-namespaces.ts';
 import { readWhoAmI } from '../../host/who-am-i.ts';
 import { lookUpProgram } from '../../process/find-program.ts';
 import { type DoctorHost, type Finding, isThere, pass, readText, warn } from '../finding.ts';
@@ -168,7 +168,7 @@ function checkOwnUsers(uid: number, etc: string, find: NonNullable<DoctorHost['f
   const name = nameOf(uid, etc);
   const ids = readSubordinateIds({ uid, name }, { etc });
   const count = Math.min(...[ids.uids, ids.gids].map((all) => all.reduce((sum, block) => sum + block.count, 0)));
-  const hasMappers = find('newuidmap') !== undefined && find('newgidmap') !== undefined;
+  const hasMappers = findIdMappers(find) !== undefined;
   const missing = [
     ...(hasMappers ? [] : ['apt install uidmap']),
     ...(count > 0 ? [] : [`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${name ?? uid}`]),

@@ -190,12 +190,13 @@ export class ContainerLinks implements AsyncDisposable {
         return plan;
       } catch (error) {
         if (error instanceof IpBatchError && error.line > 0) await this.#remove(plan, false);
-        // One that the definition names may be that of a run before, which the kernel takes away a moment after its last process.
-        const given = plan.hostEnd !== undefined && !taken.includes(plan.hostEnd) ? plan.hostEnd : undefined;
-        const isFirst = error instanceof IpBatchError && error.line === 0 && attempt === 1;
-        if (isFirst && given !== undefined && names.has(given) && (await this.#leaves(given, signal))) continue;
         // The first line makes the interface. Whether its name was the reason tells the host, not the message.
-        const isLate = error instanceof IpBatchError && error.line === 0 && taken.some((name) => names.has(name));
+        const isFirstLine = error instanceof IpBatchError && error.line === 0;
+        const isLate = isFirstLine && taken.some((name) => names.has(name));
+        // One that the definition names may be that of a run before, which the kernel takes away a moment after its last process.
+        const { hostEnd } = plan;
+        const mayLeave = isFirstLine && attempt === 1 && hostEnd !== undefined && !taken.includes(hostEnd);
+        if (mayLeave && names.has(hostEnd) && (await this.#leaves(hostEnd, signal))) continue;
         if (!isLate || attempt >= MAX_NAME_ATTEMPTS) throw this.#explained(error, plan);
       } finally {
         for (const name of taken) names.release(name);

@@ -6,22 +6,14 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { GroupStats } from '../../../cgroup/stats.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { listProcesses, type ProcStat } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
-
-interface ContainerProcess {
-  readonly pid: number;
-  /** Of /proc/PID/stat: `R`, `S`, `T` (stopped), `Z` … */
-  readonly state: string;
-  readonly fields: readonly string[];
-}
 
 const POLL_MS = 2;
 /** Processes in uninterruptible sleep stop late. */
 const PATIENCE_MS = 10_000;
 /** proc(5): times are in these, whatever the kernel's own clock does. */
 const NS_PER_TICK = 10_000_000n;
-/** Fields of /proc/PID/stat, counted from the state on. */
-const FIELD = { userTicks: 11, systemTicks: 12, childUserTicks: 13, childSystemTicks: 14 } as const;
 
 /**
  * Stops all of them, also those that are being started. @returns who was stopped before, by somebody else
@@ -36,7 +28,7 @@ export async function stopContainer(
   for (;;) {
     const running = listContainer(initPid, procRoot).filter(({ state }) => !isStopped(state));
     if (running.length === 0) return before;
-    for (const { pid } of running) send(pid, 'SIGSTOP');
+    for (const { pid } of running) signalProcess(pid, 'SIGSTOP');
     signal?.throwIfAborted();
     if (deadline.aborted) {
       throw new VirtError(
@@ -50,34 +42,31 @@ export async function stopContainer(
 
 /** `except`: those that were stopped before. */
 export function continueContainer(initPid: number, except: ReadonlySet<number>, procRoot = '/proc'): void {
-  for (const pid of listStopped(initPid, procRoot)) if (!except.has(pid)) send(pid, 'SIGCONT');
+  for (const pid of listStopped(initPid, procRoot)) if (!except.has(pid)) signalProcess(pid, 'SIGCONT');
 }
 
 /** Time of those that have ended counts where their parents have waited for them; memory that several share counts in parts. */
 export function countContainer(initPid: number, procRoot = '/proc'): GroupStats {
   const all = listContainer(initPid, procRoot);
-  const ticks = (...names: (keyof typeof FIELD)[]): bigint =>
-    all.reduce((sum, { fields }) => sum + names.reduce((own, name) => own + BigInt(fields[FIELD[name]] ?? 0), 0n), 0n);
-  const cpuUserNs = ticks('userTicks', 'childUserTicks') * NS_PER_TICK;
-  const cpuSystemNs = ticks('systemTicks', 'childSystemTicks') * NS_PER_TICK;
+  const sumNs = (of: (ticks: ProcStat['ticks']) => bigint): bigint =>
+    all.reduce((sum, { ticks }) => sum + of(ticks), 0n) * NS_PER_TICK;
   return {
-    cpuUsageNs: ticks('childUserTicks', 'childSystemTicks') * NS_PER_TICK + ownTimeNs(all, procRoot),
-    cpuUserNs,
-    cpuSystemNs,
+    cpuUsageNs: sumNs(({ childUser, childSystem }) => childUser + childSystem) + ownTimeNs(all, procRoot),
+    cpuUserNs: sumNs(({ user, childUser }) => user + childUser),
+    cpuSystemNs: sumNs(({ system, childSystem }) => system + childSystem),
     memoryUsageKiB: all.reduce((sum, { pid }) => sum + memoryKiB(pid, procRoot), 0),
     pids: all.length,
   };
 }
 
 /** Of those that live: as their threads have counted it, in nanoseconds, or in ticks where some of these have ended. */
-function ownTimeNs(all: readonly ContainerProcess[], procRoot: string): bigint {
-  return all.reduce((sum, { pid, fields }) => {
-    const inTicks = BigInt(fields[FIELD.userTicks] ?? 0) + BigInt(fields[FIELD.systemTicks] ?? 0);
+function ownTimeNs(all: readonly ProcStat[], procRoot: string): bigint {
+  return all.reduce((sum, { pid, ticks }) => {
     const counted = threadsOf(pid, procRoot).reduce(
       (own, thread) => own + BigInt(/^\d+/.exec(readOrEmpty(`${procRoot}/${pid}/task/${thread}/schedstat`))?.[0] ?? 0),
       0n,
     );
-    const ticked = inTicks * NS_PER_TICK;
+    const ticked = (ticks.user + ticks.system) * NS_PER_TICK;
     return sum + (counted > ticked ? counted : ticked);
   }, 0n);
 }
@@ -92,19 +81,16 @@ function threadsOf(pid: number, procRoot: string): string[] {
 }
 
 /** Also those of PID namespaces that it has made itself, which are below it. */
-function listContainer(initPid: number, procRoot: string): ContainerProcess[] {
-  const namespace = namespaceOf(initPid, procRoot);
+function listContainer(initPid: number, procRoot: string): ProcStat[] {
+  const namespace = pidNamespaceOf(initPid, procRoot);
   if (namespace === undefined) return [];
-  const all = readdirSync(procRoot)
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => readProcess(Number(name), procRoot));
-  const inside = new Set<number>();
-  for (const { pid } of all) if (namespaceOf(pid, procRoot) === namespace) inside.add(pid);
+  const all = listProcesses(procRoot);
+  const inside = new Set(all.flatMap(({ pid }) => (pidNamespaceOf(pid, procRoot) === namespace ? [pid] : [])));
   for (let size = 0; size !== inside.size; ) {
     size = inside.size;
-    for (const { pid, fields } of all) if (inside.has(Number(fields[1]))) inside.add(pid);
+    for (const { pid, parentPid } of all) if (inside.has(parentPid)) inside.add(pid);
   }
-  return all.filter(({ pid, state }) => inside.has(pid) && state !== 'Z' && state !== 'X');
+  return all.filter(({ pid, gone }) => inside.has(pid) && !gone);
 }
 
 function listStopped(initPid: number, procRoot: string): number[] {
@@ -116,27 +102,17 @@ function isStopped(state: string): boolean {
   return state === 'T' || state === 't';
 }
 
-/** None where it has ended. */
-function readProcess(pid: number, procRoot: string): ContainerProcess[] {
-  const text = readOrEmpty(`${procRoot}/${pid}/stat`);
-  // The name before may contain anything.
-  const fields = text
-    .slice(text.lastIndexOf(')') + 1)
-    .trim()
-    .split(' ');
-  return text === '' ? [] : [{ pid, state: fields[0] ?? '', fields }];
-}
-
 function memoryKiB(pid: number, procRoot: string): number {
   const parts = /^Pss:\s+(\d+)/m.exec(readOrEmpty(`${procRoot}/${pid}/smaps_rollup`))?.[1];
   return Number(parts ?? /^VmRSS:\s+(\d+)/m.exec(readOrEmpty(`${procRoot}/${pid}/status`))?.[1] ?? 0);
 }
 
-function namespaceOf(pid: number, procRoot: string): string | undefined {
+/** As /proc names it; undefined for one that has ended, or is not ours to look at. */
+export function pidNamespaceOf(pid: number, procRoot = '/proc'): string | undefined {
   try {
     return readlinkSync(`${procRoot}/${pid}/ns/pid`);
   } catch {
-    // It has ended, or is not ours to look at: then it is no container's of ours.
+    // Then it is no container's of ours.
     return undefined;
   }
 }
@@ -150,7 +126,8 @@ function readOrEmpty(path: string): string {
   }
 }
 
-function send(pid: number, signal: NodeJS.Signals): void {
+/** One that has just ended is as good as signalled. */
+export function signalProcess(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal);
   } catch (error) {

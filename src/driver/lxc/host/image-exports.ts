@@ -4,7 +4,6 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal } from '../../../core/abort.ts';
@@ -16,7 +15,7 @@ import { lookUpProgram } from '../../../process/find-program.ts';
 import { readProcStat } from '../../../process/proc.ts';
 import { runCommand } from '../../../process/run-command.ts';
 import { spawnChild } from '../../../process/spawn.ts';
-import { type ImageServers, type ImageSource, planImageExport } from '../plan/image-export.ts';
+import { type ImageServers, type ImageSource, imagePlaces, planImageExport } from '../plan/image-export.ts';
 import type { PreparedMount } from '../plan/mounts.ts';
 
 const log = new LogSource('lxc.lxc_process');
@@ -49,8 +48,7 @@ export class ImageExports implements AsyncDisposable {
    */
   async add(name: string, image: ImageSource, signal?: AbortSignal): Promise<string> {
     const { dir, ledger } = this.#init;
-    const base = join(dir, `image-${name}`);
-    const planned = planImageExport(image, findImageServers(), { place: base, lock: `${base}.lock` });
+    const planned = planImageExport(image, findImageServers(), imagePlaces(dir, name));
     let entry: LedgerEntry | undefined;
     const helper = await spawnChild(
       { ...planned, stdio: ['pipe', 'pipe', 'tail'], newSession: true },
@@ -96,7 +94,9 @@ export class ImageExports implements AsyncDisposable {
     found.helper.writable(0).end();
     const patience = new AbortController();
     const gone = found.helper.exited.then(() => found.entry?.done());
-    await Promise.race([gone, pause(PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => {})]);
+    // It rejects when it is no longer waited for.
+    const late = pause(PATIENCE_MS, undefined, { signal: patience.signal }).catch(() => {});
+    await Promise.race([gone, late]);
     patience.abort();
   }
 

@@ -80,6 +80,7 @@ async function startSlirp({ name, options }: UserNetwork, connection: UserConnec
     const ended = child.exited.then(({ stderrTail }) => {
       throw failed(`slirp4netns has ended: ${stderrTail.trim().split('\n').at(-1) ?? ''}`);
     });
+    // Once the interface is there, its end is the container's and no failure.
     ended.catch(() => {});
     await Promise.race([once(ready, 'data', { signal }), ended]);
     log.debug('startSlirp', () => `${name} of process ${pid}: slirp4netns is below ${child.pid}`);

@@ -27,6 +27,12 @@ export interface ImagePlaces {
   readonly lock: string;
 }
 
+/** `name`: one for each place in the container, whose folder is `dir`. */
+export function imagePlaces(dir: string, name: string): ImagePlaces {
+  const place = `${dir}/image-${name}`;
+  return { place, lock: `${place}.lock` };
+}
+
 /** Formats by libvirt's names, and QEMU's names for them. */
 const QEMU_FORMATS: ReadonlyMap<string, string> = new Map(
   Object.entries({

@@ -2,6 +2,7 @@
  * Who starts containers here. Root of the host needs nothing; anybody else becomes root of a user namespace around the runtime first, and what
  * that is allowed follows from here: which ids it has, what a definition may not ask of it. Pure: facts in, decisions out.
  */
+import type { IdBlock, SubordinateIds } from '../../../host/user-namespaces.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { Idmap, IdRange } from '../../../model/domain/idmap.ts';
 import { refuse } from './container-context.ts';
@@ -18,19 +19,11 @@ export interface Person {
   readonly mappers?: { readonly uid: string; readonly gid: string } | undefined;
 }
 
-export interface PersonFacts {
+export interface PersonFacts extends SubordinateIds {
   readonly uid: number;
   readonly gid: number;
   readonly name?: string | undefined;
-  readonly uids: readonly HostIds[];
-  readonly gids: readonly HostIds[];
   readonly mappers?: Person['mappers'];
-}
-
-/** Of the host's ids, from `first` on. */
-export interface HostIds {
-  readonly first: number;
-  readonly count: number;
 }
 
 /** Both are needed: a map of users alone leaves the groups unusable. */
@@ -45,7 +38,7 @@ export function planPerson({ uid, gid, name, uids, gids, mappers }: PersonFacts)
   };
 }
 
-function inOrder(own: number, blocks: readonly HostIds[]): IdRange[] {
+function inOrder(own: number, blocks: readonly IdBlock[]): IdRange[] {
   const ranges: IdRange[] = [{ start: 0, target: own, count: 1 }];
   let start = 1;
   for (const { first, count } of blocks) {

@@ -6,7 +6,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { ChildHandle, ExitResult } from '../../../process/child-handle.ts';
+import type { ChildHandle } from '../../../process/child-handle.ts';
 import { type ChildStdio, spawnChild } from '../../../process/spawn.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import {
@@ -161,13 +161,21 @@ export class ContainerLaunch implements AsyncDisposable {
   }
 }
 
-/** With the first words of whoever knows the reason; who asked says which container it was. */
-export function cannotStart(why: string): VirtError {
+/** With the first words of whoever knows the reason: blank ones know nothing. Who asked says which container it was. */
+export function cannotStart(...whys: readonly [...string[], string]): VirtError {
+  const why = whys.map((words) => words.trim()).find((words) => words !== '') ?? '';
   return new VirtError(why, { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.LXC });
 }
 
+/** Of a program that ran to its end. */
+interface Ending {
+  readonly exitCode?: number | undefined;
+  readonly signal?: NodeJS.Signals | undefined;
+  readonly stderrTail: string;
+}
+
 /** The last words of `program`, which was to keep the container; without any, how it ended. */
-export function describeEnd(program: string, { stderrTail, exitCode, signal }: ExitResult): string {
+export function describeEnd(program: string, { stderrTail, exitCode, signal }: Ending): string {
   // What util-linux says of its own end after its child was killed.
   const words = stderrTail.replace(/^unshare: sigprocmask .*$/m, '').trim();
   if (words !== '') return words;

@@ -7,7 +7,7 @@ import { findImageServers } from '../host/image-exports.ts';
 import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
-import { planImageExport } from '../plan/image-export.ts';
+import { imagePlaces, planImageExport } from '../plan/image-export.ts';
 import { planOuterCommand, quoteWord } from '../plan/outer-command.ts';
 import { mapLines, type Person } from '../plan/person.ts';
 import { containerPlaces } from './container-places.ts';
@@ -36,8 +36,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
   const plan = planContainer(domain, facts, places);
   const images = plan.prepared.flatMap(({ kind, source: file, format = 'raw', readonly, at }) => {
     if (kind !== 'image') return [];
-    const place = `${FOLDER}/image-${at}`;
-    return [planImageExport({ file, format, readonly }, findImageServers(), { place, lock: `${place}.lock` })];
+    return [planImageExport({ file, format, readonly }, findImageServers(), imagePlaces(FOLDER, String(at)))];
   });
   const {
     command,

@@ -91,7 +91,7 @@ export class KeptContainer implements Container {
     await launch.prepare([exitDir]);
     const child = await launch.letGo();
     const failed = child.exited.then((end) => {
-      throw cannotStart(lastWords(options.log) || describeEnd(options.monitor, end));
+      throw cannotStart(lastWords(options.log), describeEnd(options.monitor, end));
     });
     failed.catch(() => {});
     const told = readSync(child, () => lastWords(options.log), signal);
@@ -171,7 +171,7 @@ async function readSync(child: ChildHandle, words: () => string, signal: AbortSi
       ? [Reflect.get(answer, 'pid') ?? Reflect.get(answer, 'data'), Reflect.get(answer, 'message')]
       : [];
   if (typeof pid === 'number' && pid > 0) return pid;
-  throw cannotStart(typeof message === 'string' ? message.trim() : words() || 'the runtime ended without a word');
+  throw cannotStart(typeof message === 'string' ? message : '', words(), 'the runtime ended without a word');
 }
 
 /** The first thing that was said since the start is the reason; what follows are its consequences. */
@@ -196,8 +196,9 @@ async function startProgram(
   if (inside === 0) throw cannotStart('what keeps it has ended');
   const start = [runtime, '--cgroup-manager=disabled', '--root', stateDir, 'start', id];
   const args = [...enterOptions(inside, ['-m', '-p']), '--', ...start];
-  const { status, stderr } = await runCommand('nsenter', args, { signal });
-  if (status !== 0) throw cannotStart(stderr.trim());
+  const { status, stderr, signal: by } = await runCommand('nsenter', args, { signal });
+  if (status !== 0)
+    throw cannotStart(describeEnd(`${runtime} start`, { exitCode: status, signal: by, stderrTail: stderr }));
 }
 
 /** The process that the outermost one has made its namespaces for; empty where that has ended. @throws the system's error where it has ended */

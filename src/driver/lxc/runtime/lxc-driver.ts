@@ -241,16 +241,11 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
 
   /** Starts it up to its first program, which does not run, and ends it. @throws what starting it would */
   async tryStart(xml: string, options: Pick<CreateOptions, 'fileName' | 'signal'> = {}): Promise<void> {
-    this.requireOpen();
     const domain = this.#starter.prepare(xml, options);
-    const record = this.store.claim(domain.name ?? '', domain.uuid ?? '');
-    try {
-      using _job = await record.job.acquire(options.signal);
+    const start = async (record: LxcRecord): Promise<void> =>
       await this.#starter.start(record, domain, { ...options, createOnly: true });
-      await record.guest?.ended;
-    } finally {
-      this.store.releaseIfGone(record);
-    }
+    const { guest } = await this.startPrepared({ domain, start }, options);
+    await guest?.ended;
   }
 
   async planDomain(xml: string, options: CreateOptions = {}): Promise<DomainPlan> {

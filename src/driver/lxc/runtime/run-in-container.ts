@@ -2,7 +2,7 @@
  * Runs a program in a container that runs already, as the OCI runtime that keeps it does: with its namespaces, limits, capabilities and users.
  * All that it needs to know is the container's first program; so it works for whoever is root on the container's host.
  */
-import { closeSync, openSync, readFileSync, readlinkSync, unlinkSync, writeSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, unlinkSync, writeSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
@@ -14,6 +14,7 @@ import { listChildren, listDescendants, listProcesses, readProcStat } from '../.
 import { errnoOf } from '../../../process/process-error.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ExecOptions, ExecResult } from '../../exec-operations.ts';
+import { pidNamespaceOf, signalProcess } from '../host/container-processes.ts';
 import { enterOptions } from '../host/enter-namespaces.ts';
 import { type RuntimePlace, readRuntimePlace } from '../plan/outer-command.ts';
 import { idsInside } from './container-users.ts';
@@ -164,20 +165,11 @@ function forwardSignals(child: ChildHandle, { own, signal }: { own: boolean; sig
   };
 }
 
-/** One that has just ended is as good as signalled. */
-function signalProcess(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(pid, signal);
-  } catch (error) {
-    if (errnoOf(error) !== 'ESRCH') throw error;
-  }
-}
-
 /** The process that the container of `initPid` knows by `number`; undefined where there is none. */
 export function pidInside(initPid: number, number: number): number | undefined {
-  const namespace = namespaceOf(initPid);
+  const namespace = pidNamespaceOf(initPid);
   return listProcesses().find(({ pid, gone }) => {
-    if (gone || namespaceOf(pid) !== namespace) return false;
+    if (gone || pidNamespaceOf(pid) !== namespace) return false;
     return Number(/^NSpid:.*\s(\d+)$/m.exec(readText(`/proc/${pid}/status`))?.[1]) === number;
   })?.pid;
 }
@@ -186,17 +178,8 @@ export function pidInside(initPid: number, number: number): number | undefined {
 export function initOfNamespace(inode: bigint | number): number | undefined {
   const name = `pid:[${inode}]`;
   return listProcesses().find(
-    ({ pid }) => namespaceOf(pid) === name && /^NSpid:.*\s1$/m.test(readText(`/proc/${pid}/status`)),
+    ({ pid }) => pidNamespaceOf(pid) === name && /^NSpid:.*\s1$/m.test(readText(`/proc/${pid}/status`)),
   )?.pid;
-}
-
-function namespaceOf(pid: number): string | undefined {
-  try {
-    return readlinkSync(`/proc/${pid}/ns/pid`);
-  } catch {
-    // It has ended, or is not ours to look at.
-    return undefined;
-  }
 }
 
 function parentOf(pid: number): number {
