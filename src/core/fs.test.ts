@@ -101,13 +101,18 @@ describe('runtime directory', () => {
 
   test.each([
     [{ uid: 0 }, ['/run/nestling', '/tmp/nestling-0']],
+    [
+      { uid: 0, isMemory: (path: string) => path === '/dev/shm' },
+      ['/dev/shm/nestling', '/run/nestling', '/tmp/nestling-0'],
+    ],
+    [{ uid: 0, isMemory: () => false }, ['/run/nestling', '/tmp/nestling-0']],
     [{ uid: 0, xdgRuntimeDir: '/run/user/0' }, ['/run/nestling', '/tmp/nestling-0']],
     [{ uid: 1000, xdgRuntimeDir: '/run/user/1000' }, ['/run/user/1000/nestling', '/tmp/nestling-1000']],
     [{ uid: 1000 }, ['/tmp/nestling-1000']],
     [{ uid: 1000, xdgRuntimeDir: 'relative' }, ['/tmp/nestling-1000']],
     [{ uid: 4294967294, xdgRuntimeDir: `/${'x'.repeat(200)}` }, ['/tmp/nestling-4294967294']],
   ])('candidates of %o', (facts, expected) => {
-    expect(runtimeDirCandidates(facts)).toEqual(expected);
+    expect(runtimeDirCandidates({ isMemory: () => true, ...facts })).toEqual(expected);
     for (const path of expected) expect(Buffer.byteLength(path)).toBeLessThanOrEqual(MAX_RUNTIME_DIR_BYTES);
   });
 
@@ -123,7 +128,7 @@ describe('runtime directory', () => {
   });
 
   test('is made private, taken again, and passes over what cannot be written', () => {
-    const facts = { uid, run: join(root, 'absent'), tmp: root };
+    const facts = { uid, run: join(root, 'absent'), shm: join(root, 'absent'), tmp: root };
     const path = prepareRuntimeDir(facts);
     expect(path).toBe(`${root}/nestling-${uid}`);
     expect(statSync(path).mode & 0o777).toBe(0o700);
@@ -132,7 +137,7 @@ describe('runtime directory', () => {
 
   test('is refused when others could write to it, or it is a link, a file or not ours', () => {
     const path = `${root}/nestling-${uid}`;
-    const facts = { uid, run: join(root, 'absent'), tmp: root };
+    const facts = { uid, run: join(root, 'absent'), shm: join(root, 'absent'), tmp: root };
     mkdirSync(path);
     chmodSync(path, 0o777);
     expect(() => prepareRuntimeDir(facts)).toThrow('others may write to it (mode 777)');
@@ -144,6 +149,19 @@ describe('runtime directory', () => {
     expect(() => prepareRuntimeDir(facts)).toThrow('it is not a directory');
     mkdirSync(`${root}/nestling-${uid + 7}`);
     expect(() => prepareRuntimeDir({ ...facts, uid: uid + 7 })).toThrow(`it belongs to uid ${uid}, not ${uid + 7}`);
+  });
+
+  test('in shared memory one that somebody else has made is passed over', () => {
+    const run = join(root, 'run');
+    const shm = join(root, 'shm');
+    for (const dir of [run, shm]) mkdirSync(dir);
+    const facts = { uid: 0, run, shm, tmp: root, isMemory: (path: string) => path === shm };
+    mkdirSync(join(shm, 'nestling'));
+    chmodSync(join(shm, 'nestling'), 0o777);
+    expect(prepareRuntimeDir(facts)).toBe(join(run, 'nestling'));
+    rmSync(join(shm, 'nestling'), { recursive: true });
+    expect(prepareRuntimeDir(facts)).toBe(join(shm, 'nestling'));
+    if (uid === 0) expect(prepareRuntimeDir(facts)).toBe(join(shm, 'nestling'));
   });
 
   test('the longest one leaves room for a guest folder and a socket', async () => {

@@ -125,7 +125,7 @@ describe.skipIf(!canTest)('ci prepare', () => {
       nestling ci prepare --undo
       printf '#!/bin/sh\nexec sleep 600\n' > /usr/local/sbin/libvirtd; chmod +x /usr/local/sbin/libvirtd
       nestling ci prepare --services > /tmp/log & prepare=$!
-      until grep -q '"name": "libvirtd"' /run/nestling/ci-prepared.json 2>/dev/null; do :; done
+      until grep -q '"name": "libvirtd"' /run/nestling/ci-prepared.json /dev/shm/nestling/ci-prepared.json 2>/dev/null; do :; done
       kill -9 $prepare; for p in /proc/[0-9]*; do case $(cat $p/cmdline) in *cli.cjs*) kill -9 \${p#/proc/};; esac; done
       echo UNDO; nestling ci prepare --undo; for p in /proc/[0-9]*; do grep -s '^State:.[RSD]' $p/status >/dev/null && cat $p/comm; done`);
     const [before = '', after = ''] = output.split('UNDO');

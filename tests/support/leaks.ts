@@ -215,7 +215,7 @@ function restoreVariable(name: string, value: string | undefined): void {
 function runtimeDirectories(): string[] {
   const session = process.env['XDG_RUNTIME_DIR'];
   const own = join(TEMPORARY_PARENT, `nestling-${process.getuid?.() ?? 0}`);
-  return ['/run/nestling', own, ...(session === undefined ? [] : [join(session, 'nestling')])];
+  return ['/run/nestling', '/dev/shm/nestling', own, ...(session === undefined ? [] : [join(session, 'nestling')])];
 }
 
 function listFiles(directory: string): string[] {
