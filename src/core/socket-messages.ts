@@ -16,8 +16,15 @@ export interface SocketMessages {
   receive(socketFd: number, bytes: Uint8Array, control: Uint8Array, flags: number): number;
 }
 
+let loading: Promise<SocketMessages> | undefined;
+
 /** Loads koffi, about 10 ms the first time. */
-export async function loadSocketMessages(): Promise<SocketMessages> {
+export function loadSocketMessages(): Promise<SocketMessages> {
+  loading ??= load();
+  return loading;
+}
+
+async function load(): Promise<SocketMessages> {
   const { default: koffi } = await import('koffi');
   const iovec = koffi.struct({ base: 'void *', length: 'size_t' });
   const msghdr = koffi.struct({

@@ -103,7 +103,7 @@ export abstract class GuestDriver<G extends DriverGuest> {
   }
 
   /** More that ends with the driver, once its guests have. */
-  protected endMore(): void {}
+  protected endMore(): void | Promise<void> {}
 
   async listDomains(filter: DomainFilter & Waiting): Promise<DomainIdentity[]> {
     return this.store
@@ -306,7 +306,7 @@ export abstract class GuestDriver<G extends DriverGuest> {
     await this.#readOn;
     await Promise.all(guests.map((guest) => (embedded ? guest.destroy('the connection was closed') : guest.detach())));
     this.#events.end();
-    this.endMore();
+    await this.endMore();
     await this.store[Symbol.asyncDispose]();
     // An embedded driver's host ends with it.
     if (embedded) await this.#init.host[Symbol.asyncDispose]();

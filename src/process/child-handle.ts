@@ -4,6 +4,7 @@
  */
 
 import type { ChildProcess } from 'node:child_process';
+import { Socket } from 'node:net';
 import { Duplex, Readable, Writable } from 'node:stream';
 import { monotonicMs } from '../core/clock.ts';
 import { LogSource } from '../core/log-source.ts';
@@ -56,6 +57,8 @@ export interface ChildHandle extends AsyncDisposable {
   /** Sends a signal; false when the process has ended. */
   kill(signal: NodeJS.Signals): boolean;
   terminate(options?: TerminateOptions): Promise<ExitResult>;
+  /** Whether it keeps this process from ending by itself, as it does at first. */
+  keepAlive(wanted: boolean): void;
   /** Gives the child up: disposal leaves it running and it no longer keeps this process alive. */
   release(): void;
 }
@@ -186,6 +189,12 @@ export class Child implements ChildHandle {
     if (lifetime.aborted) return abort();
     lifetime.addEventListener('abort', abort, { once: true });
     void this.exited.then(() => lifetime.removeEventListener('abort', abort));
+  }
+
+  keepAlive(wanted: boolean): void {
+    // Pipes of children are sockets.
+    const pipes = this.#raw.stdio.filter((stream) => stream instanceof Socket && !stream.destroyed) as Socket[];
+    for (const handle of [this.#raw, ...pipes]) void (wanted ? handle.ref() : handle.unref());
   }
 
   release(): void {

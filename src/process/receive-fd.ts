@@ -3,7 +3,6 @@ import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal } from '../core/abort.ts';
-import { loadSocketMessages, type SocketMessages } from '../core/socket-messages.ts';
 import { ProcessError } from './process-error.ts';
 import { socketFds } from './socket-fds.ts';
 
@@ -11,31 +10,40 @@ const MESSAGE_BYTES = 4096;
 const POLL_MS = 1;
 
 export interface FdReceiver extends Disposable {
-  /** The descriptor, the caller's from then on. @throws ProcessError, or the signal's reason */
+  /** The descriptor, the caller's from then on; looked for from the first call on. @throws ProcessError, or the signal's reason */
   receive(signal?: AbortSignal): Promise<number>;
 }
 
 /** Listens on `path` at once. The socket goes with disposal. */
 export async function listenForFd(path: string): Promise<FdReceiver> {
   const server = createServer({ pauseOnConnect: true });
-  // Whoever is to connect needs its time too.
-  const messages = loadSocketMessages();
-  // It is told to whoever receives.
-  messages.catch(() => {});
-  const received = new Promise<number>((resolve, reject) => {
-    server.once('connection', (socket) => void takeFrom(socket, messages).then(resolve, reject));
+  const connected = new Promise<Socket>((resolve, reject) => {
+    server.once('connection', resolve);
     server.once('error', reject);
   });
   // Whoever disposes without receiving does not want to hear of it.
-  received.catch(() => {});
+  connected.catch(() => {});
+  let received: Promise<number> | undefined;
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     server.listen(path, resolve);
   });
   server.unref();
   return {
-    receive: async (signal) => await raceSignal(received, signal),
-    [Symbol.dispose]: () => close(server, path),
+    receive: async (signal) => {
+      received ??= connected.then(async (socket) => await takeFrom(socket));
+      // Who has given up waiting does not want to hear of it either.
+      received.catch(() => {});
+      return await raceSignal(received, signal);
+    },
+    [Symbol.dispose]: () => {
+      close(server, path);
+      if (received === undefined)
+        connected.then(
+          (socket) => socket.destroy(),
+          () => {},
+        );
+    },
   };
 }
 
@@ -45,9 +53,9 @@ function close(server: Server, path: string): void {
 }
 
 /** The sender writes right after it has connected. */
-async function takeFrom(socket: Socket, messages: Promise<SocketMessages>): Promise<number> {
+async function takeFrom(socket: Socket): Promise<number> {
   try {
-    const fds = await socketFds(socket, messages);
+    const fds = await socketFds(socket);
     const bytes = Buffer.alloc(MESSAGE_BYTES);
     for (;;) {
       const found = fds.receive(bytes);

@@ -19,9 +19,9 @@ export interface SocketFds {
   receive(bytes: Buffer): { readonly count: number; readonly fd: number | undefined } | undefined;
 }
 
-/** Loads koffi (about 10 ms the first time) unless `loading` has. @throws ProcessError where the stream is no open socket */
-export async function socketFds(stream: object, loading = loadSocketMessages()): Promise<SocketFds> {
-  const messages = await loading;
+/** Loads koffi (about 10 ms the first time). @throws ProcessError where the stream is no open socket */
+export async function socketFds(stream: object): Promise<SocketFds> {
+  const messages = await loadSocketMessages();
   const socket = socketFd(stream);
   if (socket === undefined) throw failed('use', 'it is not open');
   const checked = (operation: string, result: number): number | undefined => {

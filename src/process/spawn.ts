@@ -13,6 +13,7 @@ import { LogSource } from '../core/log-source.ts';
 import { Child, type ChildHandle } from './child-handle.ts';
 import { type ChildStdio, chooseStatusFd, fileTailOf, openStdio, type RawStdio, streamTailOf } from './child-stdio.ts';
 import { findProgram } from './find-program.ts';
+import { planJoin } from './group-join.ts';
 import { errnoOf, ProcessError } from './process-error.ts';
 import { DEFAULT_TAIL_BYTES, type StderrTail } from './stderr-tail.ts';
 import { type ChildSetup, needsWrapper, wrapCommand } from './wrap-command.ts';
@@ -127,6 +128,7 @@ function planSpawn(spec: SpawnSpec, options: SpawnOptions): SpawnPlan {
     parentPid: process.pid,
     isMainThread: isMainThread(),
     locate: (tool: string) => findProgram(tool),
+    planJoin,
     statusFd,
     hold,
   };

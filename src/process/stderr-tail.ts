@@ -3,7 +3,7 @@
  * file that the child writes by itself. It is not a log.
  */
 
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fstatSync, openSync, readFileSync, readSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 
 export const DEFAULT_TAIL_BYTES = 4096;
@@ -50,6 +50,12 @@ export function tailOfFile(fd: number, limitBytes: number): StderrTail {
     closeSync(file);
   };
   return { read, ended: Promise.resolve(), [Symbol.dispose]: dispose };
+}
+
+/** The last `limitBytes` of a file that nobody writes any more; empty where there is none. */
+export function readTail(path: string, limitBytes: number): string {
+  if (!existsSync(path)) return '';
+  return textOf(readFileSync(path).subarray(-limitBytes));
 }
 
 /** Bytes of a character that was cut at the start are left out. */

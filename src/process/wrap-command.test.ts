@@ -2,7 +2,13 @@ import { expect, test } from 'vitest';
 import { ProcessError } from './process-error.ts';
 import { type ChildSetup, needsWrapper, type WrapFacts, wrapCommand } from './wrap-command.ts';
 
-const facts: WrapFacts = { parentPid: 77, isMainThread: true, locate: (tool) => `/usr/bin/${tool}`, statusFd: 4 };
+const facts: WrapFacts = {
+  parentPid: 77,
+  isMainThread: true,
+  locate: (tool) => `/usr/bin/${tool}`,
+  planJoin: (procs) => ({ thread: `${procs}:thread`, process: procs }),
+  statusFd: 4,
+};
 const program = { command: '/usr/bin/qemu', args: ['-name', '$(reboot); `x`'] };
 
 /** The chain without the text of its scripts. */
@@ -40,7 +46,9 @@ test.each<[string, ChildSetup, string[]]>([
       'nestling-prepare',
       '',
       '2',
+      '/a b:thread',
       '/a b',
+      '/c:thread',
       '/c',
       'setpriv',
       '--reuid',
@@ -88,7 +96,18 @@ test('privileged links come before the user changes, the signal after it, the ch
 test('one shell does it all where no privilege is given up before its end', () => {
   const chain = chainOf({ dieWithParent: true, cgroupProcs: ['/a', '/b'], oomScoreAdj: 1 });
   expect(chain.slice(0, 7)).toEqual(['setpriv', '--pdeathsig', 'KILL', '--', 'sh', '-c', 'SCRIPT']);
-  expect(chain.slice(7)).toEqual(['nestling-exec', '1', '2', '/a', '/b', '77', 'qemu', ...program.args]);
+  expect(chain.slice(7)).toEqual([
+    'nestling-exec',
+    '1',
+    '2',
+    '/a:thread',
+    '/a',
+    '/b:thread',
+    '/b',
+    '77',
+    'qemu',
+    ...program.args,
+  ]);
 });
 
 test('nothing asked for needs no wrapper', () => {

@@ -12,6 +12,7 @@
  * death is missed. A program that is setuid or has file capabilities clears the signal again: that is the kernel's rule.
  */
 
+import type { GroupJoin } from './group-join.ts';
 import { ProcessError } from './process-error.ts';
 
 /** Exit code of a link that could not do its part: the same convention as `env`, `nice` and `timeout`. */
@@ -72,6 +73,8 @@ export interface WrapFacts {
   isMainThread: boolean;
   /** Absolute path of a tool; throws when there is none. */
   locate: (tool: string) => string;
+  /** How a group is joined by its `cgroup.procs` file. */
+  planJoin: (procs: string) => GroupJoin;
   /** The child's fd (3 to 9) on which the chain reports; undefined: nothing is reported. */
   statusFd?: number | undefined;
   /** Before the program is executed, wait for a line on the status fd; its end means that the parent is gone. */
@@ -149,15 +152,17 @@ function givesUpPrivileges({ user, group, clearCapabilities }: ChildSetup): bool
 /**
  * dash's `echo` reports every failed write as "I/O error", so on failure the external printf tries again and names the errno.
  * `$$` rather than `/proc/self` or 0: that printf is another process.
- * A group is joined as one thread, which is all of a shell, and by 0, the writer itself: then the kernel need not hold up all forks and exits of the
- * host, for which it waits some 10 ms (Linux 5.5). Version 2 allows that for threaded groups, from one below the same domain.
  */
 function prepareStep(setup: ChildSetup, facts: WrapFacts): ShellStep | undefined {
   const files = setup.cgroupProcs ?? [];
   if (files.length === 0 && setup.oomScoreAdj === undefined) return undefined;
   const oom = setup.oomScoreAdj === undefined ? '' : String(setup.oomScoreAdj);
   return {
-    words: [oom, String(files.length), ...files],
+    words: [
+      oom,
+      String(files.length),
+      ...files.map(facts.planJoin).flatMap(({ thread, process }) => [thread, process]),
+    ],
     lines: [
       'put() {',
       '  { echo "$1" >"$2"; } 2>/dev/null && return',
@@ -166,12 +171,8 @@ function prepareStep(setup: ChildSetup, facts: WrapFacts): ShellStep | undefined
       '[ -z "$1" ] || put "$1" "/proc/$$/oom_score_adj" "$1"',
       'count=$2; shift 2',
       'while [ "$count" -gt 0 ]; do',
-      '  group=${1%/cgroup.procs} type=',
-      '  [ ! -e "$group/cgroup.type" ] || read -r type <"$group/cgroup.type"',
-      '  if [ -e "$group/tasks" ]; then put 0 "$group/tasks" "$$"',
-      '  elif [ "$type" = threaded ] && { echo 0 >"$group/cgroup.threads"; } 2>/dev/null; then :',
-      '  else put "$$" "$1" "$$"; fi',
-      '  count=$((count - 1)); shift',
+      '  [ -n "$1" ] && { echo 0 >"$1"; } 2>/dev/null || put "$$" "$2" "$$"',
+      '  count=$((count - 1)); shift 2',
       'done',
     ],
   };

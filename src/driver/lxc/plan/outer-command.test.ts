@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { type OuterCommandInput, planOuterCommand, readRuntimePlace } from './outer-command.ts';
+import {
+  type OuterCommandInput,
+  planNursery,
+  planNurseryCommand,
+  planOuterCommand,
+  readRuntimePlace,
+} from './outer-command.ts';
 
 const INPUT: OuterCommandInput = {
   runtime: '/usr/bin/crun',
@@ -76,5 +82,63 @@ describe('the command around it', () => {
     const { args, steps } = planOuterCommand({ ...INPUT, privateNetwork: true });
     expect(args).toContain('--net');
     expect(steps).toMatch(/echo ready >&3 &&\nread -r go <&3 &&\nexec 3>&-/);
+  });
+});
+
+describe('what a nursery is asked for', () => {
+  const PLAIN = {
+    command: '/usr/bin/crun',
+    namespaces: ['pid', 'mount'],
+    mounts: [{ type: 'proc', target: '/proc' }],
+    keepsGate: false,
+    link: { path: '/run/box/bundle/rootfs/dev' },
+  };
+
+  it('is the runtime itself where nothing but the simplest is to be mounted', () => {
+    const { args, ...rest } = planNurseryCommand(INPUT);
+    expect(rest).toMatchObject(PLAIN);
+    expect([PLAIN.command, ...args]).toEqual(innerWords(INPUT));
+    const { mounts } = planNurseryCommand({ ...INPUT, hiddenCgroup: '/sys/fs/cgroup/unified' });
+    expect(mounts).toEqual([...PLAIN.mounts, { type: 'tmpfs', target: '/sys/fs/cgroup/unified' }]);
+  });
+
+  it.each<[string, Partial<OuterCommandInput>, RegExp]>([
+    [
+      'a network of its own',
+      { privateNetwork: true },
+      /^\{ \[ ! -L .* echo ready >&3 && read -r go <&3 && exec 3>&- && exec \S*crun /,
+    ],
+    [
+      'mounts of its own',
+      { prepared: [{ kind: 'loop', source: '/x.img', readonly: true, at: 'root' }] },
+      /^mount -o loop,nodev,ro \/x\.img .* && \{ \[ ! -L .* exec \S*crun /,
+    ],
+    [
+      'a place for mapped users',
+      { open: '/proc/sys/fs/binfmt_misc' },
+      /^mount -t tmpfs -o mode=755 .* && cp .* exec \S*crun /,
+    ],
+  ])('is a shell that ends as the runtime, with %s', (_, more, script) => {
+    const { command, args, namespaces, keepsGate, link } = planNurseryCommand({ ...INPUT, ...more });
+    expect([command, args[0], link]).toEqual(['sh', '-c', undefined]);
+    expect(args[1]).toMatch(script);
+    expect(namespaces.includes('net')).toBe(more.privateNetwork === true);
+    expect(keepsGate).toBe(more.privateNetwork === true);
+  });
+
+  it('looks at shared namespaces in the /proc of the host, and has its own after that', () => {
+    const sharedNamespaces = [{ source: '/proc/7/ns/net', at: '/run/box/ns-net' }];
+    const { args, mounts } = planNurseryCommand({ ...INPUT, sharedNamespaces });
+    expect(mounts).toEqual([]);
+    expect(args[1]).toMatch(/mount --bind \/proc\/7\/ns\/net \/run\/box\/ns-net && mount -t proc proc \/proc && /);
+  });
+
+  it('comes out of one that the kernel ends with all below it, for users in a namespace of theirs', () => {
+    const ofRoot = planNursery({ unprivileged: false });
+    expect([ofRoot.command, ...ofRoot.args]).toEqual(['unshare', '--pid', '--fork', '--kill-child', '--']);
+    const { args } = planNursery({ unprivileged: true });
+    expect(args.slice(0, 2)).toEqual(['--user', '--keep-caps']);
+    expect(args[5]).toMatch(/exec "\$@" 3>&-$/);
+    expect(args.slice(-5)).toEqual(['unshare', ...ofRoot.args]);
   });
 });

@@ -2,6 +2,7 @@
  * The command that an embedded container lives in: namespaces around the runtime, which the kernel ends with the caller and whose mounts go with
  * them. Pure: data in, a command line out.
  */
+import type { NurseryRequest } from '../../../process/nursery-program.ts';
 import type { PreparedMount } from './mounts.ts';
 
 export interface OuterCommandInput {
@@ -62,6 +63,13 @@ export interface OuterCommand {
   readonly script: string;
 }
 
+/** What a nursery is asked for. */
+export type NurseryCommand = Pick<NurseryRequest, 'command' | 'args' | 'link' | 'keepsGate' | 'namespaces' | 'mounts'>;
+
+type RefusedLink = NonNullable<NurseryRequest['link']>;
+
+const USERS = ['--user', '--keep-caps', '--'];
+
 /** Before its ids are there it is nobody, and keeps the rights that it has over its namespace. */
 const BECOME_ROOT = `echo map >&${GATE_FD} && read -r go <&${GATE_FD} && exec "$@"`;
 
@@ -70,33 +78,14 @@ const BECOME_ROOT = `echo map >&${GATE_FD} && read -r go <&${GATE_FD} && exec "$
  * to do in it.
  */
 export function planOuterCommand(input: OuterCommandInput): OuterCommand {
-  const { hiddenCgroup, privateNetwork, unprivileged, stepsFile, sharedNamespaces: shared = [] } = input;
-  const first = [
-    ...shared.flatMap(({ source, at }) => [`: >${quoteWord(at)}`, words('mount', '--bind', source, at)]),
-    ...(shared.length > 0 ? [words('mount', '-t', 'proc', 'proc', '/proc')] : []),
-    ...(hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)]),
-  ];
-  const mounts = [
-    ...openPlace(input),
-    ...input.prepared.flatMap((mount) => prepare(mount, input)),
-    refuseLink(`${input.root}/dev`),
-  ];
-  const gate = privateNetwork ? [`echo ready >&${GATE_FD}`, `read -r go <&${GATE_FD}`] : [];
-  const variables = input.monitor === undefined ? [] : [words('export', ...variablesOf(input.monitor))];
-  const last = `exec ${words(...innerCommand(input))}`;
+  const { unprivileged, stepsFile } = input;
+  const { bound, hidden, mounts, gate, variables, last } = stepsOf(input);
+  const first = [...bound, ...hidden];
   return {
     command: 'unshare',
     args: [
-      ...(unprivileged === true ? ['--user', '--keep-caps', '--', 'sh', '-c', BECOME_ROOT, 'sh', 'unshare'] : []),
-      '--pid',
-      '--mount',
-      ...(privateNetwork ? ['--net'] : []),
-      '--fork',
-      '--kill-child',
-      ...(shared.length > 0 ? [] : ['--mount-proc']),
-      '--propagation',
-      'private',
-      '--',
+      ...(unprivileged === true ? [...USERS, 'sh', '-c', BECOME_ROOT, 'sh', 'unshare'] : []),
+      ...namespacesOf(input),
       'sh',
       '-c',
       [...first, `read -r go <&${GATE_FD}`, '. "$0"'].join(' && '),
@@ -105,6 +94,65 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
     steps: `${[...mounts, ...gate, `exec ${GATE_FD}>&-`, ...variables, last].join(' &&\n')}\n`,
     script: [...first, ...mounts, ...gate, ...variables, last].join(' && '),
   };
+}
+
+/** The same for a nursery, when everything is prepared: namespaces, and what is mounted for each of them, are its own to make. */
+export function planNurseryCommand(input: OuterCommandInput): NurseryCommand {
+  const { prepared, open, root, privateNetwork, hiddenCgroup, sharedNamespaces: shared = [] } = input;
+  const { bound, mounts, gate, last } = stepsOf(input);
+  const common: Pick<NurseryCommand, 'keepsGate' | 'namespaces' | 'mounts'> = {
+    keepsGate: privateNetwork,
+    namespaces: ['pid', 'mount', ...(privateNetwork ? (['net'] as const) : [])],
+    mounts: [
+      ...(shared.length > 0 ? [] : [{ type: 'proc', target: '/proc' }]),
+      ...(hiddenCgroup === undefined ? [] : [{ type: 'tmpfs', target: hiddenCgroup }]),
+    ],
+  };
+  if (bound.length === 0 && gate.length === 0 && prepared.length === 0 && open === undefined) {
+    const [command = '', ...args] = innerCommand(input);
+    return { ...common, link: linkRefused(root), command, args };
+  }
+  const close = privateNetwork ? [`exec ${GATE_FD}>&-`] : [];
+  return { ...common, command: 'sh', args: ['-c', [...bound, ...mounts, ...gate, ...close, last].join(' && ')] };
+}
+
+/** What is around a nursery of containers: the kernel ends all of them with it. */
+export function planNursery({ unprivileged }: { readonly unprivileged: boolean }) {
+  const users = unprivileged ? [...USERS, 'sh', '-c', `${BECOME_ROOT} ${GATE_FD}>&-`, 'sh', 'unshare'] : [];
+  return { command: 'unshare', args: [...users, '--pid', '--fork', '--kill-child', '--'] };
+}
+
+function stepsOf(input: OuterCommandInput) {
+  const { hiddenCgroup, privateNetwork, sharedNamespaces: shared = [] } = input;
+  return {
+    bound: [
+      ...shared.flatMap(({ source, at }) => [`: >${quoteWord(at)}`, words('mount', '--bind', source, at)]),
+      ...(shared.length > 0 ? [words('mount', '-t', 'proc', 'proc', '/proc')] : []),
+    ],
+    hidden: hiddenCgroup === undefined ? [] : [words('mount', '-t', 'tmpfs', 'tmpfs', hiddenCgroup)],
+    mounts: [
+      ...openPlace(input),
+      ...input.prepared.flatMap((mount) => prepare(mount, input)),
+      refuseLink(linkRefused(input.root)),
+    ],
+    gate: privateNetwork ? [`echo ready >&${GATE_FD}`, `read -r go <&${GATE_FD}`] : [],
+    variables: input.monitor === undefined ? [] : [words('export', ...variablesOf(input.monitor))],
+    last: `exec ${words(...innerCommand(input))}`,
+  };
+}
+
+function namespacesOf({ privateNetwork, sharedNamespaces: shared = [] }: OuterCommandInput): string[] {
+  return [
+    '--pid',
+    '--mount',
+    ...(privateNetwork ? ['--net'] : []),
+    '--fork',
+    '--kill-child',
+    ...(shared.length > 0 ? [] : ['--mount-proc']),
+    '--propagation',
+    'private',
+    '--',
+  ];
 }
 
 /** What stays in the foreground until the container has ended. */
@@ -149,8 +197,11 @@ function variablesOf({ socketDir }: ContainerMonitor): string[] {
 }
 
 /** crun follows it, and makes the container's nodes wherever it leads on the host. */
-function refuseLink(path: string): string {
-  const why = "the container's root has a symbolic link for /dev; make it a directory";
+function linkRefused(root: string): RefusedLink {
+  return { path: `${root}/dev`, why: "the container's root has a symbolic link for /dev; make it a directory" };
+}
+
+function refuseLink({ path, why }: RefusedLink): string {
   return `{ [ ! -L ${quoteWord(path)} ] || { echo ${quoteWord(why)} >&2; exit 1; }; }`;
 }
 

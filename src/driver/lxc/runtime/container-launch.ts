@@ -6,20 +6,13 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import type { ChildHandle } from '../../../process/child-handle.ts';
-import { type ChildStdio, spawnChild } from '../../../process/spawn.ts';
+import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
-import {
-  type ContainerMonitor,
-  GATE_FD,
-  type OuterCommand,
-  placesOfMounts,
-  planOuterCommand,
-} from '../plan/outer-command.ts';
+import { type ContainerMonitor, placesOfMounts } from '../plan/outer-command.ts';
 import type { Person } from '../plan/person.ts';
 import { type ContainerPlaces, containerPlaces, forgetFormerRun } from './container-places.ts';
-import { letHookOn, letIn, makeGate, type SetUpNetwork } from './start-gate.ts';
-import { letBeRoot } from './start-person.ts';
+import type { OuterStart, OuterStartInit } from './outer-start.ts';
+import { letHookOn, makeGate, type SetUpNetwork } from './start-gate.ts';
 
 /** How long a runtime that has failed may take to say why. */
 const RUNTIME_END_MS = 1000;
@@ -44,27 +37,23 @@ export interface LaunchOptions {
 }
 
 /** How its keeper wants it. */
-export interface LaunchKeeper {
-  /** With a pipe at GATE_FD. */
-  readonly stdio: readonly ChildStdio[];
-  readonly dieWithParent: boolean;
+export interface LaunchKeeper<P extends GuestProcess> {
   readonly monitor?: ContainerMonitor | undefined;
+  readonly begin: (init: OuterStartInit, places: ContainerPlaces) => OuterStart<P>;
 }
 
-export class ContainerLaunch implements AsyncDisposable {
+export class ContainerLaunch<P extends GuestProcess> implements AsyncDisposable {
   readonly places: ContainerPlaces;
   readonly #plan: ContainerPlan;
   readonly #options: LaunchOptions;
-  readonly #outer: OuterCommand;
-  readonly #spawned: Promise<ChildHandle>;
+  readonly #outer: OuterStart<P>;
 
-  /** Starts the outer command, which waits: its processes join groups and make namespaces while the caller prepares the rest. */
-  constructor(plan: ContainerPlan, options: LaunchOptions, keeper: LaunchKeeper) {
+  constructor(plan: ContainerPlan, options: LaunchOptions, { monitor, begin }: LaunchKeeper<P>) {
     this.places = containerPlaces(options.dir, { mapped: plan.mapped });
     this.#plan = plan;
     this.#options = options;
-    const { runtime, id, hiddenCgroup, person, createOnly } = options;
-    this.#outer = planOuterCommand({
+    const { runtime, id, hiddenCgroup, person, createOnly, cgroupProcs, beforeExec, signal } = options;
+    const input = {
       ...this.places,
       root: plan.spec.root.path,
       runtime,
@@ -76,11 +65,9 @@ export class ContainerLaunch implements AsyncDisposable {
       privateNetwork: this.#waitsOutside,
       unprivileged: person !== undefined,
       createOnly,
-      monitor: keeper.monitor,
-    });
-    this.#spawned = this.#spawn(keeper);
-    // Who waits for it may have failed before.
-    this.#spawned.catch(() => {});
+      monitor,
+    };
+    this.#outer = begin({ input, person, cgroupProcs, beforeExec, signal }, this.places);
   }
 
   /** Folders, configuration and gates; `folders`: the keeper's own. @throws VirtError, the file system's error */
@@ -92,51 +79,17 @@ export class ContainerLaunch implements AsyncDisposable {
     const made = [places.bundle, places.stateDir, ...folders, ...(mapped ? [] : placesOfMounts(mounts))];
     for (const path of made) mkdirSync(path, { recursive: true, mode: 0o700 });
     writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
-    writeFileSync(places.stepsFile, this.#outer.steps, { mode: 0o600 });
     if (this.#waitsInHook) await makeGate(places.gate, this.#options.signal);
   }
 
-  /** Lets it go on to what is prepared, as root of its users where it has any. @throws ProcessError, CgroupError, VirtError */
-  async letGo(): Promise<ChildHandle> {
-    const { person, signal } = this.#options;
-    const child = await this.#spawned;
-    // One that ends meanwhile has said why.
-    if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), child.exited]);
-    const gate = child.duplex(GATE_FD);
-    if (this.#waitsOutside) gate.write('go\n');
-    else gate.end('go\n', () => void gate.destroy());
-    return child;
-  }
-
-  async #spawn({ stdio, dieWithParent }: LaunchKeeper): Promise<ChildHandle> {
-    const { cgroupProcs, beforeExec, signal } = this.#options;
-    const { command, args } = this.#outer;
-    return await spawnChild(
-      {
-        command,
-        args,
-        // Texts in other languages, and loading them, are of no use here.
-        env: { ...process.env, LC_ALL: 'C' },
-        stdio,
-        dieWithParent,
-        newSession: true,
-        ...(cgroupProcs === undefined ? {} : { cgroupProcs }),
-      },
-      { signal, beforeExec },
-    );
+  /** Lets it go on to what is prepared. @throws ProcessError, CgroupError, VirtError */
+  async letGo(): Promise<P> {
+    return await this.#outer.letGo();
   }
 
   /** Ends it, as a start that fails has to. Idempotent. */
   async [Symbol.asyncDispose](): Promise<void> {
-    let child: ChildHandle;
-    try {
-      child = await this.#spawned;
-    } catch {
-      // It has been told to whoever has waited for it; there is nothing to end.
-      return;
-    }
-    // Nobody in there would act on a request by now.
-    await child.terminate({ graceMs: 0 });
+    await this.#outer[Symbol.asyncDispose]();
   }
 
   /**
@@ -144,12 +97,17 @@ export class ContainerLaunch implements AsyncDisposable {
    * @param failed rejects when the outer command ends early
    * @param told settles when the runtime has ended, or knows the container
    */
-  async fillNetwork(child: ChildHandle, failed: Promise<never>, told?: Promise<unknown>): Promise<void> {
-    const { setUpNetwork, signal } = this.#options;
-    if (this.#waitsOutside) await Promise.race([letIn(child, setUpNetwork, signal), failed]);
+  async fillNetwork(child: GuestProcess, failed: Promise<never>, told?: Promise<unknown>): Promise<void> {
+    if (this.#waitsOutside) await Promise.race([this.#letIn(child.pid), failed]);
     if (!this.#waitsInHook) return;
-    const hooked = letHookOn(child, this.places.gate, setUpNetwork, failed);
+    const hooked = letHookOn(child, this.places.gate, this.#options.setUpNetwork, failed);
     await Promise.race([hooked, failed, ...(told === undefined ? [] : [told])]);
+  }
+
+  async #letIn(pid: number): Promise<void> {
+    await this.#outer.untilReady();
+    await this.#options.setUpNetwork?.(pid, pid);
+    this.#outer.letOn();
   }
 
   get #waitsOutside(): boolean {
@@ -161,17 +119,17 @@ export class ContainerLaunch implements AsyncDisposable {
   }
 }
 
-/** With the first words of whoever knows the reason: blank ones know nothing. Who asked says which container it was. */
-export function cannotStart(...whys: readonly [...string[], string]): VirtError {
-  const why = whys.map((words) => words.trim()).find((words) => words !== '') ?? '';
-  return new VirtError(why, { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.LXC });
-}
-
 /** Of a program that ran to its end. */
 interface Ending {
   readonly exitCode?: number | undefined;
   readonly signal?: NodeJS.Signals | undefined;
   readonly stderrTail: string;
+}
+
+/** With the first words of whoever knows the reason: blank ones know nothing. Who asked says which container it was. */
+export function cannotStart(...whys: readonly [...string[], string]): VirtError {
+  const why = whys.map((words) => words.trim()).find((words) => words !== '') ?? '';
+  return new VirtError(why, { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.LXC });
 }
 
 /** The last words of `program`, which was to keep the container; without any, how it ended. */

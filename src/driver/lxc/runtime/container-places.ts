@@ -21,6 +21,8 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
     mount: (index: number): string => join(open ?? dir, `mount${index}`),
     stepsFile: join(dir, 'steps'),
     gate: join(dir, 'gate'),
+    outerGate: join(dir, 'outer'),
+    stderr: join(dir, 'stderr'),
     emulation: join(dir, 'emulation'),
     namespace: (file: string): string => join(dir, `ns-${file}`),
     terminal: (number: number): string => join(dir, `tty${number}`),
@@ -31,8 +33,18 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
 }
 
 /** A reboot starts in the folder of the run before, whose traces must not be taken for those of the new one. */
-export function forgetFormerRun({ stateDir, pidFile, consoleSocket, gate, bundle }: ContainerPlaces): void {
+export function forgetFormerRun(places: ContainerPlaces): void {
+  const { stateDir, pidFile, consoleSocket, outerGate, gate, bundle } = places;
   if (!existsSync(bundle)) return;
-  const traces = [stateDir, pidFile, consoleSocket, `${gate}.in`, `${gate}.out`, `${bundle}/attach`, `${bundle}/ctl`];
+  const traces = [
+    stateDir,
+    pidFile,
+    consoleSocket,
+    outerGate,
+    `${gate}.in`,
+    `${gate}.out`,
+    `${bundle}/attach`,
+    `${bundle}/ctl`,
+  ];
   for (const path of traces) rmSync(path, { recursive: true, force: true });
 }

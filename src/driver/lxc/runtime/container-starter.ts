@@ -17,6 +17,7 @@ import { LinkNames } from '../host/link-names.ts';
 import { completeContainer, nameDevices, rootSource } from '../plan/complete-definition.ts';
 import { impliedIdmap, refuseRootsOwn } from '../plan/person.ts';
 import type { ContainerLabels } from './container-labels.ts';
+import { ContainerNurseries } from './container-nurseries.ts';
 import type { LxcConfig } from './lxc-config.ts';
 import type { LxcRoot } from './lxc-root.ts';
 import type { RunningContainer } from './running-container.ts';
@@ -42,10 +43,11 @@ export interface ContainerStarterInit {
   readonly emit: (record: LxcRecord, event: BareEvent) => void;
 }
 
-export class ContainerStarter {
+export class ContainerStarter implements AsyncDisposable {
   readonly #init: ContainerStarterInit;
   /** One for all containers of a driver. */
   readonly names = new LinkNames();
+  readonly #nurseries: ContainerNurseries | undefined;
   readonly #autodestroy = new WeakSet<RunningContainer>();
   #nextId = 1;
 
@@ -57,6 +59,17 @@ export class ContainerStarter {
 
   constructor(init: ContainerStarterInit) {
     this.#init = init;
+    this.#nurseries = init.root.placement === 'embedded' ? new ContainerNurseries() : undefined;
+  }
+
+  /** Makes ready what the next start needs. */
+  warm(): void {
+    this.#nurseries?.warm();
+  }
+
+  /** When all containers have ended. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#nurseries?.[Symbol.asyncDispose]();
   }
 
   /** A definition, completed. @throws XmlSyntaxError, DefinitionError, VirtError */
@@ -112,6 +125,7 @@ export class ContainerStarter {
       logLimits: { maxSize: config.logMaxSize, maxBackups: config.logMaxBackups },
       cgroups: { layout: config.cgroupLayout, controllers: config.cgroupControllers, onNote },
       names: this.names,
+      nurseries: this.#nurseries,
       initOf: (name) => this.initOf(name),
       emit: (event) => {
         emit(record, event);

@@ -11,12 +11,22 @@ import { ReadStream } from 'node:tty';
 import { raceSignal } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { LogSource } from '../../../core/log-source.ts';
-import type { ChildHandle } from '../../../process/child-handle.ts';
+import { loadSocketMessages } from '../../../core/socket-messages.ts';
+import type { GuestProcess } from '../../../guest/guest-process.ts';
+import type { Nursery } from '../../../process/nursery.ts';
 import { openPtyPeer } from '../../../process/pty-peer.ts';
 import { listenForFd } from '../../../process/receive-fd.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import type { Container, ContainerEnd } from './container.ts';
-import { ContainerLaunch, cannotStart, describeEnd, type LaunchOptions, lastOf } from './container-launch.ts';
+import {
+  ContainerLaunch,
+  cannotStart,
+  describeEnd,
+  type LaunchKeeper,
+  type LaunchOptions,
+  lastOf,
+} from './container-launch.ts';
+import { NurseryStart, SpawnedStart } from './outer-start.ts';
 import { innerPid } from './start-gate.ts';
 
 /** How long the last output may take to arrive. */
@@ -24,14 +34,19 @@ const DRAIN_MS = 500;
 
 const log = new LogSource('lxc.lxc_process');
 
+export interface EmbeddedContainerOptions extends LaunchOptions {
+  /** That it comes out of; else it is forked by this process. */
+  readonly nursery: Promise<Nursery | undefined>;
+}
+
 export class EmbeddedContainer implements Container {
   /** First program of the container, as this process's PID namespace numbers it; undefined where it ended before anybody could look. */
   readonly initPid: number | undefined;
   readonly ended: Promise<ContainerEnd>;
-  readonly process: ChildHandle;
+  readonly process: GuestProcess;
   readonly #terminal: Duplex;
 
-  private constructor(child: ChildHandle, initPid: number | undefined, terminal: Duplex) {
+  private constructor(child: GuestProcess, initPid: number | undefined, terminal: Duplex) {
     this.process = child;
     this.initPid = initPid;
     this.#terminal = terminal;
@@ -45,16 +60,22 @@ export class EmbeddedContainer implements Container {
   }
 
   /** Resolves when the first program runs. @throws VirtError with the runtime's own words */
-  static async start(plan: ContainerPlan, options: LaunchOptions): Promise<EmbeddedContainer> {
+  static async start(plan: ContainerPlan, options: EmbeddedContainerOptions): Promise<EmbeddedContainer> {
     const { runtime, id, signal } = options;
     await using undo = new DisposalStack();
-    const keeper = { stdio: ['ignore', 'ignore', 'tail', 'pipe'], dieWithParent: true } as const;
-    const launch = undo.use(new ContainerLaunch(plan, options, keeper));
+    const nursery = await options.nursery;
+    const begin: LaunchKeeper<GuestProcess>['begin'] = (init, places) =>
+      nursery === undefined
+        ? new SpawnedStart(init, ['ignore', 'ignore', 'tail', 'pipe'], true)
+        : new NurseryStart(init, nursery, places);
+    const launch = undo.use(new ContainerLaunch(plan, options, { begin }));
     const { places } = launch;
     await launch.prepare();
     const receiver = await listenForFd(places.consoleSocket);
     undo.defer(() => receiver[Symbol.dispose]());
     const child = await launch.letGo();
+    // While the runtime has its work to do. Whoever needs it is told.
+    loadSocketMessages().catch(() => {});
     const failed = child.exited.then(async (end) => {
       // Its first program ran, and was short: the terminal is on its way.
       if (isWritten(places.pidFile)) await pause(DRAIN_MS, undefined, { ref: false });
@@ -63,6 +84,10 @@ export class EmbeddedContainer implements Container {
     // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
     await launch.fillNetwork(child, failed);
+    // By then the terminal has come too: nobody has to look for it all the time.
+    await Promise.race([raceSignal(untilWritten(places.pidFile), signal), child.exited]);
+    // Short programs have ended by now, which is no failure.
+    if (!isWritten(places.pidFile)) await failed;
     const fd = await Promise.race([
       receiver.receive(signal).catch(async (error: unknown) => await lastOf(failed, error)),
       failed,
@@ -75,9 +100,6 @@ export class EmbeddedContainer implements Container {
     // When the last program has let go of a terminal, reading from it fails with EIO: that is its end.
     terminal.on('error', () => {});
     undo.defer(() => void terminal.destroy());
-    await Promise.race([raceSignal(untilWritten(places.pidFile), signal), child.exited]);
-    // Short programs have ended by now, which is no failure.
-    if (!isWritten(places.pidFile)) await failed;
     const initPid = innerPid(child.pid, readFileSync(places.pidFile, 'utf8'));
     log.debug('start', () => `container ${id} runs as ${initPid ?? 'nobody any more'}`);
     receiver[Symbol.dispose]();

@@ -18,6 +18,7 @@ import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import { ContainerLaunch, cannotStart, describeEnd, type LaunchOptions, lastOf } from './container-launch.ts';
 import { containerPlaces } from './container-places.ts';
+import { SpawnedStart } from './outer-start.ts';
 import { innerPid } from './start-gate.ts';
 
 /** How much of what a container prints is kept for those who open its console late. */
@@ -75,8 +76,12 @@ export class KeptContainer implements Container {
     await using undo = new DisposalStack();
     const launch = undo.use(
       new ContainerLaunch(plan, options, {
-        stdio: ['ignore', words, words, 'pipe', 'pipe', ...options.held.map((fd) => ({ fd }))],
-        dieWithParent: false,
+        begin: (init) =>
+          new SpawnedStart(
+            init,
+            ['ignore', words, words, 'pipe', 'pipe', ...options.held.map((fd) => ({ fd }))],
+            false,
+          ),
         monitor: {
           program: options.monitor,
           socketDir: dir,

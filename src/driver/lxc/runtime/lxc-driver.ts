@@ -257,6 +257,7 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
     source: string | Domain,
     options: CreateOptions,
   ): Promise<PreparedStart<RunningContainer>> {
+    this.#starter.warm();
     const domain = this.#starter.prepare(source, options);
     return {
       domain,
@@ -270,6 +271,10 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
         await this.#starter.start(record, domain, chosen);
       },
     };
+  }
+
+  protected override async endMore(): Promise<void> {
+    await this.#starter[Symbol.asyncDispose]();
   }
 
   /** Containers keep nothing beside their definitions. */

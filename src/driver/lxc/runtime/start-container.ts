@@ -41,6 +41,7 @@ import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import type { Person } from '../plan/person.ts';
 import type { Container } from './container.ts';
+import type { ContainerNurseries } from './container-nurseries.ts';
 import { containerPlaces } from './container-places.ts';
 import { EmbeddedContainer } from './embedded-container.ts';
 import { ExtraTerminals } from './extra-terminals.ts';
@@ -68,6 +69,8 @@ export interface ContainerStart {
   /** What its definition names elsewhere is free again. */
   readonly giveBack: () => Promise<void>;
   readonly onPlugged: (device: NetworkInterface, hostEnd: string) => Promise<void>;
+  /** Of a driver whose containers end with it. */
+  readonly nurseries?: ContainerNurseries | undefined;
   /** It ends before its first program; of an embedded one. */
   readonly createOnly?: boolean | undefined;
 }
@@ -233,6 +236,9 @@ export async function runContainer(
   signal: AbortSignal | undefined,
 ): Promise<Started> {
   const { id, domain, root, names, onPlugged } = start;
+  const nursery = Promise.resolve(start.nurseries?.get());
+  // It is told to whoever needs it.
+  nursery.catch(() => {});
   const dir = root.containerDir(id);
   const mapped = domain.idmap !== undefined;
   const isKept = root.placement === 'daemon';
@@ -269,7 +275,7 @@ export async function runContainer(
     const plan = { ...planned, prepared: await images.openAll(planned.prepared, signal) };
     const container: Container = isKept
       ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), log, held: terminals.masters })
-      : await EmbeddedContainer.start(plan, options);
+      : await EmbeddedContainer.start(plan, { ...options, nursery });
     undo.keep();
     const consoles = [consoleOf(domain, container, isKept), ...terminals.listen()];
     return { container, consoles, links, terminals, images };

@@ -2,27 +2,18 @@
  * The moments of a container's start in which the caller has work to do: its namespaces are there, its first program is not. Where it waits
  * depends on who owns its network.
  */
-import { once } from 'node:events';
 import { constants, existsSync, openSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { Socket } from 'node:net';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { memberOf } from '../../../core/members.ts';
-import type { ChildHandle } from '../../../process/child-handle.ts';
+import type { GuestProcess } from '../../../guest/guest-process.ts';
 import { listDescendants } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import { runCommand } from '../../../process/run-command.ts';
 
 /** Fills the network namespace of that process. `outer`: the outermost one of the container, with which all of it ends. */
 export type SetUpNetwork = ((pid: number, outer: number) => Promise<void>) | undefined;
-
-/** The outer command has made its namespaces: fills the network, and lets it go on. */
-export async function letIn(child: ChildHandle, setUp: SetUpNetwork, signal: AbortSignal | undefined): Promise<void> {
-  const gate = child.duplex(3);
-  await once(gate, 'data', { signal });
-  await setUp?.(child.pid, child.pid);
-  gate.end('go\n');
-}
 
 /** FIFOs that the runtime's hook writes to and reads from. */
 export async function makeGate(path: string, signal: AbortSignal | undefined): Promise<void> {
@@ -39,7 +30,7 @@ export async function makeGate(path: string, signal: AbortSignal | undefined): P
  * has ended, which may be before it has come to its hook.
  */
 export async function letHookOn(
-  child: ChildHandle,
+  child: GuestProcess,
   path: string,
   setUp: SetUpNetwork,
   failed: Promise<never>,
@@ -57,7 +48,7 @@ export async function letHookOn(
 }
 
 /** Not by a plain read, which would keep a thread of this process for good where nobody ever writes. */
-async function pidToldTo(path: string, child: ChildHandle): Promise<string> {
+async function pidToldTo(path: string, child: GuestProcess): Promise<string> {
   const incoming = new Socket({ fd: openSync(path, constants.O_RDWR | constants.O_NONBLOCK), writable: false });
   const close = (): void => void incoming.destroy();
   child.exited.then(close, close);
