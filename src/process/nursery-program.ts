@@ -82,14 +82,14 @@ export type NurseryEvent =
   /** As waitpid(2) says: exit status above, signal below. */
   | { readonly id: number; readonly type: 'ended'; readonly status: number };
 
-/** @throws Error for a line that is none of its */
-export function parseEvent(line: string): NurseryEvent {
+/** Undefined for a line that is none of its. */
+export function parseEvent(line: string): NurseryEvent | undefined {
   const [, number, type, rest = ''] = /^(\d+) (runs|refused|ended) (.*)$/.exec(line) ?? [];
   const id = Number(number);
   if (type === 'runs') return { id, type, pid: Number(rest) };
   if (type === 'refused') return { id, type, why: rest };
   if (type === 'ended') return { id, type, status: Number(rest) };
-  throw new Error(`not what a nursery says: ${line}`);
+  return undefined;
 }
 
 /**

@@ -152,16 +152,21 @@ describe.runIf(Nursery.isPossible())('a nursery', () => {
     writeFileSync(refusing, '#!/bin/sh\necho "not here" >&2\nexit 1\n');
     chmodSync(refusing, 0o755);
     const nursery = await Nursery.open({ around: { command: refusing, args: [] } });
-    await expect(nursery.start(shell('true'))).rejects.toThrow('cannot start sh: not here');
+    await expect(nursery.start(shell('true'))).rejects.toThrow(/^not here$/);
     expect(nursery.hasEnded).toBe(true);
     await nursery[Symbol.asyncDispose]();
   });
 
   it('that is retired ends with its last child', async () => {
     const nursery = await Nursery.open({ around: AROUND });
-    const child = await nursery.start(shell('read -r go <"$1"', '/dev/null'));
+    const starting = nursery.start({ ...shell('sleep 0.05'), gate: join(dir, 'gate'), hold: true });
     nursery.retire();
-    await child.exited;
+    const child = await starting;
+    await child.untilReady();
+    child.letOn();
+    expect([nursery.isLeaving, nursery.hasEnded]).toEqual([false, false]);
+    expect(await child.exited).toMatchObject({ exitCode: 0 });
+    expect(nursery.isLeaving).toBe(true);
     await pollUntil(() => nursery.hasEnded, 'it does not end');
     await nursery[Symbol.asyncDispose]();
   });
@@ -178,7 +183,7 @@ describe('how a nursery is spoken to', () => {
     expect(parseEvent('3 runs 4711')).toEqual({ id: 3, type: 'runs', pid: 4711 });
     expect(parseEvent('3 ended 9')).toEqual({ id: 3, type: 'ended', status: 9 });
     expect(parseEvent('3 refused Out of memory')).toEqual({ id: 3, type: 'refused', why: 'Out of memory' });
-    expect(() => parseEvent('hello')).toThrow('not what a nursery says: hello');
+    expect(parseEvent('hello')).toBeUndefined();
   });
 
   it('has a program where the numbers of system calls are known', () => {

@@ -12,13 +12,7 @@ import { LogSource } from '../core/log-source.ts';
 import type { ChildHandle, ExitResult, TerminateOptions } from './child-handle.ts';
 import { findProgram, lookUpProgram } from './find-program.ts';
 import { planJoin } from './group-join.ts';
-import {
-  encodeRequest,
-  type NurseryEvent,
-  type NurseryRequest,
-  nurseryProgram,
-  parseEvent,
-} from './nursery-program.ts';
+import { encodeRequest, type NurseryRequest, nurseryProgram, parseEvent } from './nursery-program.ts';
 import { isAlive, type ProcessIdentity, readProcStat } from './proc.ts';
 import { ProcessError } from './process-error.ts';
 import { spawnChild } from './spawn.ts';
@@ -45,12 +39,14 @@ export class Nursery implements AsyncDisposable {
   readonly #process: ChildHandle;
   readonly #children = new Map<number, NurseryChild>();
   #nextId = 1;
+  #starting = 0;
   #isRetired = false;
+  #isLeaving = false;
 
   private constructor(child: ChildHandle) {
     this.#process = child;
     child.keepAlive(false);
-    createInterface({ input: child.readable(1) }).on('line', (line) => this.#hear(parseEvent(line)));
+    createInterface({ input: child.readable(1) }).on('line', (line) => this.#hear(line));
     void child.exited.then(() => this.#end());
   }
 
@@ -87,6 +83,11 @@ export class Nursery implements AsyncDisposable {
     return this.#process.result !== undefined;
   }
 
+  /** It starts nobody any more. */
+  get isLeaving(): boolean {
+    return this.#isLeaving || this.hasEnded;
+  }
+
   /** Ends with the last of its children. */
   retire(): void {
     this.#isRetired = true;
@@ -98,9 +99,18 @@ export class Nursery implements AsyncDisposable {
     signal?.throwIfAborted();
     if (this.hasEnded) throw endedError(spec.command, this.#process);
     const id = this.#nextId++;
-    const child = new NurseryChild(spec, await Gate.open(spec.gate));
-    if (this.#children.size === 0) this.#process.keepAlive(true);
-    this.#children.set(id, child);
+    // From here on it stays, whoever wants it to end.
+    this.#starting++;
+    this.#process.keepAlive(true);
+    let child: NurseryChild;
+    try {
+      child = new NurseryChild(spec, await Gate.open(spec.gate));
+      this.#children.set(id, child);
+    } finally {
+      this.#starting--;
+      this.#rest();
+    }
+    if (this.hasEnded) this.#end();
     this.#process.writable(0).write(encodeRequest({ ...spec, id, joins: cgroupProcs.map(planJoin) }));
     log.debug('start', () => `nursery ${this.#process.pid}: ${[spec.command, ...spec.args].join(' ')}`);
     try {
@@ -112,7 +122,9 @@ export class Nursery implements AsyncDisposable {
     }
   }
 
-  #hear(event: NurseryEvent): void {
+  #hear(line: string): void {
+    const event = parseEvent(line);
+    if (event === undefined) return log.warn('hear', () => `nursery ${this.#process.pid}: ${line}`);
     const child = this.#children.get(event.id);
     if (event.type === 'runs') return child?.begin(event.pid);
     this.#children.delete(event.id);
@@ -122,10 +134,11 @@ export class Nursery implements AsyncDisposable {
   }
 
   #rest(): void {
-    if (this.#children.size > 0) return;
+    if (this.#children.size + this.#starting > 0) return;
     this.#process.keepAlive(false);
     // It ends when there is nobody to speak to.
-    if (this.#isRetired) this.#process.writable(0).end();
+    if (this.#isRetired) this.#isLeaving = true;
+    if (this.#isLeaving) this.#process.writable(0).end();
   }
 
   /** The kernel has ended all of its children, or is about to. */
@@ -143,9 +156,9 @@ export class Nursery implements AsyncDisposable {
 }
 
 function endedError(command: string, { pid, result }: ChildHandle): ProcessError {
-  const words = result?.stderrTail.trim() ?? '';
+  const [words = ''] = result?.stderrTail.trim().split('\n') ?? [];
   const how = result?.signal ?? `status ${result?.exitCode ?? '?'}`;
-  return new ProcessError(`cannot start ${command}: ${words || `what was to start it has ended: ${how}`}`, {
+  return new ProcessError(words || `cannot start ${command}: what was to start it has ended: ${how}`, {
     operation: 'spawn',
     command,
     pid,

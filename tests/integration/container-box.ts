@@ -81,7 +81,6 @@ export async function startBox(init: {
       dir,
       cgroupProcs,
       hiddenCgroup: existsSync(unified) ? unified : undefined,
-      nursery: Promise.resolve(undefined),
       setUpNetwork: async (pid) => {
         links = new ContainerLinks({ pid, ledger: NO_LEDGER, names: NAMES });
         await links.connect(domain);

@@ -1,39 +1,54 @@
 /** Where a driver's embedded containers come from: the kernel ends them with it, and it with us. */
 import type { ChildHandle } from '../../../process/child-handle.ts';
-import { inheritedContext, Nursery } from '../../../process/nursery.ts';
+import { inheritedContext, Nursery, type NurseryChild, type NurserySpec } from '../../../process/nursery.ts';
 import { planNursery } from '../plan/outer-command.ts';
 import { letBeRoot, readPerson } from './start-person.ts';
 
+interface Latest {
+  readonly context: string;
+  readonly opened: Promise<Nursery>;
+  nursery?: Nursery;
+}
+
 export class ContainerNurseries implements AsyncDisposable {
-  #latest: { readonly context: string; readonly opened: Promise<Nursery> } | undefined;
+  #latest: Latest | undefined;
+
+  /** Whether there can be any. */
+  readonly arePossible = Nursery.isPossible();
 
   /**
-   * What comes out of it has what this process has now: its groups, limits, priority and CPUs. Undefined where there can be none.
-   * @throws ProcessError, VirtError
+   * What comes out of one has what this process has now: its groups, limits, priority and CPUs.
+   * @throws ProcessError, VirtError, the signal's reason
    */
-  async get(): Promise<Nursery | undefined> {
-    if (!Nursery.isPossible()) return undefined;
+  async start(spec: NurserySpec, signal: AbortSignal | undefined): Promise<NurseryChild> {
+    for (;;) {
+      const nursery = await this.#get();
+      // Another start may have found out by now that this process has changed. One that has ended says why.
+      if (!nursery.isLeaving || nursery.hasEnded) return await nursery.start(spec, signal);
+    }
+  }
+
+  async #get(): Promise<Nursery> {
     const context = inheritedContext();
-    if (this.#latest?.context !== context) this.#replace(context);
-    const latest = this.#latest;
+    const isUsable = this.#latest?.context === context && this.#latest.nursery?.hasEnded !== true;
+    const latest = isUsable && this.#latest !== undefined ? this.#latest : this.#replace(context);
     try {
-      const nursery = await latest?.opened;
-      if (nursery?.hasEnded !== true) return nursery;
+      latest.nursery = await latest.opened;
+      return latest.nursery;
     } catch (error) {
       if (this.#latest === latest) this.#latest = undefined;
       throw error;
     }
-    if (this.#latest === latest) this.#latest = undefined;
-    return await this.get();
   }
 
   /** Makes it before it is needed. */
   warm(): void {
+    if (!this.arePossible || this.#latest !== undefined) return;
     // Whoever needs it is told.
-    if (this.#latest === undefined) this.get().catch(() => {});
+    this.#get().catch(() => {});
   }
 
-  #replace(context: string): void {
+  #replace(context: string): Latest {
     this.#latest?.opened.then(
       (nursery) => nursery.retire(),
       () => {},
@@ -47,6 +62,7 @@ export class ContainerNurseries implements AsyncDisposable {
     const opened = Nursery.open({ around, ...introduce });
     opened.catch(() => {});
     this.#latest = { context, opened };
+    return this.#latest;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -13,7 +13,6 @@ import { DisposalStack } from '../../../core/dispose.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { loadSocketMessages } from '../../../core/socket-messages.ts';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
-import type { Nursery } from '../../../process/nursery.ts';
 import { openPtyPeer } from '../../../process/pty-peer.ts';
 import { listenForFd } from '../../../process/receive-fd.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
@@ -26,7 +25,7 @@ import {
   type LaunchOptions,
   lastOf,
 } from './container-launch.ts';
-import { NurseryStart, SpawnedStart } from './outer-start.ts';
+import { type Nurseries, NurseryStart, SpawnedStart } from './outer-start.ts';
 import { innerPid } from './start-gate.ts';
 
 /** How long the last output may take to arrive. */
@@ -36,7 +35,7 @@ const log = new LogSource('lxc.lxc_process');
 
 export interface EmbeddedContainerOptions extends LaunchOptions {
   /** That it comes out of; else it is forked by this process. */
-  readonly nursery: Promise<Nursery | undefined>;
+  readonly nurseries?: Nurseries | undefined;
 }
 
 export class EmbeddedContainer implements Container {
@@ -63,11 +62,11 @@ export class EmbeddedContainer implements Container {
   static async start(plan: ContainerPlan, options: EmbeddedContainerOptions): Promise<EmbeddedContainer> {
     const { runtime, id, signal } = options;
     await using undo = new DisposalStack();
-    const nursery = await options.nursery;
+    const { nurseries } = options;
     const begin: LaunchKeeper<GuestProcess>['begin'] = (init, places) =>
-      nursery === undefined
+      nurseries === undefined
         ? new SpawnedStart(init, ['ignore', 'ignore', 'tail', 'pipe'], true)
-        : new NurseryStart(init, nursery, places);
+        : new NurseryStart(init, nurseries, places);
     const launch = undo.use(new ContainerLaunch(plan, options, { begin }));
     const { places } = launch;
     await launch.prepare();

@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
-import type { Nursery, NurseryChild } from '../../../process/nursery.ts';
+import type { NurseryChild, NurserySpec } from '../../../process/nursery.ts';
 import { type ChildStdio, spawnChild } from '../../../process/spawn.ts';
 import { GATE_FD, type OuterCommandInput, planNurseryCommand, planOuterCommand } from '../plan/outer-command.ts';
 import type { Person } from '../plan/person.ts';
@@ -96,6 +96,11 @@ export class SpawnedStart implements OuterStart<ChildHandle> {
   }
 }
 
+/** Who starts it. */
+export interface Nurseries {
+  start(spec: NurserySpec, signal: AbortSignal | undefined): Promise<NurseryChild>;
+}
+
 export interface NurseryPlaces {
   readonly outerGate: string;
   readonly stderr: string;
@@ -104,13 +109,13 @@ export interface NurseryPlaces {
 /** It is not there before everything is prepared. */
 export class NurseryStart implements OuterStart<NurseryChild> {
   readonly #init: OuterStartInit;
-  readonly #nursery: Nursery;
+  readonly #nurseries: Nurseries;
   readonly #places: NurseryPlaces;
   #child: NurseryChild | undefined;
 
-  constructor(init: OuterStartInit, nursery: Nursery, places: NurseryPlaces) {
+  constructor(init: OuterStartInit, nurseries: Nurseries, places: NurseryPlaces) {
     this.#init = init;
-    this.#nursery = nursery;
+    this.#nurseries = nurseries;
     this.#places = places;
   }
 
@@ -120,7 +125,7 @@ export class NurseryStart implements OuterStart<NurseryChild> {
     const command = planNurseryCommand(input);
     const hold = beforeExec !== undefined;
     const gate = hold || command.keepsGate ? outerGate : undefined;
-    const child = await this.#nursery.start({ ...command, cgroupProcs, stderr, gate, hold }, signal);
+    const child = await this.#nurseries.start({ ...command, cgroupProcs, stderr, gate, hold }, signal);
     this.#child = child;
     if (!hold) return child;
     await Promise.race([child.untilReady(signal), child.exited]);

@@ -236,9 +236,7 @@ export async function runContainer(
   signal: AbortSignal | undefined,
 ): Promise<Started> {
   const { id, domain, root, names, onPlugged } = start;
-  const nursery = Promise.resolve(start.nurseries?.get());
-  // It is told to whoever needs it.
-  nursery.catch(() => {});
+  const nurseries = start.nurseries?.arePossible === true ? start.nurseries : undefined;
   const dir = root.containerDir(id);
   const mapped = domain.idmap !== undefined;
   const isKept = root.placement === 'daemon';
@@ -275,7 +273,7 @@ export async function runContainer(
     const plan = { ...planned, prepared: await images.openAll(planned.prepared, signal) };
     const container: Container = isKept
       ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), log, held: terminals.masters })
-      : await EmbeddedContainer.start(plan, { ...options, nursery });
+      : await EmbeddedContainer.start(plan, { ...options, nurseries });
     undo.keep();
     const consoles = [consoleOf(domain, container, isKept), ...terminals.listen()];
     return { container, consoles, links, terminals, images };

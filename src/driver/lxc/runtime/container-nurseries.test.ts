@@ -1,0 +1,76 @@
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { removeTree } from '../../../core/fs.ts';
+import { readProcStat } from '../../../process/proc.ts';
+import { ContainerNurseries } from './container-nurseries.ts';
+
+let dir = '';
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'nurseries-'));
+});
+
+afterEach(async () => {
+  await removeTree(dir, { root: tmpdir() });
+});
+
+// Namespaces of processes are root's, or need one of users.
+describe.runIf(process.getuid?.() === 0 && new ContainerNurseries().arePossible)('nurseries of a driver', () => {
+  const spec = (script: string) => ({
+    command: 'sh',
+    args: ['-c', script],
+    namespaces: [],
+    mounts: [],
+    stderr: join(dir, 'stderr'),
+  });
+  const parentOf = (pid: number): number | undefined => readProcStat(pid)?.parentPid;
+
+  it('are one for all, as long as nothing changes that children inherit', async () => {
+    await using nurseries = new ContainerNurseries();
+    nurseries.warm();
+    const start = async () => await nurseries.start(spec('umask >&2; exec sleep 1000'), undefined);
+    const first = await start();
+    const second = await start();
+    expect(parentOf(second.pid)).toBe(parentOf(first.pid));
+    const mask = process.umask(0o077);
+    try {
+      const third = await start();
+      expect(parentOf(third.pid)).not.toBe(parentOf(first.pid));
+      await third.terminate({ graceMs: 0 });
+      expect(third.result?.stderrTail).toBe('0077\n');
+      // That of before has children still.
+      expect(first.result).toBeUndefined();
+    } finally {
+      process.umask(mask);
+    }
+    for (const child of [first, second])
+      expect(await child.terminate({ graceMs: 0 })).toMatchObject({ signal: 'SIGKILL' });
+  });
+
+  it('are replaced when one is killed, and its children have ended with it', async () => {
+    await using nurseries = new ContainerNurseries();
+    const child = await nurseries.start(spec('exec sleep 1000'), undefined);
+    process.kill(parentOf(child.pid) ?? 0, 'SIGKILL');
+    expect(await child.exited).toMatchObject({ signal: 'SIGKILL' });
+    const next = await nurseries.start(spec('echo alive >&2'), undefined);
+    expect(await next.exited).toMatchObject({ exitCode: 0, stderrTail: 'alive\n' });
+    expect(readFileSync(join(dir, 'stderr'), 'utf8')).toBe('alive\n');
+  });
+
+  it('say why there is none, each time', async () => {
+    const path = process.env['PATH'];
+    await using nurseries = new ContainerNurseries();
+    const words = 'unshare: unshare failed: Operation not permitted';
+    writeFileSync(join(dir, 'unshare'), `#!/bin/sh\necho '${words}' >&2\nexit 1\n`, { mode: 0o755 });
+    process.env['PATH'] = `${dir}:${path}`;
+    try {
+      for (let time = 0; time < 2; time++) {
+        await expect(nurseries.start(spec('true'), undefined)).rejects.toThrow(words);
+      }
+    } finally {
+      process.env['PATH'] = path;
+    }
+  });
+});
