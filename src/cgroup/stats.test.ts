@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { readTuning } from './controllers.ts';
 import { readIfThere } from './files.ts';
-import { readStats } from './stats.ts';
+import { countOomKills, readStats } from './stats.ts';
 import { MEMORY_UNLIMITED_KIB } from './tuning.ts';
 import { readBlkio } from './v1/blkio.ts';
 import { readIo } from './v2/io.ts';
@@ -56,6 +56,16 @@ describe('v1', () => {
         'blkio.bfq.weight_device': 'default 200\n8:16 300\n',
       }),
     },
+  });
+
+  it('who was ended for want of memory is counted with those of groups below, each of which counts its own', () => {
+    expect(countOomKills(place())).toBe(3);
+    group('memory/init/more', { 'memory.oom_control': 'oom_kill 1\n' });
+    group('memory/init', { 'memory.oom_control': 'oom_kill 2\n' });
+    expect(countOomKills(place())).toBe(6);
+    expect(countOomKills({ path: '/g', v1: {} })).toBeUndefined();
+    group('old', { 'memory.oom_control': 'oom_kill_disable 0\n' });
+    expect(countOomKills({ path: '/g', v1: { memory: join(root, 'old') } })).toBeUndefined();
   });
 
   it('statistics are what the files say, in our units', () => {

@@ -65,6 +65,12 @@ export function readStats(
   };
 }
 
+/** Processes of the group, and of those below it, that the kernel has ended for want of memory; undefined where nobody counts. */
+export function countOomKills({ v1, v2 }: CgroupPlace): number | undefined {
+  if (v1['memory'] !== undefined) return memoryV1.countOomKills(v1['memory']);
+  return v2?.controllers.includes('memory') === true ? memoryV2.statMemory(v2.directory).oomKills : undefined;
+}
+
 /** Time on each host CPU in ns; undefined: only v1's `cpuacct` counts it. */
 export function statPerCpu({ v1 }: CgroupPlace): readonly bigint[] | undefined {
   const { cpuacct } = v1;

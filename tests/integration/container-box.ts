@@ -9,6 +9,7 @@ import type { ContainerFacts } from '../../src/driver/lxc/plan/container-context
 import { planContainer } from '../../src/driver/lxc/plan/container-plan.ts';
 import { planForeignRun } from '../../src/driver/lxc/plan/foreign.ts';
 import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
+import { ContainerNurseries } from '../../src/driver/lxc/runtime/container-nurseries.ts';
 import { containerPlaces } from '../../src/driver/lxc/runtime/container-places.ts';
 import { EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
 import { readForeignFacts } from '../../src/driver/lxc/runtime/host-facts.ts';
@@ -48,6 +49,8 @@ export async function startBox(init: {
   arch?: string;
   facts?: Partial<ContainerFacts>;
   cgroupProcs?: readonly string[];
+  /** By this process, as where there is no Perl, instead of coming out of a nursery. */
+  forked?: boolean;
 }): Promise<Box> {
   const { folder, rootfs, line, devices = '', rest = '', cgroupProcs } = init;
   const { domain } = parseDomain(
@@ -57,6 +60,7 @@ export async function startBox(init: {
   );
   if (init.init === undefined) domain.os?.initargs.push(line);
   const dir = mkdtempSync(join(folder, 'c'));
+  const nurseries = new ContainerNurseries();
   try {
     const mapped = domain.idmap !== undefined;
     const foreign = init.arch === undefined ? undefined : planForeignRun(init.arch, readForeignFacts());
@@ -77,6 +81,7 @@ export async function startBox(init: {
     let links: ContainerLinks | undefined;
     const box = await EmbeddedContainer.start(plan, {
       runtime: 'crun',
+      nurseries: init.forked === true || !nurseries.arePossible ? undefined : nurseries,
       id: 'box',
       dir,
       cgroupProcs,
@@ -111,11 +116,13 @@ export async function startBox(init: {
       },
       [Symbol.asyncDispose]: async () => {
         await box[Symbol.asyncDispose]();
+        await nurseries[Symbol.asyncDispose]();
         await links?.[Symbol.asyncDispose]();
         rmSync(dir, { recursive: true, force: true });
       },
     };
   } catch (error) {
+    await nurseries[Symbol.asyncDispose]();
     rmSync(dir, { recursive: true, force: true });
     throw error;
   }

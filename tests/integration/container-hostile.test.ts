@@ -20,11 +20,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { applyActions } from '../../src/cgroup/apply.ts';
 import { planTuning } from '../../src/cgroup/controllers.ts';
 import { planContainerCgroup } from '../../src/driver/lxc/plan/container-cgroup.ts';
-import { VirtError } from '../../src/index.ts';
+import { connect, VirtError } from '../../src/index.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 import { listDescendants } from '../../src/process/proc.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
+import { pollUntil } from '../support/poll.ts';
 import { startBox } from './container-box.ts';
 
 const hasV1 = ['devices', 'pids', 'memory'].every((name) => existsSync(`/sys/fs/cgroup/${name}/cgroup.procs`));
@@ -53,6 +54,31 @@ describe.skipIf(!canRunContainers())('a hostile container', () => {
     const end = await box.ended;
     return { ...end, output: box.output().replaceAll('\r\n', '\n') };
   }
+
+  it.runIf(hasV1)(
+    'that needs more memory than it may have is told what has ended it, running or starting',
+    async () => {
+      await using connection = await connect('lxc:///embed');
+      const xml = (name: string, memory: string, line: string): string =>
+        `<domain type='lxc'><name>${name}</name><memory ${memory}</memory>
+       <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg>${line}</initarg></os>
+       <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem><console type='pty'/></devices></domain>`;
+      const hungry = 'a=x; while :; do a=$a$a; done';
+      const words =
+        'the kernel has ended a process of it that needed more memory than its limits allow: raise <memory>, or <memtune>';
+      const own = await connection.createDomain(xml('own', "unit='MiB'>16", hungry));
+      expect((await own.waitForStop()).reason).toBe(`its first program was ended by signal 9; ${words}`);
+      const child = await connection.createDomain(
+        xml('child', "unit='MiB'>16", `sh -c '${hungry}'; until [ -e /go ]; do sleep 0.05; done; exit 3`),
+      );
+      await pollUntil(async () => (await child.stats())['cgroup.memory.oom_kills'] === 1, 'nobody counts it');
+      writeFileSync(join(rootfs, 'go'), '');
+      expect(await child.waitForStop()).toMatchObject({ reason: `its first program ended with status 3; ${words}` });
+      await expect(connection.createDomain(xml('start', "unit='KiB'>300", 'true'))).rejects.toThrow(
+        /^cannot start container start: .*; the kernel has ended .* of it that needed more memory .*: raise <memory>, or <memtune>$/,
+      );
+    },
+  );
 
   /** In groups of its own with the limits of that definition. */
   async function withGroups<T>(content: string, pids: number, use: (procs: string[], pidsGroup: string) => Promise<T>) {

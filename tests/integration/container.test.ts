@@ -53,14 +53,17 @@ describe.skipIf(!isAble)('a container', () => {
   });
 
   /** Runs a shell line as its first program. @returns what it printed, and how it ended */
-  async function run(line: string, xml: { devices?: string; rest?: string } = {}) {
+  async function run(line: string, xml: { devices?: string; rest?: string; forked?: boolean } = {}) {
     await using box = await startBox({ folder, rootfs, line, ...xml });
     const end = await box.ended;
     return { ...end, output: box.output().replaceAll('\r\n', '\n') };
   }
 
-  it('has its console, its status, its own processes and devices', async () => {
-    const { exitCode, output } = await run('tty; ps | wc -l; ls /dev; exit 7');
+  it.each([
+    ['out of a nursery', false],
+    ['forked where there is none', true],
+  ])('has its console, its status, its own processes and devices, %s', async (_, forked) => {
+    const { exitCode, output } = await run('tty; ps | wc -l; ls /dev; exit 7', { forked });
     expect(exitCode).toBe(7);
     expect(output).toMatch(/^\/dev\/pts\/0\n/);
     // The heading, the shell, ps and wc.

@@ -1,4 +1,5 @@
 /** Memory limits and use in cgroup v1. Its twin is `../v2/memory.ts`. */
+import { readdirSync } from 'node:fs';
 import type { CgroupAction } from '../action.ts';
 import { readIfThere, readKeyed, readNumber, write } from '../files.ts';
 import { MEMORY_UNLIMITED_KIB, type MemoryTuning } from '../tuning.ts';
@@ -43,6 +44,23 @@ export function statMemory(directory: string): MemoryStats {
     // In memory.oom_control since Linux 4.13.
     oomKills: readKeyed(directory, 'memory.oom_control')['oom_kill'],
   };
+}
+
+/** Here each group counts its own alone: with those of all groups below. */
+export function countOomKills(directory: string): number | undefined {
+  const own = statMemory(directory).oomKills;
+  if (own === undefined) return undefined;
+  return groupsBelow(directory).reduce((sum, name) => sum + (countOomKills(`${directory}/${name}`) ?? 0), own);
+}
+
+function groupsBelow(directory: string): string[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  } catch {
+    // It has been removed meanwhile.
+    return [];
+  }
 }
 
 /** What the memory is, that of groups in it too: `rss`, `cache` and more, in bytes, by the kernel's names. */

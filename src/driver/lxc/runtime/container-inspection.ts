@@ -1,7 +1,7 @@
 /** What is measured of containers: CPU time, memory and I/O of their group, traffic of their interfaces. Reads only. */
 import { readFileSync, statSync } from 'node:fs';
 import { deviceNumbers } from '../../../cgroup/block-device.ts';
-import { readStats, statPerCpu } from '../../../cgroup/stats.ts';
+import { countOomKills, readStats, statPerCpu } from '../../../cgroup/stats.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { activeGuest, definitionOf } from '../../../guest/domain-report.ts';
 import { stateOf } from '../../../guest/domain-store.ts';
@@ -43,6 +43,7 @@ export class ContainerInspection implements InspectionOperations {
     const record = this.#parts.store.byUuid(uuid);
     const { state, reason } = stateOf(record);
     const stats = record.guest?.stats();
+    const place = record.guest?.cgroups.place;
     const domain = definitionOf(record, false);
     const wants = (group: NonNullable<typeof groups>[number]): boolean =>
       groups === undefined || groups.includes(group);
@@ -56,7 +57,7 @@ export class ContainerInspection implements InspectionOperations {
         : {}),
       ...(wants('interface') && record.guest !== undefined ? this.#interfaces(record.guest) : {}),
       'cgroup.pids': stats?.pids,
-      'cgroup.memory.oom_kills': stats?.oomKills,
+      'cgroup.memory.oom_kills': place === undefined ? undefined : countOomKills(place),
     };
     return Object.fromEntries(
       Object.entries(found).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])),

@@ -3,7 +3,7 @@
  * `start-container.ts`; persistence and locks are the driver's.
  */
 import { freeze, killAll, thaw } from '../../../cgroup/freezer.ts';
-import type { GroupStats } from '../../../cgroup/stats.ts';
+import { countOomKills, type GroupStats } from '../../../cgroup/stats.ts';
 import { raceSignal } from '../../../core/abort.ts';
 import type { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
@@ -236,7 +236,7 @@ export class RunningContainer implements LiveGuest {
   }
 
   async #finish(end: ContainerEnd): Promise<DomainStop> {
-    const { detail, reason } = this.#stop ?? judge(end);
+    const { detail, reason } = this.#stop ?? judge(end, oomKillsOf(this.cgroups));
     this.#state = DomainState.SHUTOFF;
     this.#reason = REASONS[detail];
     this.#init.log.stamp(`shutting down, reason=${detail} (${reason})`);
@@ -272,14 +272,29 @@ export function callsForReboot(exitCode: number | undefined, { onReboot }: Domai
   return exitCode === REBOOT_STATUS && onReboot !== 'destroy';
 }
 
+/** Processes that the kernel has ended since its groups were made; 0 where nobody counts. */
+export function oomKillsOf({ place }: GuestCgroups): number {
+  return place === undefined ? 0 : (countOomKills(place) ?? 0);
+}
+
+export function describeOomKills(count: number): string {
+  const whom = count === 1 ? 'a process of it' : `${count} processes of it`;
+  return `the kernel has ended ${whom} that needed more memory than its limits allow: raise <memory>, or <memtune>`;
+}
+
 /** How a container ended that nobody has ended. */
-export function judge({ exitCode, signal }: ContainerEnd): { detail: DomainStop['detail']; reason: string } {
+export function judge(
+  { exitCode, signal }: ContainerEnd,
+  oomKills = 0,
+): { detail: DomainStop['detail']; reason: string } {
+  const starved = oomKills === 0 ? '' : `; ${describeOomKills(oomKills)}`;
   if (exitCode === undefined) {
     const by = signal === undefined ? 'nobody can tell how' : `by ${signal}`;
-    return { detail: 'failed', reason: `what kept it was ended, ${by}` };
+    return { detail: 'failed', reason: `what kept it was ended, ${by}${starved}` };
   }
-  if (exitCode > 128) return { detail: 'shutdown', reason: `its first program was ended by signal ${exitCode - 128}` };
-  return { detail: 'shutdown', reason: `its first program ended with status ${exitCode}` };
+  if (exitCode > 128)
+    return { detail: 'shutdown', reason: `its first program was ended by signal ${exitCode - 128}${starved}` };
+  return { detail: 'shutdown', reason: `its first program ended with status ${exitCode}${starved}` };
 }
 
 function invalid(message: string): VirtError {

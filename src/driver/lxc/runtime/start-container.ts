@@ -49,7 +49,7 @@ import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts, requireSour
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
 import { type MakeGroups, makePersonGroups } from './person-groups.ts';
-import { RunningContainer, type Started } from './running-container.ts';
+import { describeOomKills, oomKillsOf, RunningContainer, type Started } from './running-container.ts';
 
 const logger = new LogSource('lxc.lxc_process');
 
@@ -98,6 +98,7 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   const name = domain.name ?? '';
   const undo = new DisposalStack();
   let log: GuestLog | undefined;
+  let made: GuestCgroups | undefined;
   logger.info('startContainer', () => `vm=${name} id=${id} uuid=${domain.uuid}`);
   try {
     const host = readStartFacts(start);
@@ -127,6 +128,7 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
       entry.done();
     });
     const groups = await makeGroups(start, host, own.ledger, undo);
+    made = groups.cgroups;
     undo.defer(() => hooks.tell('stopped'));
     await hooks.ask('start', signal);
     log.stamp(startLine({ nestling: start.version }));
@@ -138,9 +140,10 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
   } catch (cause) {
     logger.error('startContainer', () => `vm=${name}: ${cause instanceof Error ? cause.message : String(cause)}`);
     log?.stamp('shutting down, reason=failed');
+    const oomKills = made === undefined ? 0 : oomKillsOf(made);
     await abandon(undo, start.cgroups.onNote);
     signal?.throwIfAborted();
-    throw startError(name, cause);
+    throw startError(name, cause, oomKills === 0 ? undefined : describeOomKills(oomKills));
   }
 }
 
@@ -315,9 +318,10 @@ function announceProcess(ledger: Ledger, pid: number): void {
 }
 
 /** A failed start in one line that names the container; what is wrong with the definition itself says so already. */
-export function startError(name: string, cause: unknown): Error {
+export function startError(name: string, cause: unknown, hint?: string): Error {
   if (cause instanceof DefinitionError) return cause;
-  const message = `cannot start container ${name}: ${cause instanceof Error ? cause.message : String(cause)}`;
+  const why = [cause instanceof Error ? cause.message : String(cause), ...(hint === undefined ? [] : [hint])];
+  const message = `cannot start container ${name}: ${why.join('; ')}`;
   if (!(cause instanceof VirtError)) {
     return new VirtError(message, { code: ErrorCode.INTERNAL_ERROR, domain: ErrorDomain.LXC, cause });
   }
