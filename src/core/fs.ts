@@ -4,7 +4,18 @@
  */
 
 // Through node:fs, which loads its promises at their first use: none is needed before QEMU is started.
-import { closeSync, promises as fs, fsync, openSync, renameSync, rmSync, type Stats, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  promises as fs,
+  fsync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join, normalize, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -81,34 +92,37 @@ export interface RemoveTreeOptions {
 }
 
 /**
- * The one recursive delete. Does nothing when `path` is not there.
+ * The one recursive delete, with its twin below. Does nothing when `path` is not there.
  * @throws PathRefusedError for anything but a real directory strictly below `root`, reached without symbolic links, that holds no
  * mount point and is neither the home directory nor above it
  */
 export async function removeTree(path: string, options: RemoveTreeOptions): Promise<void> {
-  const { root, home = homedir(), mountInfoPath = '/proc/self/mountinfo' } = options;
+  if (isRemovable(path, options)) await fs.rm(path, { recursive: true, force: true });
+}
+
+/** The same at once, for a folder of a few files: to wait for each of the steps would take longer than they do. */
+export function removeFolder(path: string, options: RemoveTreeOptions): void {
+  if (isRemovable(path, options)) rmSync(path, { recursive: true, force: true });
+}
+
+/** False where there is nothing. @throws PathRefusedError */
+function isRemovable(
+  path: string,
+  { root, home = homedir(), mountInfoPath = '/proc/self/mountinfo' }: RemoveTreeOptions,
+): boolean {
   const refuse = (rule: string): PathRefusedError => new PathRefusedError('remove the directory', path, rule);
   if (!isPlainAbsolute(path)) throw refuse('it is not a plain absolute path');
   if (!isPlainAbsolute(root) || root === '/') throw refuse(`${root} is no root to remove below`);
   if (!path.startsWith(`${root}/`)) throw refuse(`it is not below ${root}`);
   if (resolve(home) === path || resolve(home).startsWith(`${path}/`)) throw refuse('it holds the home directory');
-  const stats = await lstatOrNothing(path);
-  if (stats === undefined) return;
+  const stats = lstatSync(path, { throwIfNoEntry: false });
+  if (stats === undefined) return false;
   if (stats.isSymbolicLink()) throw refuse('it is a symbolic link');
   if (!stats.isDirectory()) throw refuse('it is not a directory');
-  if ((await fs.realpath(path)) !== path) throw refuse('a part of the path is a symbolic link');
-  const mount = findMountBelow(path, await fs.readFile(mountInfoPath, 'utf8'));
+  if (realpathSync.native(path) !== path) throw refuse('a part of the path is a symbolic link');
+  const mount = findMountBelow(path, readFileSync(mountInfoPath, 'utf8'));
   if (mount !== undefined) throw refuse(`${mount} is a mount point; unmount it first`);
-  await fs.rm(path, { recursive: true, force: true });
-}
-
-async function lstatOrNothing(path: string): Promise<Stats | undefined> {
-  try {
-    return await fs.lstat(path);
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
-    throw error;
-  }
+  return true;
 }
 
 function isPlainAbsolute(path: string): boolean {

@@ -9,7 +9,7 @@ import type { CgroupHost } from '../../../cgroup/host.ts';
 import { machineGroupName } from '../../../cgroup/layout.ts';
 import { abandon, DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
-import { removeTree } from '../../../core/fs.ts';
+import { removeFolder } from '../../../core/fs.ts';
 import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { GuestCgroups, type GuestCgroupsInit } from '../../../guest/cgroups/guest-cgroups.ts';
@@ -123,8 +123,8 @@ export async function startContainer(start: ContainerStart, signal?: AbortSignal
     const dir = root.containerDir(id);
     const entry = own.ledger.record('directory', { path: dir, root: root.runDir });
     mkdirSync(dir, { recursive: true, mode: 0o700 });
-    undo.defer(async () => {
-      await removeTree(dir, { root: root.runDir });
+    undo.defer(() => {
+      removeFolder(dir, { root: root.runDir });
       entry.done();
     });
     const groups = await makeGroups(start, host, own.ledger, undo);
