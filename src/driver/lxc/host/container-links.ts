@@ -196,7 +196,7 @@ export class ContainerLinks implements AsyncDisposable {
         // One that the definition names may be that of a run before, which the kernel takes away a moment after its last process.
         const { hostEnd } = plan;
         const mayLeave = isFirstLine && attempt === 1 && hostEnd !== undefined && !taken.includes(hostEnd);
-        if (mayLeave && names.has(hostEnd) && (await this.#leaves(hostEnd, signal))) continue;
+        if (mayLeave && (await this.#leaves(hostEnd, signal))) continue;
         if (!isLate || attempt >= MAX_NAME_ATTEMPTS) throw this.#explained(error, plan);
       } finally {
         for (const name of taken) names.release(name);
