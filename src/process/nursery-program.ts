@@ -3,7 +3,7 @@
  * to be small, and a shell's children in the background would ignore SIGINT and SIGQUIT for good. Pure: data in, text out.
  */
 
-/** Where a child finds its gate. */
+/** Where a child finds its gate: a stream on which it says that it waits, and is let on. */
 export const GATE_FD = 3;
 
 /** What a child does before its program runs, in this order. */

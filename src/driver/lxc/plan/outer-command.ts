@@ -2,7 +2,7 @@
  * The command that an embedded container lives in: namespaces around the runtime, which the kernel ends with the caller and whose mounts go with
  * them. Pure: data in, a command line out.
  */
-import type { NurseryRequest } from '../../../process/nursery-program.ts';
+import { GATE_FD, type NurseryRequest } from '../../../process/nursery-program.ts';
 import type { PreparedMount } from './mounts.ts';
 
 export interface OuterCommandInput {
@@ -50,9 +50,6 @@ export interface ContainerMonitor {
 
 /** Where conmon tells the first program's pid, or why there is none. */
 export const SYNC_FD = 4;
-
-/** Where the caller lets it go on. */
-export const GATE_FD = 3;
 
 export interface OuterCommand {
   readonly command: string;

@@ -7,8 +7,9 @@ import { writeFileSync } from 'node:fs';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import type { NurseryChild, NurserySpec } from '../../../process/nursery.ts';
+import { GATE_FD } from '../../../process/nursery-program.ts';
 import { type ChildStdio, spawnChild } from '../../../process/spawn.ts';
-import { GATE_FD, type OuterCommandInput, planNurseryCommand, planOuterCommand } from '../plan/outer-command.ts';
+import { type OuterCommandInput, planNurseryCommand, planOuterCommand } from '../plan/outer-command.ts';
 import type { Person } from '../plan/person.ts';
 import { letBeRoot } from './start-person.ts';
 

@@ -6,8 +6,8 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { findIdMappers, readSubordinateIds } from '../../../host/user-namespaces.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
+import { GATE_FD } from '../../../process/nursery-program.ts';
 import { runCommand } from '../../../process/run-command.ts';
-import { GATE_FD } from '../plan/outer-command.ts';
 import { mapLines, type Person, planPerson } from '../plan/person.ts';
 
 const log = new LogSource('lxc.lxc_process');
