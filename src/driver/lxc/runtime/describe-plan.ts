@@ -62,7 +62,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
     binary: command,
     arguments: args,
     environment: {},
-    command: `${[command, ...args.slice(0, -1)].map(quoteWord).join(' ')} \\\n  '${script.replaceAll(' && ', ' && \\\n   ')}'`,
+    command: `${[command, ...args.slice(0, -1)].map(quoteWord).join(' ')} \\\n  ${quoteWord(script).replaceAll(' && ', ' && \\\n   ')}`,
     fds: [],
     files: [{ path: `${places.bundle}/config.json`, content: plan.spec }],
     helpers: [
