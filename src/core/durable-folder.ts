@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
+import { removeUnfinished } from './fs.ts';
 import { type FileChange, formatRecord, JournalSegment, readSegment } from './journal-segment.ts';
 import { LogSource } from './log-source.ts';
 import { Mutex } from './mutex.ts';
@@ -88,7 +89,7 @@ export class DurableFolder implements AsyncDisposable {
    */
   recover(): string[] {
     const names = listNames(this.#dir);
-    for (const name of names) if (/^\.nestling-.*\.tmp$/.test(name)) rmSync(join(this.#dir, name), { force: true });
+    if (names.length > 0) removeUnfinished(this.#dir);
     const numbers = names
       .flatMap((name) => SEGMENT_NAME.exec(name)?.[1] ?? [])
       .toSorted((a, b) => Number(a) - Number(b));

@@ -18,6 +18,7 @@ import {
   makeShortTempDir,
   PathRefusedError,
   removeTree,
+  removeUnfinished,
   socketPath,
   writeFileAtomic,
 } from './fs.ts';
@@ -45,6 +46,16 @@ describe('writeFileAtomic', () => {
     expect(readdirSync(root)).toEqual(['taken']);
     expect(readdirSync(join(root, 'taken'))).toEqual([]);
   });
+});
+
+test('what a killed writer has not finished is removed, and nothing else', () => {
+  for (const name of ['.nestling-5cfc63fb6e81.tmp', '.other.tmp', 'kept']) writeFileSync(join(root, name), '');
+  removeUnfinished(root);
+  expect(
+    readdirSync(root)
+      .filter((name) => name.includes('tmp') || name === 'kept')
+      .toSorted(),
+  ).toEqual(['.other.tmp', 'kept']);
 });
 
 describe('removeTree', () => {

@@ -10,6 +10,7 @@ import {
   fsync,
   lstatSync,
   openSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   renameSync,
@@ -36,6 +37,9 @@ export class PathRefusedError extends Error {
     this.rule = rule;
   }
 }
+
+/** A file on its way to its name. */
+const UNFINISHED = /^\.nestling-.*\.tmp$/;
 
 export interface WriteFileAtomicOptions {
   /** Permission bits, before the umask; default 0o644. */
@@ -70,6 +74,11 @@ export async function writeFileAtomic(
     throw error;
   }
   if (sync) await syncFolder(folder);
+}
+
+/** Removes what was being written when its writer was killed; for folders that nobody else writes to now. */
+export function removeUnfinished(folder: string): void {
+  for (const name of readdirSync(folder)) if (UNFINISHED.test(name)) rmSync(join(folder, name), { force: true });
 }
 
 /** Without it the rename itself may be lost with the power. */

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { homedir } from 'node:os';
 import { join, normalize } from 'node:path';
 import { ErrorCode, ErrorDomain, VirtError } from '../core/errors.ts';
-import { writeFileAtomic } from '../core/fs.ts';
+import { removeUnfinished, writeFileAtomic } from '../core/fs.ts';
 import { prepareRuntimeDir } from '../core/fs-runtime-dir.ts';
 import { Ledger } from '../core/ledger.ts';
 import { collectGarbage } from '../core/ledger-gc.ts';
@@ -55,6 +55,8 @@ export class DaemonRoot implements DriverRoot {
         mkdirSync(dir, { recursive: true, mode: 0o700 });
       }
       const lock = acquireLockFile(join(folders.lib, 'qemu', 'driver.lock'));
+      // Of a daemon that was killed: the lock is ours.
+      removeUnfinished(statusDir);
       return new DaemonRoot({ path: name, folders, statusDir, lock });
     } catch (error) {
       if (error instanceof VirtError) throw error;

@@ -7,7 +7,7 @@ describe.runIf(lookUpProgram('crun') ?? lookUpProgram('runc'))('what a start wou
   it('is a command that a shell takes as it is printed', () => {
     const xml = `<domain type='lxc'><name>box</name><memory unit='MiB'>64</memory><os><type>exe</type><init>/bin/sh</init></os>
       <devices><filesystem type='mount'><source dir="/it's"/><target dir='/'/></filesystem></devices></domain>`;
-    const { command = '', arguments: words } = planContainerXml(xml, {});
+    const { command, arguments: words } = planContainerXml(xml, {});
     // In the place of unshare: its last word, lines joined as the shell that gets it does.
     const echo = 'unshare() { shift $(($# - 1)); printf %s "$1"; }';
     const script = execFileSync('sh', ['-c', `${echo}; ${command}`], { encoding: 'utf8' });
