@@ -13,11 +13,11 @@ import type { ChildHandle, ExitResult, TerminateOptions } from './child-handle.t
 import { findProgram, lookUpProgram } from './find-program.ts';
 import { planJoin } from './group-join.ts';
 import { encodeRequest, type NurseryRequest, nurseryProgram, parseEvent } from './nursery-program.ts';
-import { isAlive, type ProcessIdentity, readProcStat } from './proc.ts';
+import { type ProcessIdentity, readProcStat } from './proc.ts';
 import { ProcessError } from './process-error.ts';
 import { spawnChild } from './spawn.ts';
 import { DEFAULT_TAIL_BYTES, readTail } from './stderr-tail.ts';
-import { terminate } from './terminate.ts';
+import { killIdentity, terminate } from './terminate.ts';
 
 const log = new LogSource('util.command');
 
@@ -220,15 +220,9 @@ export class NurseryChild implements AsyncDisposable {
   }
 
   kill(signal: NodeJS.Signals): boolean {
-    if (this.#result !== undefined || this.#identity === undefined || !isAlive(this.#identity)) return false;
+    if (this.#result !== undefined || this.#identity === undefined) return false;
     log.debug('kill', () => `${signal} to ${this.command} (pid ${this.pid})`);
-    try {
-      process.kill(this.pid, signal);
-      return true;
-    } catch (error) {
-      if (error instanceof Error && 'code' in error && error.code === 'ESRCH') return false;
-      throw error;
-    }
+    return killIdentity(this.#identity, signal);
   }
 
   async terminate(options: TerminateOptions = {}): Promise<ExitResult> {

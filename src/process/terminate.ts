@@ -110,7 +110,8 @@ export function untilGone(
   });
 }
 
-function killIdentity(identity: ProcessIdentity, signal: NodeJS.Signals, procRoot: string): boolean {
+/** False where it has ended, or its pid is another's now. @throws ProcessError */
+export function killIdentity(identity: ProcessIdentity, signal: NodeJS.Signals, procRoot = '/proc'): boolean {
   if (!isAlive(identity, procRoot)) return false;
   try {
     process.kill(identity.pid, signal);

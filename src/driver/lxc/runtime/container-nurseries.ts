@@ -51,6 +51,7 @@ export class ContainerNurseries implements AsyncDisposable {
   #replace(context: string): Latest {
     this.#latest?.opened.then(
       (nursery) => nursery.retire(),
+      // It was never there.
       () => {},
     );
     const person = readPerson();
@@ -60,6 +61,7 @@ export class ContainerNurseries implements AsyncDisposable {
         ? {}
         : { introduce: async (child: ChildHandle) => await letBeRoot(child, person, undefined) };
     const opened = Nursery.open({ around, ...introduce });
+    // Each start that waits for it is told.
     opened.catch(() => {});
     this.#latest = { context, opened };
     return this.#latest;
@@ -68,6 +70,7 @@ export class ContainerNurseries implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const latest = this.#latest;
     this.#latest = undefined;
+    // One that could not be made needs no end.
     const nursery = await latest?.opened.catch(() => undefined);
     await nursery?.[Symbol.asyncDispose]();
   }
