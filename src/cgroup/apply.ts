@@ -2,11 +2,12 @@
  * Carries out changes of cgroups, one after the other, and stops at the first that fails, with the kernel's rule behind it. The path of a
  * guest's start goes through here, so it is plain synchronous system calls.
  */
-import { closeSync, constants, mkdirSync, openSync, readdirSync, readFileSync, rmdirSync, writeSync } from 'node:fs';
+import { closeSync, constants, mkdirSync, openSync, readFileSync, rmdirSync, writeSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { LogSource } from '../core/log-source.ts';
 import { type CgroupAction, CgroupError } from './action.ts';
 import { type AttachDeviceProgram, refusing } from './device-program.ts';
+import { groupsIn } from './files.ts';
 import { type CgroupOperation, ruleOf } from './rules.ts';
 
 const log = new LogSource('util.cgroup');
@@ -33,15 +34,46 @@ export interface ApplyOptions {
 /** @throws CgroupError of the first change that fails; those before it stay */
 export function applyActions(actions: readonly CgroupAction[], options: ApplyOptions = {}): AppliedActions {
   const { attach = refusing('the means to load it were not given') } = options;
-  const done = { notes: [], tolerated: [], made: [] };
+  using writer = new GroupWriter();
+  const done = { notes: [], tolerated: [], made: [], writer };
   for (const action of actions) applyOne(action, attach, done);
-  return done;
+  const { notes, tolerated, made } = done;
+  return { notes, tolerated, made };
+}
+
+/** Keeps the file open that was written last: rules for devices come one by one, all in one file. */
+class GroupWriter implements Disposable {
+  #path: string | undefined;
+  #fd = -1;
+
+  /** @throws CgroupError */
+  write(directory: string, file: string, value: string): void {
+    try {
+      const path = `${directory}/${file}`;
+      if (path !== this.#path) {
+        this[Symbol.dispose]();
+        // Without O_CREAT: a file that is not there is ENOENT then, not EACCES.
+        this.#fd = openSync(path, constants.O_WRONLY);
+        this.#path = path;
+      }
+      // The kernel is not even asked when nothing is written; a line without text empties a list.
+      writeSync(this.#fd, value === '' ? '\n' : value, 0);
+    } catch (cause) {
+      throw failure('write', { directory, file, value, cause });
+    }
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#path !== undefined) closeSync(this.#fd);
+    this.#path = undefined;
+  }
 }
 
 interface Done {
   readonly notes: string[];
   readonly tolerated: CgroupError[];
   readonly made: string[];
+  readonly writer: GroupWriter;
 }
 
 function applyOne(action: CgroupAction, attach: AttachDeviceProgram, done: Done): void {
@@ -53,7 +85,7 @@ function applyOne(action: CgroupAction, attach: AttachDeviceProgram, done: Done)
     case 'write':
       return tolerateWrite(action, done);
     case 'copy-from-parent':
-      return copyFromParent(action.directory, action.file);
+      return copyFromParent(action.directory, action.file, done);
     case 'evacuate':
       return evacuate(action.from, action.to, action.pids, done.notes);
     case 'attach-device-program':
@@ -76,18 +108,8 @@ function makeGroup(directory: string): boolean {
 
 /** @throws CgroupError */
 export function writeGroupFile(directory: string, file: string, value: string): void {
-  try {
-    // Without O_CREAT: a file that is not there is ENOENT then, not EACCES.
-    const fd = openSync(`${directory}/${file}`, constants.O_WRONLY);
-    try {
-      // The kernel is not even asked when nothing is written; a line without text empties a list.
-      writeSync(fd, value === '' ? '\n' : value);
-    } finally {
-      closeSync(fd);
-    }
-  } catch (cause) {
-    throw failure('write', { directory, file, value, cause });
-  }
+  using writer = new GroupWriter();
+  writer.write(directory, file, value);
 }
 
 /** @throws CgroupError */
@@ -99,9 +121,9 @@ export function readGroupFile(directory: string, file: string): string {
   }
 }
 
-function tolerateWrite(action: Extract<CgroupAction, { kind: 'write' }>, { notes, tolerated }: Done): void {
+function tolerateWrite(action: Extract<CgroupAction, { kind: 'write' }>, { notes, tolerated, writer }: Done): void {
   try {
-    writeGroupFile(action.directory, action.file, action.value);
+    writer.write(action.directory, action.file, action.value);
   } catch (error) {
     const isTolerated = error instanceof CgroupError && action.tolerate?.errnos.includes(error.errno ?? '') === true;
     if (!isTolerated) throw error;
@@ -123,8 +145,9 @@ function attachProgram(
   }
 }
 
-function copyFromParent(directory: string, file: string): void {
-  if (readGroupFile(directory, file).trim() !== '') return;
+/** A group that was just made has nothing of its own there; where the kernel has copied it already, it is the same once more. */
+function copyFromParent(directory: string, file: string, { made }: Pick<Done, 'made'>): void {
+  if (!made.includes(directory) && readGroupFile(directory, file).trim() !== '') return;
   const parent = directory.slice(0, directory.lastIndexOf('/'));
   writeGroupFile(directory, file, readGroupFile(parent, file).trim());
 }
@@ -166,7 +189,8 @@ function removeTreeNow(directory: string): void {
   // Most groups have none in them: the kernel is asked first, and the group is read only where it refuses.
   const refusal = removeOne(directory);
   if (refusal === undefined) return;
-  const children = childrenOf(directory);
+  // Why it could not be removed says more than why it cannot be read.
+  const children = groupsIn(directory);
   for (const child of children) removeTreeNow(child);
   const final = children.length === 0 ? refusal : removeOne(directory);
   if (final !== undefined) throw failure('remove', { directory, cause: final });
@@ -179,16 +203,6 @@ function removeOne(directory: string): unknown {
     return undefined;
   } catch (cause) {
     return errnoOf(cause) === 'ENOENT' ? undefined : cause;
-  }
-}
-
-/** None where the group has gone meanwhile, or cannot be read: why it could not be removed says more. */
-function childrenOf(directory: string): string[] {
-  try {
-    const entries = readdirSync(directory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => `${directory}/${name}`);
-  } catch {
-    return [];
   }
 }
 

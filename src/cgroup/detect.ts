@@ -72,12 +72,16 @@ export function detectCgroups({
     selfCgroup: selfCgroup ?? files.read(`${proc}/self/cgroup`) ?? '',
     cgroups: files.read(`${proc}/cgroups`) ?? '',
   };
-  const host = readCgroupHost(texts, files);
-  return { ...host, namespace: namespaceOf(proc) ?? host.namespace, systemd: existsSync(systemdRuntime) };
+  const host = readCgroupHost(texts, files, namespaceOf(proc));
+  return { ...host, systemd: existsSync(systemdRuntime) };
 }
 
-/** The host that these texts tell of; without `files` groups count as writable when their mount is. */
-export function readCgroupHost(texts: CgroupTexts, files?: CgroupFiles): CgroupHost {
+/** The host that these texts tell of; without `files` groups count as writable when their mount is. `namespace`: where that is known. */
+export function readCgroupHost(
+  texts: CgroupTexts,
+  files?: CgroupFiles,
+  namespace?: CgroupHost['namespace'],
+): CgroupHost {
   const own = parseOwnGroups(texts.selfCgroup);
   const hierarchies = parseMounts(texts.mounts).flatMap((mount) => hierarchyOf(mount, own, files));
   const merged = firstOfEach(hierarchies);
@@ -87,7 +91,7 @@ export function readCgroupHost(texts: CgroupTexts, files?: CgroupFiles): CgroupH
     mode: modeOf(merged),
     hierarchies: merged,
     ...(unified === undefined ? {} : { unified }),
-    namespace: visibleNamespace(merged, files),
+    namespace: namespace ?? visibleNamespace(merged, files),
     systemd: false,
     disabled: parseDisabled(texts.cgroups),
   };
@@ -101,8 +105,17 @@ interface Mount {
   readonly readOnly: boolean;
 }
 
+/** These texts are read again with each guest, and seldom say anything new. */
+function remembering<T>(parse: (text: string) => readonly T[]): (text: string) => readonly T[] {
+  let known: { readonly text: string; readonly result: readonly T[] } | undefined;
+  return (text) => {
+    if (known?.text !== text) known = { text, result: parse(text) };
+    return known.result;
+  };
+}
+
 /** Cgroup mounts in the order of mounting, from either of the kernel's two formats. */
-function parseMounts(text: string): Mount[] {
+const parseMounts = remembering((text): Mount[] => {
   return text.split('\n').flatMap((line): Mount[] => {
     const [left, right] = line.split(' - ');
     const isMountinfo = right !== undefined && /^\d+ \d+ \d+:\d+ /.test(line);
@@ -122,7 +135,7 @@ function parseMounts(text: string): Mount[] {
       },
     ];
   });
-}
+});
 
 /** Spaces, tabs, newlines and backslashes in paths are written in octal. */
 function unescapeOctal(path: string): string {
@@ -135,13 +148,13 @@ interface OwnGroup {
   readonly path: string;
 }
 
-function parseOwnGroups(text: string): OwnGroup[] {
+const parseOwnGroups = remembering((text): OwnGroup[] => {
   return text.split('\n').flatMap((line): OwnGroup[] => {
     const match = /^\d+:([^:]*):(.*)$/.exec(line);
     if (match === null) return [];
     return [{ names: (match[1] ?? '').split(',').filter((name) => name !== ''), path: match[2] ?? '/' }];
   });
-}
+});
 
 function hierarchyOf(mount: Mount, own: readonly OwnGroup[], files: CgroupFiles | undefined): CgroupHierarchy[] {
   const version = mount.type === 'cgroup2' ? 2 : 1;
@@ -212,7 +225,10 @@ function unifiedOf(directory: string, files: CgroupFiles): UnifiedState {
     // The hierarchy's root has no such file.
     type: type === undefined ? 'root' : (TYPES[type] ?? 'domain'),
     enabled: words(files.read(`${directory}/cgroup.subtree_control`)),
-    processes: words(files.read(`${directory}/cgroup.procs`)).length,
+    // Where there are thousands they take a while, and few ask for them.
+    get processes() {
+      return words(files.read(`${directory}/cgroup.procs`)).length;
+    },
     // systemd's mark takes `detectDelegation` to be read.
     delegation: isOwner ? 'owner' : 'none',
   };
@@ -226,12 +242,12 @@ const TYPES: Readonly<Record<string, CgroupType>> = {
 };
 
 /** Lines are name, hierarchy, number of groups, enabled. */
-function parseDisabled(text: string): string[] {
+const parseDisabled = remembering((text): string[] => {
   return text.split('\n').flatMap((line) => {
     const [name = '', , , enabled] = line.trim().split(/\s+/);
     return enabled === '0' && !name.startsWith('#') ? [name] : [];
   });
-}
+});
 
 /**
  * What paths and files tell of the cgroup namespace. A group above its root is `/..`; and only the real root of the v2 hierarchy has no

@@ -1,5 +1,5 @@
 /** Reading the small files of a group, and the changes that most controllers consist of. */
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync } from 'node:fs';
 import { type CgroupAction, CgroupError } from './action.ts';
 
 /** Nothing is known then: no such file on this kernel or in this kind of group, the group is gone, or the kernel does not count that. */
@@ -50,6 +50,26 @@ export function readKeyed(directory: string, file: string): Record<string, numbe
     if (at > 0) values[line.slice(0, at)] = Number(line.slice(at + 1));
   }
   return values;
+}
+
+/**
+ * Names of the groups in a group. Groups come and go while others look: one that has gone has none in it, as what is none and what may not be read.
+ * @throws the file system's error for what says nothing about the group
+ */
+export function namesIn(directory: string): string[] {
+  try {
+    const entries = readdirSync(directory, { withFileTypes: true });
+    return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
+  } catch (error) {
+    const errno = error instanceof Error && 'code' in error ? String(error.code) : '';
+    if (errno === 'ENOTDIR' || UNKNOWN.has(errno)) return [];
+    throw error;
+  }
+}
+
+/** The groups in a group, by path. @throws what `namesIn` throws */
+export function groupsIn(directory: string): string[] {
+  return namesIn(directory).map((name) => `${directory}/${name}`);
 }
 
 export function write(directory: string, file: string, value: number | string): CgroupAction {

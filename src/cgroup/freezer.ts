@@ -1,9 +1,9 @@
 /** Stopping, continuing and ending all processes of a group, on v1 and v2. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { CgroupError } from './action.ts';
 import { readGroupFile, writeGroupFile } from './apply.ts';
-import { readIfThere, readKeyed } from './files.ts';
+import { groupsIn, readIfThere, readKeyed } from './files.ts';
 import type { CgroupPlace } from './host.ts';
 
 interface Waiting {
@@ -122,20 +122,9 @@ async function killFrozen(
 function pidsIn(directories: readonly string[]): number[] {
   const pids = directories.flatMap((directory) => [
     ...(readIfThere(directory, 'cgroup.procs') ?? '').split('\n').filter((line) => line !== '' && !isZombie(line)),
-    ...pidsIn(subgroupsOf(directory)),
+    ...pidsIn(groupsIn(directory)),
   ]);
   return [...new Set(pids.map(Number))];
-}
-
-function subgroupsOf(directory: string): string[] {
-  try {
-    const entries = readdirSync(directory, { withFileTypes: true });
-    return entries.filter((entry) => entry.isDirectory()).map(({ name }) => `${directory}/${name}`);
-  } catch (error) {
-    // Removed meanwhile.
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
-    throw error;
-  }
 }
 
 function isZombie(pid: string): boolean {

@@ -1,8 +1,9 @@
 /** How the ledger's collector removes groups of guests that died with their owner. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Removers } from '../core/ledger-removers.ts';
 import { removeGroups } from './apply.ts';
+import { groupsIn } from './files.ts';
 
 /** What was killed with its owner takes a moment to end, more of it where much else runs. */
 const PROCESSES_GONE_MS = 2000;
@@ -34,19 +35,7 @@ export const CGROUP_REMOVERS = cgroupRemovers();
 /** Pids of all that is in a group and in those in it. */
 export function processesBelow(directory: string): string[] {
   const own = readOrEmpty(`${directory}/cgroup.procs`).split('\n').filter(Boolean);
-  return [...own, ...childrenOf(directory).flatMap(processesBelow)];
-}
-
-/** None where it has gone meanwhile: systemd and dying guests remove groups too. */
-function childrenOf(directory: string): string[] {
-  try {
-    return readdirSync(directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => `${directory}/${name}`);
-  } catch (error) {
-    if (!existsSync(directory)) return [];
-    throw error;
-  }
+  return [...own, ...groupsIn(directory).flatMap(processesBelow)];
 }
 
 /** A threaded group cannot be asked for its processes: those of the group above are theirs. */

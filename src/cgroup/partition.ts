@@ -3,11 +3,12 @@
  * the ones above, limited, listed with what they use, removed when empty. With systemd they are slices: see `systemd/slices.ts`, and
  * `partition-store.ts` for the interface that both have.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { type CgroupAction, CgroupError } from './action.ts';
 import { applyActions, removeGroups } from './apply.ts';
 import { type GuestTuning, neededControllers, planTuning, readTuning } from './controllers.ts';
 import { detectCgroups } from './detect.ts';
+import { namesIn } from './files.ts';
 import { planGroup } from './group-plan.ts';
 import { type CgroupHost, type CgroupPlace, v2Hierarchy } from './host.ts';
 import { parseGuestGroup, partitionOfPath, partitionPath } from './layout.ts';
@@ -73,7 +74,7 @@ export function readPartition(partition: string, host = detectCgroups()): Partit
 
 /** All partitions, as trees. */
 export function listPartitions(host = detectCgroups()): PartitionInfo[] {
-  const names = new Set(roots(host).flatMap((root) => subdirectories(root)));
+  const names = new Set(roots(host).flatMap((root) => namesIn(root)));
   return [...names]
     .filter((name) => TOP_LEVEL.includes(name) || name.endsWith('.partition'))
     .toSorted()
@@ -95,7 +96,7 @@ export async function removePartition(partition: string, options: { signal?: Abo
 
 /** @throws CgroupError naming the groups in it */
 export function requireEmpty(partition: string, place: CgroupPlace): void {
-  const inside = [...new Set(directoriesOf(place).flatMap(subdirectories))];
+  const inside = [...new Set(directoriesOf(place).flatMap(namesIn))];
   if (inside.length === 0) return;
   throw new CgroupError({
     operation: 'remove partition',
@@ -160,7 +161,7 @@ const GROUP_NAMING: PartitionNaming = { suffix: '.partition', partitionOf: parti
 /** What is in a partition's group, and in those below. */
 export function describe(place: CgroupPlace, naming = GROUP_NAMING): PartitionInfo {
   const { devices: _devices, ...limits } = readTuning(place);
-  const names = [...new Set(directoriesOf(place).flatMap(subdirectories))].toSorted();
+  const names = [...new Set(directoriesOf(place).flatMap(namesIn))].toSorted();
   return {
     partition: naming.partitionOf(place.path),
     path: place.path,
@@ -194,12 +195,6 @@ function roots(host: CgroupHost): string[] {
   return host.hierarchies
     .filter(({ controllers, version }) => version === 2 || controllers.length > 0)
     .map(({ mountPoint }) => mountPoint);
-}
-
-function subdirectories(directory: string): string[] {
-  return readdirSync(directory, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map(({ name }) => name);
 }
 
 function join(mountPoint: string, path: string): string {

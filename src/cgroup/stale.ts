@@ -2,9 +2,10 @@
  * Groups of guests that are gone: found by their names, in libvirt's layouts old and new, and by having no process in them. Whose group a
  * living program has just made is not known here: the caller names those.
  */
-import { readdirSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { removeGroups } from './apply.ts';
 import { detectCgroups } from './detect.ts';
+import { namesIn } from './files.ts';
 import type { CgroupHost } from './host.ts';
 import { type NamedGuest, parseGuestGroup } from './layout.ts';
 
@@ -47,7 +48,7 @@ export async function removeStaleGroups(groups: readonly StaleGroup[]): Promise<
 /** A guest's group is not looked into: what is in it is the guest's. */
 function search(mountPoint: string, path: string, depth: number): StaleGroup[] {
   if (depth > MAX_DEPTH) return [];
-  return subdirectories(`${mountPoint}${path}`).flatMap((name) => {
+  return namesIn(`${mountPoint}${path}`).flatMap((name) => {
     const below = `${path}/${name}`;
     const guest = parseGuestGroup(below);
     return guest === undefined ? search(mountPoint, below, depth + 1) : [{ directory: `${mountPoint}${below}`, guest }];
@@ -59,8 +60,7 @@ function isEmpty(directory: string): boolean {
   const events = read(`${directory}/cgroup.events`);
   if (events !== '') return /^populated 0$/m.test(events);
   return (
-    read(`${directory}/cgroup.procs`) === '' &&
-    subdirectories(directory).every((name) => isEmpty(`${directory}/${name}`))
+    read(`${directory}/cgroup.procs`) === '' && namesIn(directory).every((name) => isEmpty(`${directory}/${name}`))
   );
 }
 
@@ -68,17 +68,6 @@ function ageMs(directory: string): number {
   const stats = statSync(directory, { throwIfNoEntry: false });
   // Our clock has whole milliseconds; the file's more, so that it could be ahead.
   return stats === undefined ? -1 : Date.now() - Math.floor(stats.ctimeMs);
-}
-
-/** Groups come and go while others look: one that is gone has nothing in it. */
-function subdirectories(directory: string): string[] {
-  try {
-    return readdirSync(directory, { withFileTypes: true })
-      .filter((entry) => entry.isDirectory())
-      .map(({ name }) => name);
-  } catch {
-    return [];
-  }
 }
 
 function read(path: string): string {

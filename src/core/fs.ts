@@ -14,7 +14,9 @@ import {
   readFileSync,
   realpathSync,
   renameSync,
+  rmdirSync,
   rmSync,
+  unlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { homedir } from 'node:os';
@@ -111,7 +113,25 @@ export async function removeTree(path: string, options: RemoveTreeOptions): Prom
 
 /** The same at once, for a folder of a few files: to wait for each of the steps would take longer than they do. */
 export function removeFolder(path: string, options: RemoveTreeOptions): void {
-  if (isRemovable(path, options)) rmSync(path, { recursive: true, force: true });
+  if (isRemovable(path, options)) removeAll(path);
+}
+
+/** Whoever else knows it may be removing it too. */
+function unlinkIfThere(path: string): void {
+  try {
+    unlinkSync(path);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+  }
+}
+
+function removeAll(folder: string): void {
+  for (const entry of readdirSync(folder, { withFileTypes: true })) {
+    const path = join(folder, entry.name);
+    if (entry.isDirectory()) removeAll(path);
+    else unlinkIfThere(path);
+  }
+  rmdirSync(folder);
 }
 
 /** False where there is nothing. @throws PathRefusedError */
@@ -142,6 +162,8 @@ function isPlainAbsolute(path: string): boolean {
 
 /** proc_pid_mountinfo(5): the fifth field is the mount point, with space, tab, newline and backslash in octal. */
 function findMountBelow(path: string, mountInfo: string): string | undefined {
+  // Most paths stand there as they are, or not at all.
+  if (!/[\s\\]/.test(path) && !mountInfo.includes(path)) return undefined;
   for (const line of mountInfo.split('\n')) {
     const mount = line
       .split(' ')[4]

@@ -81,17 +81,26 @@ export function isAlive(identity: ProcessIdentity, procRoot = '/proc'): boolean 
   return stat !== undefined && !stat.gone && stat.startTime === identity.startTime;
 }
 
-/** The current boot and pid namespace: what an owner's pid must be compared within. */
-export function readScope(procRoot = '/proc'): { bootId: string; pidNamespace: string } {
-  return {
+/** The current boot and pid namespace: what an owner's pid must be compared within. Neither changes while a process lives. */
+export function readScope(procRoot = '/proc'): { readonly bootId: string; readonly pidNamespace: string } {
+  const known = scopes.get(procRoot);
+  if (known !== undefined) return known;
+  const scope = {
     bootId: readFileSync(`${procRoot}/sys/kernel/random/boot_id`, 'utf8').trim(),
     pidNamespace: readlinkSync(`${procRoot}/self/ns/pid`),
   };
+  if (procRoot === '/proc') scopes.set(procRoot, scope);
+  return scope;
 }
+
+const scopes = new Map<string, { readonly bootId: string; readonly pidNamespace: string }>();
+
+let ownIdentity: ProcessIdentity | undefined;
 
 /** This process, or another one of the same boot and pid namespace, as an owner. */
 export function readOwner(pid = process.pid, procRoot = '/proc'): LedgerOwner {
-  const identity = readIdentity(pid, procRoot);
+  const isOwn = pid === process.pid && procRoot === '/proc';
+  const identity = isOwn ? (ownIdentity ??= readIdentity(pid)) : readIdentity(pid, procRoot);
   if (identity === undefined) throw new RangeError(`cannot own a ledger as pid ${pid}: no such process in ${procRoot}`);
   return { ...identity, ...readScope(procRoot) };
 }

@@ -74,22 +74,37 @@ export class Ledger implements Disposable {
    * @throws LedgerError when it could not be written; then nothing of it is in the file
    */
   record(kind: string, identity: ObjectIdentity): LedgerEntry {
-    if (this.#disposed) throw new LedgerError('record in', this.path, new ReferenceError('the ledger is closed'));
-    const record = { id: ++this.#lastId, kind, identity };
-    const line = formatRecord(record);
-    this.#append(line);
-    this.#open.set(record.id, record);
-    this.#openBytes += Buffer.byteLength(line);
-    return { ...record, done: () => this.#finish(record.id) };
+    const record = { id: this.#lastId + 1, kind, identity };
+    this.#announce([record]);
+    return { ...record, done: () => this.#finish([record.id]) };
   }
 
-  #finish(id: number): void {
-    const record = this.#open.get(id);
-    if (record === undefined) return;
-    this.#open.delete(id);
-    this.#openBytes -= Buffer.byteLength(formatRecord(record));
+  /** Several at once, which are done with together. @throws LedgerError when they could not be written; then nothing of them is in the file */
+  recordAll(kind: string, identities: readonly ObjectIdentity[]): Pick<LedgerEntry, 'done'> {
+    const records = identities.map((identity, index) => ({ id: this.#lastId + 1 + index, kind, identity }));
+    this.#announce(records);
+    return { done: () => this.#finish(records.map(({ id }) => id)) };
+  }
+
+  #announce(records: readonly LedgerRecord[]): void {
+    if (this.#disposed) throw new LedgerError('record in', this.path, new ReferenceError('the ledger is closed'));
+    if (records.length === 0) return;
+    const lines = records.map(formatRecord).join('');
+    this.#append(lines);
+    this.#lastId += records.length;
+    for (const record of records) this.#open.set(record.id, record);
+    this.#openBytes += Buffer.byteLength(lines);
+  }
+
+  #finish(ids: readonly number[]): void {
+    const records = ids.flatMap((id) => this.#open.get(id) ?? []);
+    if (records.length === 0) return;
+    for (const record of records) {
+      this.#open.delete(record.id);
+      this.#openBytes -= Buffer.byteLength(formatRecord(record));
+    }
     if (this.#open.size === 0 && this.#disposed) return this.#remove();
-    this.#append(formatDone(id));
+    this.#append(records.map(({ id }) => formatDone(id)).join(''));
     if (this.#sizeBytes > COMPACT_BYTES && this.#openBytes < this.#sizeBytes / 2) this.#compact();
   }
 
@@ -121,8 +136,7 @@ export class Ledger implements Disposable {
   /** Header and `lines` appear under the ledger's name in one step: nobody ever sees a ledger without its owner. */
   #writeAnew(lines: string): number {
     const temporary = `${this.path}.tmp`;
-    rmSync(temporary, { force: true });
-    const fd = openSync(temporary, 'ax', 0o600);
+    const fd = openNew(temporary);
     try {
       const text = formatHeader(this.owner) + lines;
       if (writeSync(fd, text) < Buffer.byteLength(text)) throw noSpace();
@@ -147,6 +161,17 @@ export class Ledger implements Disposable {
   [Symbol.dispose](): void {
     this.#disposed = true;
     if (this.#open.size === 0) this.#remove();
+  }
+}
+
+/** What a writing of it that failed has left goes. */
+function openNew(path: string): number {
+  try {
+    return openSync(path, 'ax', 0o600);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    rmSync(path, { force: true });
+    return openSync(path, 'ax', 0o600);
   }
 }
 

@@ -1,7 +1,6 @@
 /** Memory limits and use in cgroup v1. Its twin is `../v2/memory.ts`. */
-import { readdirSync } from 'node:fs';
 import type { CgroupAction } from '../action.ts';
-import { readIfThere, readKeyed, readNumber, write } from '../files.ts';
+import { groupsIn, readIfThere, readKeyed, readNumber, write } from '../files.ts';
 import { MEMORY_UNLIMITED_KIB, type MemoryTuning } from '../tuning.ts';
 
 /** Numbers at the top of the kernel's range stand for no limit; they differ with the page size. */
@@ -41,26 +40,20 @@ export function statMemory(directory: string): MemoryStats {
   return {
     usageKiB: inKiB(readNumber(directory, 'memory.usage_in_bytes')),
     peakKiB: inKiB(readNumber(directory, 'memory.max_usage_in_bytes')),
-    // In memory.oom_control since Linux 4.13.
-    oomKills: readKeyed(directory, 'memory.oom_control')['oom_kill'],
+    oomKills: ownOomKills(directory),
   };
+}
+
+/** In memory.oom_control since Linux 4.13. */
+function ownOomKills(directory: string): number | undefined {
+  return readKeyed(directory, 'memory.oom_control')['oom_kill'];
 }
 
 /** Here each group counts its own alone: with those of all groups below. */
 export function countOomKills(directory: string): number | undefined {
-  const own = statMemory(directory).oomKills;
+  const own = ownOomKills(directory);
   if (own === undefined) return undefined;
-  return groupsBelow(directory).reduce((sum, name) => sum + (countOomKills(`${directory}/${name}`) ?? 0), own);
-}
-
-function groupsBelow(directory: string): string[] {
-  try {
-    const entries = readdirSync(directory, { withFileTypes: true });
-    return entries.flatMap((entry) => (entry.isDirectory() ? [entry.name] : []));
-  } catch {
-    // It has been removed meanwhile.
-    return [];
-  }
+  return groupsIn(directory).reduce((sum, group) => sum + (countOomKills(group) ?? 0), own);
 }
 
 /** What the memory is, that of groups in it too: `rss`, `cache` and more, in bytes, by the kernel's names. */

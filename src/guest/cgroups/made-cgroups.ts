@@ -54,14 +54,14 @@ type PlanOptions = Pick<GuestGroupsInput, 'force' | 'demands'>;
 
 export class MadeCgroups implements MadeGroups {
   readonly #init: GuestCgroupsInit;
-  readonly #entries: LedgerEntry[];
+  readonly #entries: Pick<LedgerEntry, 'done'>[];
   #groups: GuestGroups;
   #removal: Promise<void> | undefined;
 
   private constructor(init: GuestCgroupsInit, groups: GuestGroups) {
     this.#init = init;
     this.#groups = groups;
-    this.#entries = groups.directories.map((directory) => init.ledger.record('cgroup', { directory }));
+    this.#entries = [recordGroups(init, groups.directories)];
   }
 
   /**
@@ -113,7 +113,7 @@ export class MadeCgroups implements MadeGroups {
 
   growThreads(domain: Domain, running: GuestThreads): void {
     const { actions, directories, threads } = planGrowth(this.#groups.threads, domain, running);
-    this.#entries.push(...directories.map((directory) => this.#init.ledger.record('cgroup', { directory })));
+    this.#entries.push(recordGroups(this.#init, directories));
     this.#groups = {
       ...this.#groups,
       threads: [...this.#groups.threads, ...threads],
@@ -150,7 +150,7 @@ export class MadeCgroups implements MadeGroups {
     const groups = plan(this.#init, domain, { force: true, demands });
     if (groups === undefined) return;
     const fresh = groups.directories.filter((directory) => !this.#groups.directories.includes(directory));
-    this.#entries.push(...fresh.map((directory) => this.#init.ledger.record('cgroup', { directory })));
+    this.#entries.push(recordGroups(this.#init, fresh));
     const former = this.#groups;
     this.#groups = { ...groups, directories: [...former.directories, ...fresh] };
     await carryOut(groups, this.#init);
@@ -187,6 +187,13 @@ export class MadeCgroups implements MadeGroups {
     await removeGroups(this.#groups.directories);
     for (const entry of this.#entries) entry.done();
   }
+}
+
+function recordGroups({ ledger }: GuestCgroupsInit, directories: readonly string[]): Pick<LedgerEntry, 'done'> {
+  return ledger.recordAll(
+    'cgroup',
+    directories.map((directory) => ({ directory })),
+  );
 }
 
 /** More than before: what is allowed stays so. */

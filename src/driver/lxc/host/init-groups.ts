@@ -137,7 +137,10 @@ const THREADED = {
 
 /** Makes them; disposal removes them, with all that init has made in them. @throws CgroupError */
 export function makeInitGroups({ directories, threaded }: InitGroupsPlan, ledger: Ledger): AsyncDisposable {
-  const entries = directories.map((directory) => ledger.record('cgroup', { directory }));
+  const entry = ledger.recordAll(
+    'cgroup',
+    directories.map((directory) => ({ directory })),
+  );
   applyActions([
     ...directories.map((directory) => ({ kind: 'mkdir', directory }) as const),
     ...threaded.map((directory) => ({ kind: 'write', directory, ...THREADED }) as const),
@@ -145,7 +148,7 @@ export function makeInitGroups({ directories, threaded }: InitGroupsPlan, ledger
   return {
     [Symbol.asyncDispose]: async () => {
       await removeGroups(directories);
-      for (const entry of entries) entry.done();
+      entry.done();
     },
   };
 }
