@@ -50,11 +50,12 @@ function missing(): string | undefined {
 }
 
 async function measureTimes(place: Workplace, root: string, rounds: number): Promise<Row[]> {
-  const crun = await PlainCrun.start(place, root, ['/bin/echo', 'hello']);
   const cacheDir = place.folder('cache');
   const xmlPath = join(place.folder('xml'), 'box.xml');
-  writeFileSync(xmlPath, definition('box', root, ['/bin/echo', 'hello']));
+  const greeting = definition('box', root, ['/bin/echo', 'hello']);
+  writeFileSync(xmlPath, greeting);
   const connection = await connect('lxc:///embed');
+  const crun = await PlainCrun.start(place, await connection.planDomain(greeting));
   try {
     const samples = await interleave(
       {

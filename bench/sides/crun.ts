@@ -1,6 +1,11 @@
-/** Plain `crun run` of busybox, in a mount namespace without the v2 tree where the host has v1 too: crun refuses to see both. */
+/**
+ * Plain `crun run` of the same container without a terminal, its output in a pipe; in a mount namespace without the v2 tree where the host has v1
+ * too: crun refuses to see both.
+ */
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { memberOf } from '../../src/core/members.ts';
+import type { DomainPlan } from '../../src/driver/driver.ts';
 import { hiddenCgroup } from '../../src/driver/lxc/runtime/host-facts.ts';
 import type { Run, Workplace } from '../workplace.ts';
 
@@ -29,10 +34,10 @@ export class PlainCrun {
     this.#bundle = bundle;
   }
 
-  static async start(place: Workplace, root: string, args: readonly string[]): Promise<PlainCrun> {
+  /** `plan`: of that container, as Nestling would start it. */
+  static async start(place: Workplace, plan: DomainPlan): Promise<PlainCrun> {
     const bundle = place.folder('bundle');
-    const spec = { ociVersion: '1.0.0', root: { path: root }, process: processOf(args), linux: LINUX, mounts: MOUNTS };
-    writeFileSync(join(bundle, 'config.json'), JSON.stringify(spec));
+    writeFileSync(join(bundle, 'config.json'), JSON.stringify(configOf(plan)));
     const hidden = hiddenCgroup();
     if (hidden === undefined) return new PlainCrun(place, undefined, bundle);
     const script = 'mount -t tmpfs tmpfs "$0" && echo ready && exec sleep 3600';
@@ -83,13 +88,9 @@ export async function firstOutput(run: Run): Promise<number> {
   return await new Promise((resolve) => run.child.stdout?.once('data', () => resolve(performance.now())));
 }
 
-function processOf(args: readonly string[]): object {
-  return { terminal: false, user: { uid: 0, gid: 0 }, args, env: ['PATH=/bin'], cwd: '/' };
+/** As planned, but for what ties it to a terminal. */
+function configOf({ files }: DomainPlan): object {
+  const config: unknown = memberOf(files[0], 'content');
+  const process = { ...Object(memberOf(config, 'process')), terminal: false };
+  return { ...Object(config), process, hooks: {} };
 }
-
-const LINUX = { namespaces: ['pid', 'ipc', 'uts', 'mount'].map((type) => ({ type })) };
-const MOUNTS = [
-  { destination: '/proc', type: 'proc', source: 'proc' },
-  { destination: '/dev', type: 'tmpfs', source: 'tmpfs', options: ['nosuid', 'mode=755'] },
-  { destination: '/dev/pts', type: 'devpts', source: 'devpts', options: ['newinstance', 'ptmxmode=0666', 'mode=0620'] },
-];

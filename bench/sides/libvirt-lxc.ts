@@ -7,7 +7,7 @@ import { hasLibvirtd, startLibvirtd } from '../../tests/support/libvirtd.ts';
 /** What its containers run under. */
 const CONTROLLER = '/usr/lib/libvirt/libvirt_lxc';
 
-/** A daemon of either kind, through the same client. */
+/** A daemon of either kind, or this process, through the same interface. */
 export interface ContainerDaemon extends AsyncDisposable {
   create(xml: string): Promise<Domain>;
 }
@@ -22,6 +22,15 @@ export async function startLibvirtLxc(): Promise<ContainerDaemon> {
   const hidden = hiddenCgroup();
   const daemon = await startLibvirtd('', { before: hidden === undefined ? [] : [`umount --lazy ${hidden}`] });
   return await containersOf(daemon.socket, daemon);
+}
+
+/** Of this process. */
+export async function embeddedContainers(): Promise<ContainerDaemon> {
+  const connection = await connect('lxc:///embed');
+  return {
+    create: async (xml) => await connection.createDomain(xml),
+    [Symbol.asyncDispose]: async () => await connection.close(),
+  };
 }
 
 /** Of a daemon that listens there; it is ended with them. */

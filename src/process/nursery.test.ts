@@ -1,14 +1,19 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { pollUntil } from '../../tests/support/poll.ts';
 import { removeTree } from '../core/fs.ts';
-import { inheritedContext, Nursery, type NurserySpec } from './nursery.ts';
+import { findProgram } from './find-program.ts';
+import { inheritedContext, Nursery } from './nursery.ts';
+import type { NurserySpec } from './nursery-child.ts';
 import { encodeRequest, nurseryProgram, parseEvent } from './nursery-program.ts';
-import { isAlive } from './proc.ts';
+import { isAlive, listChildren, readProcStat } from './proc.ts';
 
 const AROUND = { command: 'env', args: [] };
+/** The kernel ends all of its children with it. */
+const ENDING = { command: 'unshare', args: ['--pid', '--fork', '--kill-child', '--'] };
 
 let dir = '';
 
@@ -62,14 +67,25 @@ describe.runIf(Nursery.isPossible())('a child of a nursery', () => {
     const out = join(dir, 'out');
     const spec = shell('echo first >"$1"; echo ready >&3; read -r go <&3; echo "$go" >>"$1"', out);
     const child = await nursery.start({ ...spec, gate: join(dir, 'gate'), hold: true, keepsGate: true });
-    await child.untilReady();
     expect(existsSync(out)).toBe(false);
     child.letOn();
-    await child.untilReady();
+    expect(await child.line()).toBe('ready');
     expect(readFileSync(out, 'utf8')).toBe('first\n');
     child.letOn();
     expect(await child.exited).toMatchObject({ exitCode: 0 });
     expect(readFileSync(out, 'utf8')).toBe('first\ngo\n');
+  });
+
+  it('says what it likes at its gate, with variables of its own, and adds to a log that others write too', async () => {
+    await using nursery = await Nursery.open({ around: AROUND });
+    writeFileSync(join(dir, 'stderr'), 'before\n');
+    const more = { gate: join(dir, 'gate'), keepsGate: true, appends: true, variables: { ODD: "two 'words'" } };
+    const child = await nursery.start({ ...shell('echo "$ODD" >&3; echo over >&2; exit 3'), ...more });
+    expect(await child.line()).toBe("two 'words'");
+    child.closeGate();
+    // They are not its own last words alone.
+    expect(await child.exited).toMatchObject({ exitCode: 3, stderrTail: '' });
+    expect(readFileSync(join(dir, 'stderr'), 'utf8')).toBe('before\nover\n');
   });
 
   it('joins what it is told to before its program runs', async () => {
@@ -80,6 +96,78 @@ describe.runIf(Nursery.isPossible())('a child of a nursery', () => {
     const child = await nursery.start({ ...shell('true'), cgroupProcs });
     expect(await child.exited).toMatchObject({ exitCode: 0 });
     expect([tasks, procs].map((path) => readFileSync(path, 'utf8'))).toEqual(['0', '0']);
+  });
+
+  it.runIf(process.getuid?.() === 0)('finds what was made for it in what was mounted', async () => {
+    await using nursery = await Nursery.open({});
+    const at = join(dir, 'dev');
+    mkdirSync(at);
+    const mount = { type: 'tmpfs', name: 'devfs', target: at, data: 'mode=711,size=64k', withNodes: true };
+    const node = { kind: 'node', mode: 0o646, source: '/dev/null' } as const;
+    const script = 'cd "$1"; echo x >null; stat -c "%A %t:%T" null other; readlink tty1; cat console; stat -c %a .';
+    const child = await nursery.start({
+      ...shell(`{ ${script}; grep "$1 " /proc/mounts; } >"$2"`, at, join(dir, 'out')),
+      namespaces: ['mount'],
+      mounts: [mount],
+      files: [
+        { ...node, path: join(at, 'null'), major: 1, minor: 3 },
+        { ...node, path: join(at, 'other'), major: 10, minor: 0x10203 },
+        { kind: 'link', path: join(at, 'tty1'), target: 'console' },
+        { kind: 'file', path: join(at, 'console') },
+      ],
+    });
+    expect(await child.exited).toMatchObject({ exitCode: 0, stderrTail: '' });
+    expect(readFileSync(join(dir, 'out'), 'utf8').trim().split('\n')).toEqual([
+      'crw-r--rw- 1:3',
+      'crw-r--rw- a:10203',
+      'console',
+      '711',
+      expect.stringMatching(/^devfs \S+ tmpfs rw,nosuid,relatime,size=64k,mode=711/),
+    ]);
+    expect(existsSync(join(at, 'null'))).toBe(false);
+  });
+
+  it.runIf(process.getuid?.() === 0)("has the host's own node where nobody may make one", async () => {
+    const around = { command: 'setpriv', args: ['--bounding-set', '-mknod', '--inh-caps', '-mknod'] };
+    await using nursery = await Nursery.open({ around });
+    const path = join(dir, 'zero');
+    const files = [{ kind: 'node', path, mode: 0o600, source: '/dev/zero', major: 1, minor: 5 } as const];
+    const spec = shell('head -c 2 "$1" | od -An -tx1 >"$2"', path, join(dir, 'out'));
+    const child = await nursery.start({ ...spec, namespaces: ['mount'], files });
+    expect(await child.exited).toMatchObject({ exitCode: 0, stderrTail: '' });
+    expect(readFileSync(join(dir, 'out'), 'utf8')).toBe(' 00 00\n');
+  });
+
+  it('executes a sealed copy of the program that would make one, under its name, as does whom it tells', async () => {
+    const program = findProgram('sh');
+    await using nursery = await Nursery.open({ program });
+    const out = join(dir, 'out');
+    const script = '{ readlink /proc/$$/exe; echo "$0 $1"; cat /proc/$$/comm; "${1#*=}" -c "echo inner"; } >"$2"';
+    const child = await nursery.start({
+      ...shell(script, `--runtime=${program}`, out),
+      command: program,
+      copyAt: join(dir, 'shell'),
+    });
+    expect(await child.exited).toMatchObject({ exitCode: 0, stderrTail: '' });
+    const copied = `sh --runtime=${join(dir, 'shell')}\nshell\ninner\n`;
+    expect(readFileSync(out, 'utf8')).toBe(`/memfd:sh (deleted)\n${copied}`);
+    // Who does not need it has not got it.
+    const other = await nursery.start({
+      ...shell('[ ! -e /proc/self/fd/10 ]'),
+      command: program,
+      copyAt: join(dir, 'x'),
+    });
+    expect(await other.exited).toMatchObject({ exitCode: 0 });
+  });
+
+  it('executes a script as it is', async () => {
+    const program = join(dir, 'script');
+    writeFileSync(program, '#!/bin/sh\necho "$0 $1" >"$2"\n', { mode: 0o755 });
+    await using nursery = await Nursery.open({ program });
+    const args = [`--runtime=${program}`, join(dir, 'out')];
+    const child = await nursery.start({ ...shell(''), command: program, args, copyAt: join(dir, 'copy') });
+    expect(await child.exited).toMatchObject({ exitCode: 0, stderrTail: '' });
+    expect(readFileSync(join(dir, 'out'), 'utf8')).toBe(`${program} --runtime=${program}\n`);
   });
 
   it.each<[string, (spec: NurserySpec) => NurserySpec, RegExp]>([
@@ -131,6 +219,103 @@ describe.runIf(Nursery.isPossible())('a child of a nursery', () => {
   });
 });
 
+// A namespace of processes is root's to make.
+describe.runIf(Nursery.isPossible() && process.getuid?.() === 0)('a spare of a nursery', () => {
+  const inside = (script: string, ...args: string[]): NurserySpec => {
+    return { ...shell(script, ...args), namespaces: ['pid', 'mount'], gate: join(dir, 'gate') };
+  };
+  const parentOf = (pid: number): number => readProcStat(pid)?.parentPid ?? 0;
+  const childrenOf = (pid: number): number[] => listChildren(pid).map((child) => child.pid);
+  /** Once it is there. `former`: which was one, and may be on its way to its program still. */
+  const spareOf = async (nursery: number, ...former: number[]): Promise<number> => {
+    const isSpare = (pid: number): boolean =>
+      !former.includes(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('(spare)');
+    let found: number | undefined;
+    await pollUntil(() => (found = childrenOf(nursery).find(isSpare)) !== undefined, 'there is no spare');
+    return found ?? 0;
+  };
+
+  it('is what is started, announced before it does anything, first of its processes and with the mounts of now', async () => {
+    await using nursery = await Nursery.open({ around: ENDING });
+    const out = join(dir, 'out');
+    const announced: number[] = [];
+    const announce = (pid: number): void => {
+      expect(existsSync(out)).toBe(false);
+      announced.push(pid);
+    };
+    const first = await nursery.start(inside('exec sleep 1000'), undefined, announce);
+    nursery.keepSpare();
+    const spare = await spareOf(parentOf(first.pid), first.pid);
+    // What it has heard of it comes with what is said next.
+    await (await nursery.start(shell('true'))).exited;
+    mkdirSync(join(dir, 'late'));
+    execFileSync('mount', ['-t', 'tmpfs', 'late', join(dir, 'late')]);
+    try {
+      const script = 'echo "$$ $(grep -c "$1" /proc/self/mounts)" >"$2"; exec sleep 1000';
+      const child = await nursery.start(inside(script, join(dir, 'late'), out), undefined, announce);
+      expect([child.pid, announced]).toEqual([spare, [first.pid, spare]]);
+      await pollUntil(() => existsSync(out) && readFileSync(out, 'utf8') === '1 1\n', 'it says something else');
+      expect(await child.terminate({ graceMs: 0 })).toMatchObject({ signal: 'SIGKILL' });
+    } finally {
+      execFileSync('umount', [join(dir, 'late')]);
+    }
+  });
+
+  it('is nobody else where several want one', async () => {
+    await using nursery = await Nursery.open({ around: ENDING });
+    const start = async (index: number): Promise<void> => {
+      const spec = { ...inside('exit 7'), gate: join(dir, `gate${index}`), stderr: join(dir, `stderr${index}`) };
+      let announced: number | undefined;
+      const child = await nursery.start(spec, undefined, async (pid) => {
+        await new Promise(setImmediate);
+        announced = pid;
+      });
+      expect(child.pid).toBe(announced);
+      expect(await child.exited).toMatchObject({ exitCode: 7 });
+    };
+    for (let round = 0; round < 10; round++) {
+      await Promise.all([0, 1, 2].map(start));
+      nursery.keepSpare();
+      if (round % 2 === 0) await new Promise((resolve) => setTimeout(resolve, 2));
+    }
+  });
+
+  it('that is killed is no loss, and one that is not used ends with its nursery', async () => {
+    const nursery = await Nursery.open({});
+    const first = await nursery.start(inside('exec sleep 1000'), undefined, () => {});
+    const maker = parentOf(first.pid);
+    nursery.keepSpare();
+    const spare = await spareOf(maker, first.pid);
+    await (await nursery.start(shell('true'))).exited;
+    const announced: number[] = [];
+    const child = await nursery.start(inside('exit 5'), undefined, (pid) => {
+      if (announced.length === 0) process.kill(pid, 'SIGKILL');
+      announced.push(pid);
+    });
+    expect(announced).toEqual([spare, child.pid]);
+    expect(await child.exited).toMatchObject({ exitCode: 5 });
+    nursery.keepSpare();
+    const last = await spareOf(maker, first.pid, child.pid);
+    await nursery[Symbol.asyncDispose]();
+    await pollUntil(() => !existsSync(`/proc/${last}`) || childrenOf(maker).length === 0, 'the spare stays');
+    process.kill(first.pid, 'SIGKILL');
+  });
+
+  it('stays for others where its announcement fails', async () => {
+    await using nursery = await Nursery.open({ around: ENDING });
+    const first = await nursery.start(inside('exit 0'), undefined, () => {});
+    await first.exited;
+    nursery.keepSpare();
+    await (await nursery.start(shell('true'))).exited;
+    const refuse = (): never => {
+      throw new Error('not this one');
+    };
+    await expect(nursery.start(inside('exit 0'), undefined, refuse)).rejects.toThrow('not this one');
+    const child = await nursery.start(inside('exit 3'), undefined, () => {});
+    expect(await child.exited).toMatchObject({ exitCode: 3 });
+  });
+});
+
 describe.runIf(Nursery.isPossible())('a nursery', () => {
   it('that is killed takes nobody for alive, and starts nobody', async () => {
     const pidFile = join(dir, 'pid');
@@ -162,7 +347,6 @@ describe.runIf(Nursery.isPossible())('a nursery', () => {
     const starting = nursery.start({ ...shell('sleep 0.05'), gate: join(dir, 'gate'), hold: true });
     nursery.retire();
     const child = await starting;
-    await child.untilReady();
     child.letOn();
     expect([nursery.isLeaving, nursery.hasEnded]).toEqual([false, false]);
     expect(await child.exited).toMatchObject({ exitCode: 0 });
@@ -174,7 +358,7 @@ describe.runIf(Nursery.isPossible())('a nursery', () => {
 
 describe('how a nursery is spoken to', () => {
   it('counts bytes, not letters', () => {
-    const request = { id: 1, stderr: 'ü', joins: [], namespaces: ['pid'], mounts: [], command: 'x', args: [] } as const;
+    const request = { id: 1, stderr: 'ü', namespaces: ['pid'], mounts: [], command: 'x', args: [] } as const;
     const [head = '', ...rest] = encodeRequest(request).toString().split('\n');
     expect(Buffer.byteLength(rest.join('\n'))).toBe(Number(head));
   });

@@ -1,50 +1,64 @@
 /**
  * A small process of ours that starts others below it, at a fraction of what a fork of this one costs. What is around it, namespaces or the
- * parent-death signal, is around all of them: the kernel ends them with it, and with us. It knows nothing of QEMU or containers.
+ * parent-death signal, is around all of them: the kernel ends them with it, and with us; or they outlive both. It knows nothing of QEMU or
+ * containers.
  */
 import { readFileSync } from 'node:fs';
-import { createServer, type Server, type Socket } from 'node:net';
-import { constants, getPriority } from 'node:os';
+import { getPriority } from 'node:os';
 import { createInterface } from 'node:readline';
 import { raceSignal } from '../core/abort.ts';
-import { monotonicMs } from '../core/clock.ts';
 import { LogSource } from '../core/log-source.ts';
-import type { ChildHandle, ExitResult, TerminateOptions } from './child-handle.ts';
+import type { ChildHandle } from './child-handle.ts';
 import { findProgram, lookUpProgram } from './find-program.ts';
-import { planJoin } from './group-join.ts';
-import { encodeRequest, type NurseryRequest, nurseryProgram, parseEvent } from './nursery-program.ts';
-import { type ProcessIdentity, readProcStat } from './proc.ts';
+import { Gate, NurseryChild, type NurserySpec } from './nursery-child.ts';
+import {
+  encodeRequest,
+  encodeSpare,
+  type NurseryEvent,
+  type NurseryRequest,
+  nurseryProgram,
+  parseEvent,
+  SPARE_ID,
+} from './nursery-program.ts';
+import { isAlive, type ProcessIdentity, readProcStat } from './proc.ts';
 import { ProcessError } from './process-error.ts';
 import { spawnChild } from './spawn.ts';
-import { DEFAULT_TAIL_BYTES, readTail } from './stderr-tail.ts';
-import { killIdentity, terminate } from './terminate.ts';
 
 const log = new LogSource('util.command');
 
 export interface NurseryInit {
-  /** Executes the words that come after it, with whatever is to be around. */
-  readonly around: { readonly command: string; readonly args: readonly string[] };
+  /** Executes the words that come after it, with whatever is to be around; default: nothing. */
+  readonly around?: { readonly command: string; readonly args: readonly string[] } | undefined;
+  /** Its children go on without it, and without us. */
+  readonly outlived?: boolean | undefined;
+  /** Path of what many of its children execute, and which would copy itself first: it has a copy. */
+  readonly program?: string | undefined;
   /** A pipe at fd 3 of what is around it, and what is to be said there. */
   readonly introduce?: ((child: ChildHandle) => Promise<void>) | undefined;
 }
 
-export interface NurserySpec extends Omit<NurseryRequest, 'id' | 'joins' | 'gate'> {
-  /** `cgroup.procs` files of the groups that it joins. */
-  readonly cgroupProcs?: readonly string[] | undefined;
-  /** Path for a socket, which is its fd 3. */
-  readonly gate?: string | undefined;
-}
+export type Announce = (pid: number) => void | Promise<void>;
 
 export class Nursery implements AsyncDisposable {
   readonly #process: ChildHandle;
+  readonly #outlived: boolean;
   readonly #children = new Map<number, NurseryChild>();
-  #nextId = 1;
+  #nextId = SPARE_ID + 1;
+  #spare: ProcessIdentity | undefined;
+  /** Somebody is being told of it, and nobody else may get it. */
+  #reserved = 0;
+  /** Which may get it, or have got it, and have not said so yet. */
+  readonly #guessing = new Set<number>();
+  /** Those that are the spare, and have not said so yet. */
+  readonly #known = new Map<number, ProcessIdentity>();
   #starting = 0;
   #isRetired = false;
   #isLeaving = false;
+  #hasWorked = false;
 
-  private constructor(child: ChildHandle) {
+  private constructor(child: ChildHandle, outlived: boolean) {
     this.#process = child;
+    this.#outlived = outlived;
     child.keepAlive(false);
     createInterface({ input: child.readable(1) }).on('line', (line) => this.#hear(line));
     void child.exited.then(() => this.#end());
@@ -56,15 +70,21 @@ export class Nursery implements AsyncDisposable {
   }
 
   /** @throws ProcessError, or what `introduce` throws */
-  static async open({ around, introduce }: NurseryInit, signal?: AbortSignal): Promise<Nursery> {
+  static async open(
+    { around, introduce, program, outlived = false }: NurseryInit,
+    signal?: AbortSignal,
+  ): Promise<Nursery> {
+    const copied = program === undefined ? [] : [program];
+    const perl = [findProgram('perl'), '-e', nurseryProgram(process.arch) ?? '', ...copied];
+    const [command = '', ...args] = around === undefined ? perl : [around.command, ...around.args, ...perl];
     const child = await spawnChild(
       {
-        command: around.command,
-        args: [...around.args, findProgram('perl'), '-e', nurseryProgram(process.arch) ?? ''],
+        command,
+        args,
         // Texts in other languages, and loading them, are of no use here.
         env: { ...process.env, LC_ALL: 'C' },
         stdio: ['pipe', 'pipe', 'tail', ...(introduce === undefined ? [] : (['pipe'] as const))],
-        dieWithParent: true,
+        dieWithParent: !outlived,
         newSession: true,
       },
       { signal },
@@ -72,7 +92,7 @@ export class Nursery implements AsyncDisposable {
     try {
       // One that ends meanwhile has said why.
       if (introduce !== undefined) await Promise.race([introduce(child), child.exited]);
-      return new Nursery(child);
+      return new Nursery(child, outlived);
     } catch (error) {
       await child[Symbol.asyncDispose]();
       throw error;
@@ -81,6 +101,11 @@ export class Nursery implements AsyncDisposable {
 
   get hasEnded(): boolean {
     return this.#process.result !== undefined;
+  }
+
+  /** It has ended, and not because there can be none. */
+  get wasLost(): boolean {
+    return this.hasEnded && this.#hasWorked;
   }
 
   /** It starts nobody any more. */
@@ -94,27 +119,54 @@ export class Nursery implements AsyncDisposable {
     this.#rest();
   }
 
-  /** Resolves when it has been made, and is on its way to its program. @throws ProcessError, the signal's reason */
-  async start({ cgroupProcs = [], ...spec }: NurserySpec, signal?: AbortSignal): Promise<NurseryChild> {
+  /** Makes a child in advance, which costs the next start less time. */
+  keepSpare(): void {
+    if (this.#spare === undefined && !this.isLeaving) this.#process.writable(0).write(encodeSpare());
+  }
+
+  /**
+   * Resolves when it has been made, and is on its way to its program, or with `hold` waits at its gate.
+   * @param announce called with its pid before it does anything; then it needs a gate
+   * @throws ProcessError, what `announce` throws, the signal's reason
+   */
+  async start(spec: NurserySpec, signal?: AbortSignal, announce?: Announce): Promise<NurseryChild> {
     signal?.throwIfAborted();
-    if (this.hasEnded) throw endedError(spec.command, this.#process);
-    const id = this.#nextId++;
-    // From here on it stays, whoever wants it to end.
-    this.#starting++;
-    this.#process.keepAlive(true);
-    let child: NurseryChild;
+    const spare = announce !== undefined && spec.namespaces.includes('pid') ? this.#takeSpare() : undefined;
+    if (spare === undefined || announce === undefined) return await this.#make(spec, signal, announce);
+    this.#reserved++;
     try {
-      child = new NurseryChild(spec, await Gate.open(spec.gate));
-      this.#children.set(id, child);
+      await announce(spare.pid);
+      return await this.#ask(spec, { isSpare: true }, signal, spare);
+    } catch (error) {
+      signal?.throwIfAborted();
+      // It was killed by somebody.
+      if (this.hasEnded || isAlive(spare)) throw error;
+      return await this.#make(spec, signal, announce);
     } finally {
-      this.#starting--;
-      this.#rest();
+      this.#reserved--;
     }
-    if (this.hasEnded) this.#end();
-    this.#process.writable(0).write(encodeRequest({ ...spec, id, joins: cgroupProcs.map(planJoin) }));
-    log.debug('start', () => `nursery ${this.#process.pid}: ${[spec.command, ...spec.args].join(' ')}`);
+  }
+
+  /** The spare that is known, where nobody else may have got it by now. */
+  #takeSpare(): ProcessIdentity | undefined {
+    if (this.#guessing.size > 0) return undefined;
+    const spare = this.#spare;
+    this.#spare = undefined;
+    return spare;
+  }
+
+  /** With the spare, if there is one that nobody knows of. */
+  async #make(
+    spec: NurserySpec,
+    signal: AbortSignal | undefined,
+    announce: Announce | undefined,
+  ): Promise<NurseryChild> {
+    const isSpare = this.#reserved > 0 || !spec.namespaces.includes('pid') ? false : undefined;
+    if (announce === undefined) return await this.#ask(spec, { isSpare }, signal);
+    const child = await this.#ask({ ...spec, hold: true }, { isSpare }, signal);
     try {
-      await raceSignal(child.made, signal);
+      await announce(child.pid);
+      if (spec.hold !== true) child.letOn();
       return child;
     } catch (error) {
       await child[Symbol.asyncDispose]();
@@ -122,15 +174,77 @@ export class Nursery implements AsyncDisposable {
     }
   }
 
+  async #ask(
+    { gate, ...spec }: NurserySpec,
+    { isSpare }: Pick<NurseryRequest, 'isSpare'>,
+    signal: AbortSignal | undefined,
+    spare?: ProcessIdentity,
+  ): Promise<NurseryChild> {
+    const needed = { ...spec, gate: spec.hold === true || spec.keepsGate === true ? gate : undefined };
+    const { id, child } = await this.#enter(needed);
+    if (isSpare === undefined) this.#guessing.add(id);
+    if (spare !== undefined) this.#known.set(id, spare);
+    if (isSpare !== false) this.#spare = undefined;
+    this.#process.writable(0).write(encodeRequest({ ...needed, id, isSpare }));
+    log.debug('start', () => `nursery ${this.#process.pid}: ${[spec.command, ...spec.args].join(' ')}`);
+    try {
+      await raceSignal(child.made, signal);
+      // One that ends meanwhile has its reason told otherwise.
+      if (spec.hold === true) await Promise.race([child.line(signal), child.exited]);
+      return child;
+    } catch (error) {
+      await child[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** From here on it stays, whoever wants it to end. */
+  async #enter(spec: NurserySpec): Promise<{ id: number; child: NurseryChild }> {
+    if (this.hasEnded) throw endedError(spec.command, this.#process);
+    const id = this.#nextId++;
+    this.#starting++;
+    this.#process.keepAlive(true);
+    try {
+      const child = new NurseryChild(
+        spec,
+        await Gate.open(spec.gate),
+        this.#outlived ? () => this.#forget(id) : undefined,
+      );
+      this.#children.set(id, child);
+      if (this.hasEnded) this.#end();
+      return { id, child };
+    } finally {
+      this.#starting--;
+      this.#rest();
+    }
+  }
+
   #hear(line: string): void {
     const event = parseEvent(line);
     if (event === undefined) return log.warn('hear', () => `nursery ${this.#process.pid}: ${line}`);
+    this.#hasWorked = true;
+    if (event.id === SPARE_ID) return this.#hearOfSpare(event);
     const child = this.#children.get(event.id);
-    if (event.type === 'runs') return child?.begin(event.pid);
-    this.#children.delete(event.id);
-    this.#rest();
+    this.#guessing.delete(event.id);
+    const known = this.#known.get(event.id);
+    this.#known.delete(event.id);
+    if (event.type === 'runs') {
+      if (this.#spare?.pid === event.pid) this.#spare = undefined;
+      return child?.begin(known ?? identityOf(event.pid));
+    }
+    this.#forget(event.id);
     if (event.type === 'refused') child?.refuse(event.why);
     else child?.finish(event.status);
+  }
+
+  #hearOfSpare(event: NurseryEvent): void {
+    this.#spare = undefined;
+    if (event.type === 'runs') this.#spare = identityOf(event.pid);
+  }
+
+  #forget(id: number): void {
+    this.#children.delete(id);
+    this.#rest();
   }
 
   #rest(): void {
@@ -141,9 +255,11 @@ export class Nursery implements AsyncDisposable {
     if (this.#isLeaving) this.#process.writable(0).end();
   }
 
-  /** The kernel has ended all of its children, or is about to. */
+  /** The kernel has ended all of its children, or is about to, where they do not outlive it. */
   #end(): void {
-    for (const child of this.#children.values()) child.lose(endedError(child.command, this.#process));
+    for (const child of this.#children.values()) {
+      if (!this.#outlived || !child.watch()) child.lose(endedError(child.command, this.#process));
+    }
     this.#children.clear();
   }
 
@@ -155,6 +271,11 @@ export class Nursery implements AsyncDisposable {
   }
 }
 
+/** It cannot have ended and been forgotten: its parent is told first. */
+function identityOf(pid: number): ProcessIdentity {
+  return { pid, startTime: readProcStat(pid)?.startTime ?? '' };
+}
+
 function endedError(command: string, { pid, result }: ChildHandle): ProcessError {
   const [words = ''] = result?.stderrTail.trim().split('\n') ?? [];
   const how = result?.signal ?? `status ${result?.exitCode ?? '?'}`;
@@ -164,177 +285,6 @@ function endedError(command: string, { pid, result }: ChildHandle): ProcessError
     pid,
     ...(result?.exitCode === undefined ? {} : { exitCode: result.exitCode }),
   });
-}
-
-/** One of its children: like any child of ours, but for its streams. */
-export class NurseryChild implements AsyncDisposable {
-  readonly command: string;
-  readonly exited: Promise<ExitResult>;
-  /** Resolves when there is a process. */
-  readonly made: Promise<void>;
-  readonly #stderr: string;
-  readonly #gate: Gate | undefined;
-  readonly #startedAtMs = monotonicMs();
-  #identity: ProcessIdentity | undefined;
-  #result: ExitResult | undefined;
-  #reason: ExitResult['reason'] | undefined;
-  #settleMade: { resolve: () => void; reject: (error: Error) => void } = { resolve: () => {}, reject: () => {} };
-  #settleExited: (result: ExitResult) => void = () => {};
-
-  constructor({ command, stderr }: Pick<NurserySpec, 'command' | 'stderr'>, gate: Gate | undefined) {
-    this.command = command;
-    this.#stderr = stderr;
-    this.#gate = gate;
-    this.made = new Promise((resolve, reject) => {
-      this.#settleMade = { resolve, reject };
-    });
-    // Whoever waits for it may have been told another reason.
-    this.made.catch(() => {});
-    this.exited = new Promise((resolve) => {
-      this.#settleExited = resolve;
-    });
-  }
-
-  get pid(): number {
-    return this.identity.pid;
-  }
-
-  get identity(): ProcessIdentity {
-    if (this.#identity === undefined) throw new TypeError(`${this.command} has not been made`);
-    return this.#identity;
-  }
-
-  get result(): ExitResult | undefined {
-    return this.#result;
-  }
-
-  /** It waits at its gate. @throws the signal's reason */
-  async untilReady(signal?: AbortSignal): Promise<void> {
-    if (this.#gate === undefined) throw new TypeError(`${this.command} has no gate`);
-    await raceSignal(this.#gate.line(), signal);
-  }
-
-  /** Lets it go on from its gate. */
-  letOn(): void {
-    this.#gate?.write();
-  }
-
-  kill(signal: NodeJS.Signals): boolean {
-    if (this.#result !== undefined || this.#identity === undefined) return false;
-    log.debug('kill', () => `${signal} to ${this.command} (pid ${this.pid})`);
-    return killIdentity(this.#identity, signal);
-  }
-
-  async terminate(options: TerminateOptions = {}): Promise<ExitResult> {
-    if (this.#result === undefined) this.#reason ??= options.reason ?? 'terminated';
-    await this.made.catch(() => {});
-    await terminate(this, options);
-    return await this.exited;
-  }
-
-  /** It cannot be given up: it ends with us. */
-  release(): void {}
-
-  /** For the nursery. */
-  begin(pid: number): void {
-    this.#identity = { pid, startTime: readProcStat(pid)?.startTime ?? '' };
-    this.#settleMade.resolve();
-  }
-
-  /** For the nursery: `status` as waitpid(2) has it. */
-  finish(status: number): void {
-    if (this.#identity === undefined)
-      return this.refuse(readTail(this.#stderr, DEFAULT_TAIL_BYTES).trim() || 'it ended at once');
-    const number = status & 0x7f;
-    const signal = number === 0 ? undefined : signalName(number);
-    this.#end(signal === undefined ? { exitCode: status >> 8 } : { signal });
-  }
-
-  /** For the nursery: there is no process. */
-  refuse(why: string): void {
-    const error = new ProcessError(`cannot start ${this.command}: ${why}`, {
-      operation: 'spawn',
-      command: this.command,
-    });
-    this.lose(error);
-  }
-
-  /** For the nursery: nobody can tell any more. */
-  lose(error: ProcessError): void {
-    this.#settleMade.reject(error);
-    this.#end({ signal: 'SIGKILL' });
-  }
-
-  #end(how: Pick<ExitResult, 'exitCode' | 'signal'>): void {
-    this.#gate?.[Symbol.dispose]();
-    this.#result = {
-      ...how,
-      reason: this.#reason ?? (how.signal === undefined ? 'exited' : 'signalled'),
-      durationMs: monotonicMs() - this.#startedAtMs,
-      stderrTail: readTail(this.#stderr, DEFAULT_TAIL_BYTES),
-    };
-    this.#settleExited(this.#result);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.terminate({ graceMs: 0, reason: 'disposed' });
-  }
-}
-
-/** Where a child says that it waits, and is told to go on. */
-class Gate implements Disposable {
-  readonly #server: Server;
-  #socket: Socket | undefined;
-  #text = '';
-  #wake: () => void = () => {};
-
-  private constructor(server: Server) {
-    this.#server = server;
-    server.once('connection', (socket) => {
-      server.close();
-      this.#socket = socket;
-      // A broken one is the end of the child, which its owner hears of.
-      socket.on('error', () => {});
-      socket.on('data', (chunk: Buffer) => {
-        this.#text += chunk.toString();
-        this.#wake();
-      });
-    });
-  }
-
-  static async open(path: string | undefined): Promise<Gate | undefined> {
-    if (path === undefined) return undefined;
-    const server = createServer();
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject);
-      server.listen(path, resolve);
-    });
-    server.unref();
-    return new Gate(server);
-  }
-
-  async line(): Promise<void> {
-    while (!this.#text.includes('\n')) {
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
-    }
-    this.#text = this.#text.slice(this.#text.indexOf('\n') + 1);
-  }
-
-  write(): void {
-    this.#socket?.write('go\n');
-  }
-
-  [Symbol.dispose](): void {
-    this.#server.close();
-    this.#socket?.destroy();
-  }
-}
-
-function signalName(number: number): NodeJS.Signals | undefined {
-  const names = Object.keys(constants.signals) as NodeJS.Signals[];
-  return names.find((name) => constants.signals[name] === number);
 }
 
 /** What a process that is made now inherits from this one, and its later children would not. */

@@ -12,7 +12,7 @@ import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
 import { ContainerNurseries } from '../../src/driver/lxc/runtime/container-nurseries.ts';
 import { containerPlaces } from '../../src/driver/lxc/runtime/container-places.ts';
 import { EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
-import { readForeignFacts } from '../../src/driver/lxc/runtime/host-facts.ts';
+import { findRuntime, readForeignFacts } from '../../src/driver/lxc/runtime/host-facts.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 
 const NAMES = new LinkNames();
@@ -60,11 +60,12 @@ export async function startBox(init: {
   );
   if (init.init === undefined) domain.os?.initargs.push(line);
   const dir = mkdtempSync(join(folder, 'c'));
-  const nurseries = new ContainerNurseries();
+  const nurseries = new ContainerNurseries({ outlived: false });
   try {
     const mapped = domain.idmap !== undefined;
     const foreign = init.arch === undefined ? undefined : planForeignRun(init.arch, readForeignFacts());
     const own = BigInt(`0x${/CapBnd:\s*(\w+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
+    const places = containerPlaces(dir, { mapped });
     const plan = planContainer(
       domain,
       {
@@ -75,12 +76,12 @@ export async function startBox(init: {
         foreign,
         ...init.facts,
       },
-      containerPlaces(dir, { mapped }),
+      { ...places, dev: init.forked === true ? undefined : places.devFolder },
     );
     const unified = '/sys/fs/cgroup/unified';
     let links: ContainerLinks | undefined;
     const box = await EmbeddedContainer.start(plan, {
-      runtime: 'crun',
+      runtime: findRuntime(),
       nurseries: init.forked === true || !nurseries.arePossible ? undefined : nurseries,
       id: 'box',
       dir,

@@ -277,9 +277,7 @@ describe.skipIf(!canRunContainers())('a hostile container', () => {
     await using box = await startBox({ folder, rootfs, line: 'echo up; sleep 1000', devices });
     await box.until('up');
     expect(loops()).toContain(image);
-    const runtime = listDescendants(process.pid).find(({ pid }) =>
-      commandOf(pid).some((one) => one.startsWith('crun ')),
-    );
+    const runtime = listDescendants(process.pid).find(({ pid }) => commandOf(pid).some((one) => /^\S*crun /.test(one)));
     if (runtime === undefined) throw new Error('there is no crun');
     process.kill(runtime.pid, 'SIGKILL');
     await box.ended;

@@ -241,7 +241,7 @@ function isKnown(stateDir: string, name: string): boolean {
   const dir = join(stateDir, 'run/status');
   const file = readdirSync(dir).find((entry) => entry.endsWith(`-${name}.json`));
   const pid = file === undefined ? undefined : /"pid":(\d+)/.exec(readFileSync(join(dir, file), 'utf8'))?.[1];
-  return pid !== undefined && commandOf(Number(pid)).includes('--kill-child');
+  return pid !== undefined && commandOf(Number(pid)).includes('/conmon ');
 }
 
 function commandOf(pid: number): string {

@@ -110,8 +110,8 @@ describe.skipIf(!canRunContainers())('containers of a daemon that is killed', ()
       const domains = await fresh.listAllDomains();
       expect(domains.map(({ name }) => name).toSorted()).toEqual(NAMES);
       const running = (await fresh.listAllDomains({ active: true })).length;
-      // Each has one outermost process, and conmon below it.
-      const outermost = (): number => processes().filter((line) => line.includes('--kill-child')).length;
+      // Each has one outermost process.
+      const outermost = (): number => processes().filter((line) => line.includes('/conmon ')).length;
       await pollUntil(
         () => outermost() === running,
         () => `${running} run, but: ${processes().join('\n')}`,

@@ -29,11 +29,12 @@ describe.runIf(isAble)('a session', () => {
   let user: TestUser;
   let daemon: TestDaemon;
   let xml = '';
+  let root = '';
 
   beforeAll(async () => {
     folder = mkdtempSync(join(tmpdir(), 'session-'));
     user = makeTestUser(folder);
-    const root = makeBusyboxRoot(folder);
+    root = makeBusyboxRoot(folder);
     giveToTestUser(root);
     xml = join(folder, 'box.xml');
     writeFileSync(xml, containerXml(root));
@@ -79,8 +80,16 @@ describe.runIf(isAble)('a session', () => {
     expect(containers()).toEqual([]);
   });
 
-  it.each(['conmon', '--kill-child'])('leaves nothing when %s of a container is killed', async (what) => {
-    await virsh('start', NAME);
+  // One with a second console is forked by the daemon, as its terminal is to be held outside of it.
+  it.each([
+    ['conmon', 1],
+    ['conmon', 2],
+    ['--kill-child', 2],
+  ])('leaves nothing when %s of a container with %i consoles is killed', async (what, count) => {
+    writeFileSync(xml, containerXml(root, count));
+    await virsh('undefine', NAME);
+    expect(await virsh('define', xml)).toBe('');
+    expect(await virsh('start', NAME)).toBe('');
     const line = processesOf().find((words) => words.includes(what)) ?? '';
     process.kill(Number.parseInt(line, 10), 'SIGKILL');
     await pollUntil(async () => (await stateOf()) === 'shut off', 'it is said to run');
@@ -95,7 +104,7 @@ describe.runIf(isAble)('a session', () => {
   it('removes what a daemon has left that died with its containers', async () => {
     await virsh('start', NAME);
     await daemon.stop('SIGKILL');
-    for (const line of processesOf().filter((words) => words.includes('--kill-child'))) {
+    for (const line of processesOf().filter((words) => words.includes('/conmon '))) {
       process.kill(Number.parseInt(line, 10), 'SIGKILL');
     }
     await pollUntil(
@@ -163,10 +172,10 @@ describe.runIf(isAble)('a session', () => {
     await virsh('destroy', NAME);
   });
 
-  function containerXml(root: string): string {
+  function containerXml(root: string, consoles = 1): string {
     return `<domain type='lxc'><name>${NAME}</name><memory unit='MiB'>64</memory>
       <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg><![CDATA[${LINE}]]></initarg></os>
-      <devices><filesystem type='mount'><source dir='${root}'/><target dir='/'/></filesystem><console type='pty'/></devices></domain>`;
+      <devices><filesystem type='mount'><source dir='${root}'/><target dir='/'/></filesystem>${"<console type='pty'/>".repeat(consoles)}</devices></domain>`;
   }
 });
 

@@ -23,6 +23,7 @@ import {
 import { buildOnce } from '../support/guests/cache.ts';
 import { LINUX_GUEST_CMDLINE, LINUX_GUEST_READY, linuxGuest } from '../support/guests/linux-guest.ts';
 import { LeakScope } from '../support/leaks.ts';
+import { pollUntil } from '../support/poll.ts';
 import { type RawQemu, startRawQemu } from '../support/raw-qemu.ts';
 import { StreamText } from '../support/until.ts';
 
@@ -221,6 +222,9 @@ describe('the leak check', () => {
       });
       const orphan = Number(await new StreamText(shell.stdout).until('\n'));
       await once(shell, 'close');
+      // On its way from one program to the next it has no words.
+      const words = async (): Promise<string> => await readFile(`/proc/${orphan}/cmdline`, 'utf8');
+      await pollUntil(async () => (await words()).startsWith('sleep'), 'the child does not get to its program');
       const leaks = scope.findLeaks();
       expect(leaks).toContain(`file ${join(scope.temporary, 'left')}`);
       expect(leaks.find((leak) => leak.startsWith(`process ${orphan}:`))).toContain('sleep 600');

@@ -111,8 +111,8 @@ export function guestsOf(dir: string): number[] {
     try {
       if (/^State:\s+Z/m.test(readFileSync(`/proc/${name}/status`, 'utf8'))) return [];
       const command = readFileSync(`/proc/${name}/cmdline`, 'latin1');
-      // The outermost process of a container, with which all of it ends.
-      if (command.includes('--kill-child') && command.includes(dir)) return [Number(name)];
+      // What all of a container ends with.
+      if (/\/conmon\0|--kill-child/.test(command) && command.includes(dir)) return [Number(name)];
       return command.includes('qemu-system') && readFileSync(`/proc/${name}/environ`, 'latin1').includes(dir)
         ? [Number(name)]
         : [];

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { parseDomain } from '../../../model/domain/domain.ts';
 import type { ContainerFacts } from './container-context.ts';
-import { planContainer } from './container-plan.ts';
+import { type ContainerPlaces, planContainer } from './container-plan.ts';
 import { planPerson } from './person.ts';
 
 const PLACES = {
@@ -22,13 +22,14 @@ const FACTS: ContainerFacts = {
 function plan(
   { os = '', devices = '', rest = '' }: { os?: string; devices?: string; rest?: string } = {},
   facts: Partial<ContainerFacts> = {},
+  places: Partial<ContainerPlaces> = {},
 ) {
   const { domain } = parseDomain(
     `<domain type='lxc' xmlns:lxc='http://libvirt.org/schemas/domain/lxc/1.0'><name>box</name>
      <uuid>c7a5fdbd-edaf-9455-926a-d65c16db1809</uuid><os><type>exe</type>${os}</os>${rest}
      <devices><filesystem type='mount'><source dir='/srv/box'/><target dir='/'/></filesystem>${devices}</devices></domain>`,
   );
-  return planContainer(domain, { ...FACTS, ...facts }, PLACES);
+  return planContainer(domain, { ...FACTS, ...facts }, { ...PLACES, ...places });
 }
 const fs = (type: string, source: string, target: string, more = '') =>
   `<filesystem type='${type}'><source ${source}/><target dir='${target}'/>${more}</filesystem>`;
@@ -107,6 +108,31 @@ describe('file systems', () => {
     const ids = "start='0' target='100000' count='65536'";
     const mapped = planContainer(xml(`<idmap><uid ${ids}/><gid ${ids}/></idmap>`), facts, PLACES);
     expect([mapped.spec.root.path, mapped.prepared[0]?.at]).toEqual([PLACES.root, 'root']);
+  });
+
+  it('is given its /dev where somebody can make it before, and all that the runtime would put there', () => {
+    const places = { dev: '/run/box/dev' };
+    const plain = plan({}, {}, places);
+    expect(plain.spec.mounts.find(({ destination }) => destination === '/dev')).toMatchObject({
+      type: 'bind',
+      source: '/run/box/dev',
+    });
+    expect(plain.spec.hooks).toEqual({});
+    expect(plain.dev?.mount).toMatchObject({ type: 'tmpfs', target: '/run/box/dev', data: 'mode=755,size=64k' });
+    const names = plain.dev?.files.map(({ path }) => path.replace('/run/box/dev/', '')).toSorted();
+    expect(names?.join(' ')).toBe('console core fd full null ptmx random stderr stdin stdout tty tty1 urandom zero');
+    // Other users' nodes, and those of the definition, are the runtime's.
+    const ids = "start='0' target='100000' count='65536'";
+    const others = [
+      { rest: `<idmap><uid ${ids}/><gid ${ids}/></idmap>` },
+      { devices: "<hostdev mode='capabilities' type='storage'><source><block>/dev/sdb</block></source></hostdev>" },
+    ];
+    for (const definition of others) {
+      const { spec, dev } = plan(definition, {}, places);
+      expect(dev).toBeUndefined();
+      expect(spec.mounts.find(({ destination }) => destination === '/dev')).toMatchObject({ type: 'tmpfs' });
+      expect(spec.hooks?.createContainer).toHaveLength(1);
+    }
   });
 
   it('directories are bound, images mounted beforehand, memory sized in bytes', () => {

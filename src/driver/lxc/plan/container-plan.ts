@@ -7,6 +7,7 @@ import type { Idmap, IdRange } from '../../../model/domain/idmap.ts';
 import type { SharedNamespace } from '../../../model/domain/lxc-namespace.ts';
 import { planCapabilities } from './capabilities.ts';
 import { type ContainerFacts, type DeviceNumbers, refuse } from './container-context.ts';
+import { boundDev, type DevFolder, FIRST_TERMINAL, planDevFolder } from './dev-folder.ts';
 import { registeringHook, SAME_USERS } from './foreign.ts';
 import { hasPrivateNetwork, type PreparedMount, planMounts } from './mounts.ts';
 import type { OciDevice, OciHook, OciIdMapping, OciMount, OciNamespace, OciProcess, OciSpec } from './oci-spec.ts';
@@ -26,6 +27,8 @@ export interface ContainerPlan {
   readonly sharedNamespaces: readonly { readonly source: string; readonly at: string }[];
   /** Terminals beside the first: number of each, from 2. */
   readonly extraTerminals: readonly number[];
+  /** Made before the runtime, which has it in its configuration. */
+  readonly dev?: DevFolder | undefined;
 }
 
 export interface ContainerPlaces {
@@ -41,6 +44,8 @@ export interface ContainerPlaces {
   readonly namespace: (file: string) => string;
   /** The host's ends of terminals beside the first, bound to `/dev/ttyN`. */
   readonly terminal: (number: number) => string;
+  /** Where whoever starts it can make its /dev; absent: the runtime makes it. */
+  readonly dev?: string | undefined;
 }
 
 const NAMESPACE_FILES = { network: 'net', ipc: 'ipc', uts: 'uts' } as const;
@@ -71,13 +76,15 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
     ...(idmap !== undefined && hasPrivateNetwork(domain) ? [gate(places.gate)] : []),
   ];
   const namespaces = planNamespaces(domain, facts);
+  // Other users' nodes, and those of the definition with their folders, are the runtime's to make.
+  const dev = idmap === undefined && person === undefined && nodes.length === 0 ? places.dev : undefined;
   const spec: OciSpec = {
     ociVersion: '1.0.2',
     process: planProcess(domain, facts),
     root: { path: root, readonly: rootReadonly },
     ...hostname(domain),
     mounts: [
-      ...mounts,
+      ...(dev === undefined ? mounts : boundDev(mounts, dev)),
       ...extraTerminals.map((number) => ({
         destination: `/dev/tty${number}`,
         type: 'bind',
@@ -88,7 +95,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
     ],
     hooks: {
       ...(createRuntime.length > 0 ? { createRuntime } : {}),
-      createContainer: [firstTerminal(root)],
+      ...(dev === undefined ? { createContainer: [firstTerminal(root)] } : {}),
     },
     linux: {
       namespaces: namespaces.map(({ type, path }) => ({
@@ -112,6 +119,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
       path !== undefined && isOfProcess(path) ? [{ source: path, at: places.namespace(type) }] : [],
     ),
     extraTerminals,
+    ...(dev === undefined ? {} : { dev: planDevFolder(dev) }),
   };
 }
 
@@ -140,14 +148,12 @@ function gate(path: string): OciHook {
   return { path: '/bin/sh', args: ['sh', '-c', script, path] };
 }
 
-/**
- * Login programs look for the first console in `/dev/tty1`. The runtime writes the container's state into a hook and takes it amiss when that ends
- * without having read it. Here a link would still lead to the host.
- */
+/** The runtime writes the container's state into a hook and takes it amiss when that ends without having read it. Here a link would still lead to the host. */
 function firstTerminal(root: string): OciHook {
+  const { name, target } = FIRST_TERMINAL;
   return {
     path: '/bin/sh',
-    args: ['sh', '-c', 'read -r state; [ -L "${0%/*}" ] || exec ln -sf console "$0"', `${root}/dev/tty1`],
+    args: ['sh', '-c', `read -r state; [ -L "\${0%/*}" ] || exec ln -sf ${target} "$0"`, `${root}/dev/${name}`],
   };
 }
 

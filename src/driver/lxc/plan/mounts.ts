@@ -2,6 +2,7 @@
 import type { Filesystem } from '../../../model/domain/devices/filesystem.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { type ContainerFacts, type InitGroup, refuse } from './container-context.ts';
+import { DEV_NAME, DEV_OPTIONS } from './dev-folder.ts';
 import { imageFormat } from './image-export.ts';
 import type { OciMount } from './oci-spec.ts';
 import { isAlone } from './person.ts';
@@ -161,7 +162,7 @@ function basicMounts(
       : [
           { destination: initGroup.at, type: 'bind', source: initGroup.directory, options: ['bind', 'rw', ...guarded] },
         ]),
-    { destination: '/dev', type: 'tmpfs', source: 'devfs', options: ['nosuid', 'mode=755', 'size=64k'] },
+    { destination: '/dev', type: 'tmpfs', source: DEV_NAME, options: ['nosuid', ...DEV_OPTIONS] },
     {
       destination: '/dev/pts',
       type: 'devpts',

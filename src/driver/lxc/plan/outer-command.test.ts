@@ -104,11 +104,6 @@ describe('what a nursery is asked for', () => {
 
   it.each<[string, Partial<OuterCommandInput>, RegExp]>([
     [
-      'a network of its own',
-      { privateNetwork: true },
-      /^\{ \[ ! -L .* echo ready >&3 && read -r go <&3 && exec 3>&- && exec \S*crun /,
-    ],
-    [
       'mounts of its own',
       { prepared: [{ kind: 'loop', source: '/x.img', readonly: true, at: 'root' }] },
       /^mount -o loop,nodev,ro \/x\.img .* && \{ \[ ! -L .* exec \S*crun /,
@@ -119,11 +114,22 @@ describe('what a nursery is asked for', () => {
       /^mount -t tmpfs -o mode=755 .* && cp .* exec \S*crun /,
     ],
   ])('is a shell that ends as the runtime, with %s', (_, more, script) => {
-    const { command, args, namespaces, keepsGate, link } = planNurseryCommand({ ...INPUT, ...more });
+    const { command, args, link } = planNurseryCommand({ ...INPUT, ...more });
     expect([command, args[0], link]).toEqual(['sh', '-c', undefined]);
     expect(args[1]).toMatch(script);
-    expect(namespaces.includes('net')).toBe(more.privateNetwork === true);
-    expect(keepsGate).toBe(more.privateNetwork === true);
+  });
+
+  it('has a network of its own where that is to be filled', () => {
+    expect(planNurseryCommand({ ...INPUT, privateNetwork: true }).namespaces).toEqual(['pid', 'mount', 'net']);
+  });
+
+  it('is the monitor, which tells at the gate what comes of it', () => {
+    const { command, args, variables, keepsGate } = planNurseryCommand({ ...INPUT, monitor: MONITOR });
+    expect([command, ...args]).toEqual(innerWords({ ...INPUT, monitor: MONITOR }));
+    expect({ variables, keepsGate }).toEqual({
+      variables: { _OCI_SYNCPIPE: '3', TMPDIR: '/run/box' },
+      keepsGate: true,
+    });
   });
 
   it('looks at shared namespaces in the /proc of the host, and has its own after that', () => {
@@ -134,11 +140,17 @@ describe('what a nursery is asked for', () => {
   });
 
   it('comes out of one that the kernel ends with all below it, for users in a namespace of theirs', () => {
-    const ofRoot = planNursery({ unprivileged: false });
-    expect([ofRoot.command, ...ofRoot.args]).toEqual(['unshare', '--pid', '--fork', '--kill-child', '--']);
-    const { args } = planNursery({ unprivileged: true });
+    const ended = ['--pid', '--fork', '--kill-child', '--'];
+    expect(planNursery({ unprivileged: false, outlived: false })).toEqual({ command: 'unshare', args: ended });
+    const args = planNursery({ unprivileged: true, outlived: false })?.args ?? [];
     expect(args.slice(0, 2)).toEqual(['--user', '--keep-caps']);
     expect(args[5]).toMatch(/exec "\$@" 3>&-$/);
-    expect(args.slice(-5)).toEqual(['unshare', ...ofRoot.args]);
+    expect(args.slice(-5)).toEqual(['unshare', ...ended]);
+  });
+
+  it('comes out of one with nothing around it but a namespace of users, where it goes on without it', () => {
+    expect(planNursery({ unprivileged: false, outlived: true })).toBeUndefined();
+    const args = planNursery({ unprivileged: true, outlived: true })?.args ?? [];
+    expect(args.join(' ')).toMatch(/^--user --keep-caps -- sh -c .* sh$/s);
   });
 });

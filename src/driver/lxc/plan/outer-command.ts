@@ -2,11 +2,13 @@
  * The command that an embedded container lives in: namespaces around the runtime, which the kernel ends with the caller and whose mounts go with
  * them. Pure: data in, a command line out.
  */
+import { basename, dirname, join } from 'node:path';
 import { GATE_FD, type NurseryRequest } from '../../../process/nursery-program.ts';
+import type { DevFolder } from './dev-folder.ts';
 import type { PreparedMount } from './mounts.ts';
 
 export interface OuterCommandInput {
-  /** OCI runtime: `crun` or `runc`, as found. */
+  /** OCI runtime, as found. */
   readonly runtime: string;
   readonly id: string;
   /** Folder of the runtime's own state. */
@@ -30,6 +32,8 @@ export interface OuterCommandInput {
   readonly createOnly?: boolean | undefined;
   /** Holds the steps by the time that the caller lets it go on. */
   readonly stepsFile: string;
+  /** Made for a nursery's containers alone. */
+  readonly dev?: DevFolder | undefined;
   /** Whoever starts it is no root of the host: in a user namespace, whose ids the caller writes when a line on the gate asks for it. */
   readonly unprivileged?: boolean;
   /** Who holds the terminal and waits for the end, where the container outlives its caller; else the runtime itself does. */
@@ -61,7 +65,10 @@ export interface OuterCommand {
 }
 
 /** What a nursery is asked for. */
-export type NurseryCommand = Pick<NurseryRequest, 'command' | 'args' | 'link' | 'keepsGate' | 'namespaces' | 'mounts'>;
+export type NurseryCommand = Pick<
+  NurseryRequest,
+  'command' | 'args' | 'copyAt' | 'link' | 'keepsGate' | 'namespaces' | 'mounts' | 'files' | 'variables'
+>;
 
 type RefusedLink = NonNullable<NurseryRequest['link']>;
 
@@ -93,30 +100,44 @@ export function planOuterCommand(input: OuterCommandInput): OuterCommand {
   };
 }
 
-/** The same for a nursery, when everything is prepared: namespaces, and what is mounted for each of them, are its own to make. */
+/**
+ * The same for a nursery, when everything is prepared: namespaces, and what is mounted for each of them, are its own to make, and its gate is where a
+ * network is waited for. The monitor has that gate, to tell what comes of it.
+ */
 export function planNurseryCommand(input: OuterCommandInput): NurseryCommand {
-  const { prepared, open, root, privateNetwork, hiddenCgroup, sharedNamespaces: shared = [] } = input;
-  const { bound, mounts, gate, last } = stepsOf(input);
-  const common: Pick<NurseryCommand, 'keepsGate' | 'namespaces' | 'mounts'> = {
-    keepsGate: privateNetwork,
-    namespaces: ['pid', 'mount', ...(privateNetwork ? (['net'] as const) : [])],
+  const { prepared, open, root, privateNetwork, hiddenCgroup, monitor, dev, sharedNamespaces: shared = [] } = input;
+  const { bound, mounts, last } = stepsOf(input);
+  const common = {
+    keepsGate: monitor !== undefined,
+    copyAt: copyPlace(input),
+    ...(monitor === undefined ? {} : { variables: variablesOf(monitor, GATE_FD) }),
+    namespaces: ['pid', 'mount', ...(privateNetwork ? (['net'] as const) : [])] as const,
     mounts: [
       ...(shared.length > 0 ? [] : [{ type: 'proc', target: '/proc' }]),
       ...(hiddenCgroup === undefined ? [] : [{ type: 'tmpfs', target: hiddenCgroup }]),
+      ...(dev === undefined ? [] : [dev.mount]),
     ],
+    ...(dev === undefined ? {} : { files: dev.files }),
   };
-  if (bound.length === 0 && gate.length === 0 && prepared.length === 0 && open === undefined) {
+  if (bound.length === 0 && prepared.length === 0 && open === undefined) {
     const [command = '', ...args] = innerCommand(input);
     return { ...common, link: linkRefused(root), command, args };
   }
-  const close = privateNetwork ? [`exec ${GATE_FD}>&-`] : [];
-  return { ...common, command: 'sh', args: ['-c', [...bound, ...mounts, ...gate, ...close, last].join(' && ')] };
+  return { ...common, command: 'sh', args: ['-c', [...bound, ...mounts, last].join(' && ')] };
 }
 
-/** What is around a nursery of containers: the kernel ends all of them with it. */
-export function planNursery({ unprivileged }: { readonly unprivileged: boolean }) {
-  const users = unprivileged ? [...USERS, 'sh', '-c', `${BECOME_ROOT} ${GATE_FD}>&-`, 'sh', 'unshare'] : [];
-  return { command: 'unshare', args: [...users, '--pid', '--fork', '--kill-child', '--'] };
+/** What is around a nursery of containers, with which the kernel ends all of them, where they do not outlive it; undefined: nothing. */
+export function planNursery({
+  unprivileged,
+  outlived,
+}: {
+  readonly unprivileged: boolean;
+  readonly outlived: boolean;
+}) {
+  const becomeRoot = [...USERS, 'sh', '-c', `${BECOME_ROOT} ${GATE_FD}>&-`, 'sh'];
+  const ended = ['--pid', '--fork', '--kill-child', '--'];
+  if (outlived) return unprivileged ? { command: 'unshare', args: becomeRoot } : undefined;
+  return { command: 'unshare', args: [...(unprivileged ? [...becomeRoot, 'unshare'] : []), ...ended] };
 }
 
 function stepsOf(input: OuterCommandInput) {
@@ -133,7 +154,8 @@ function stepsOf(input: OuterCommandInput) {
       refuseLink(linkRefused(input.root)),
     ],
     gate: privateNetwork ? [`echo ready >&${GATE_FD}`, `read -r go <&${GATE_FD}`] : [],
-    variables: input.monitor === undefined ? [] : [words('export', ...variablesOf(input.monitor))],
+    variables:
+      input.monitor === undefined ? [] : [words('export', ...assignments(variablesOf(input.monitor, SYNC_FD)))],
     last: `exec ${words(...innerCommand(input))}`,
   };
 }
@@ -184,13 +206,24 @@ function innerCommand({
     `--log-path=k8s-file:${monitor.consoleLog}`,
     `--log-size-max=${monitor.consoleLogBytes}`,
     `--runtime=${runtime}`,
-    ...global.map((word) => `--runtime-arg=${word}`),
+    ...[...global, ...RUN_AT_ONCE].map((word) => `--runtime-arg=${word}`),
   ];
 }
 
-function variablesOf({ socketDir }: ContainerMonitor): string[] {
+/**
+ * Whatever the monitor's runtime is called with, `create --bundle …` comes after it. With these words before, that runs the container in one step,
+ * as the runtimes take the last `--pid-file` of several. `create` alone would want a second call, in the container's namespaces, to start it.
+ */
+const RUN_AT_ONCE = ['run', '--detach', '--pid-file'];
+
+/** `syncFd`: where it tells the first program's pid, or why there is none. */
+function variablesOf({ socketDir }: ContainerMonitor, syncFd: number): Record<string, string> {
   // It makes a folder for a moment, which would stay where it is killed in it.
-  return [`_OCI_SYNCPIPE=${SYNC_FD}`, `TMPDIR=${socketDir}`];
+  return { _OCI_SYNCPIPE: String(syncFd), TMPDIR: socketDir };
+}
+
+function assignments(variables: Readonly<Record<string, string>>): string[] {
+  return Object.entries(variables).map(([name, value]) => `${name}=${value}`);
 }
 
 /** crun follows it, and makes the container's nodes wherever it leads on the host. */
@@ -202,9 +235,18 @@ function refuseLink({ path, why }: RefusedLink): string {
   return `{ [ ! -L ${quoteWord(path)} ] || { echo ${quoteWord(why)} >&2; exit 1; }; }`;
 }
 
+/** The OCI runtime that can be told to leave a container in the groups where it is. */
+export const RUNTIME = 'crun';
+
+/** Where a nursery names its copy of the runtime. */
+function copyPlace({ runtime, stateDir }: Pick<OuterCommandInput, 'runtime' | 'stateDir'>): string {
+  return join(dirname(stateDir), basename(runtime));
+}
+
 /** What a container's runtime is called with, to reach it again. */
 export interface RuntimePlace {
-  readonly runtime: string;
+  /** Undefined: a copy, which nobody but the container's own processes can execute. */
+  readonly runtime: string | undefined;
   readonly stateDir: string;
   readonly id: string;
   /** As its mount namespace has it. */
@@ -227,7 +269,7 @@ export function readRuntimePlace(words: readonly string[]): RuntimePlace | undef
   const runtime = isMonitor ? valueOf('--runtime') : words[0];
   const id = isMonitor ? valueOf('--cid') : words.at(-1);
   if (stateDir === undefined || runtime === undefined || id === undefined || bundle === undefined) return undefined;
-  return { runtime, stateDir, id, bundle };
+  return { runtime: runtime === copyPlace({ runtime, stateDir }) ? undefined : runtime, stateDir, id, bundle };
 }
 
 /** The container's root reads its bundle too: hooks start in it. */

@@ -66,25 +66,32 @@ export class ContainerLaunch<P extends GuestProcess> implements AsyncDisposable 
       unprivileged: person !== undefined,
       createOnly,
       monitor,
+      dev: plan.dev,
     };
     this.#outer = begin({ input, person, cgroupProcs, beforeExec, signal }, this.places);
   }
 
-  /** Folders, configuration and gates; `folders`: the keeper's own. @throws VirtError, the file system's error */
+  /** Folders and gates; `folders`: the keeper's own. @throws VirtError, the file system's error */
   async prepare(folders: readonly string[] = []): Promise<void> {
     const { places } = this;
-    const { prepared, mapped, spec } = this.#plan;
+    const { prepared, mapped, dev } = this.#plan;
     forgetFormerRun(places);
     const mounts = { ...places, prepared, mountPlace: places.mount };
-    const made = [places.bundle, places.stateDir, ...folders, ...(mapped ? [] : placesOfMounts(mounts))];
+    const own = [...folders, ...(dev === undefined ? [] : [dev.mount.target])];
+    const made = [places.bundle, places.stateDir, ...own, ...(mapped ? [] : placesOfMounts(mounts))];
     for (const path of made) mkdirSync(path, { recursive: true, mode: 0o700 });
-    writeFileSync(join(places.bundle, 'config.json'), JSON.stringify(spec), { mode: 0o600 });
     if (this.#waitsInHook) await makeGate(places.gate, this.#options.signal);
   }
 
-  /** Lets it go on to what is prepared. @throws ProcessError, CgroupError, VirtError */
+  /** Lets it go on to what is prepared. @throws ProcessError, CgroupError, VirtError, the file system's error */
   async letGo(): Promise<P> {
-    return await this.#outer.letGo();
+    const config = join(this.places.bundle, 'config.json');
+    return await this.#outer.letGo(() => writeFileSync(config, JSON.stringify(this.#plan.spec), { mode: 0o600 }));
+  }
+
+  /** Of a monitor: JSON about the first program. @throws the signal's reason */
+  async answer(): Promise<string> {
+    return await this.#outer.answer();
   }
 
   /** Ends it, as a start that fails has to. Idempotent. */

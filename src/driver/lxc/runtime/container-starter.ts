@@ -47,7 +47,8 @@ export class ContainerStarter implements AsyncDisposable {
   readonly #init: ContainerStarterInit;
   /** One for all containers of a driver. */
   readonly names = new LinkNames();
-  readonly #nurseries: ContainerNurseries | undefined;
+  readonly #nurseries: ContainerNurseries;
+  #starting = 0;
   readonly #autodestroy = new WeakSet<RunningContainer>();
   #nextId = 1;
 
@@ -59,17 +60,17 @@ export class ContainerStarter implements AsyncDisposable {
 
   constructor(init: ContainerStarterInit) {
     this.#init = init;
-    this.#nurseries = init.root.placement === 'embedded' ? new ContainerNurseries() : undefined;
+    this.#nurseries = new ContainerNurseries({ outlived: init.root.placement === 'daemon' });
   }
 
   /** Makes ready what the next start needs. */
   warm(): void {
-    this.#nurseries?.warm();
+    this.#nurseries.warm();
   }
 
-  /** When all containers have ended. */
+  /** When all containers that end with this process have ended. */
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#nurseries?.[Symbol.asyncDispose]();
+    await this.#nurseries[Symbol.asyncDispose]();
   }
 
   /** A definition, completed. @throws XmlSyntaxError, DefinitionError, VirtError */
@@ -93,6 +94,7 @@ export class ContainerStarter implements AsyncDisposable {
     }
     domain.idmap ??= impliedIdmapOf(domain);
     record.starting = true;
+    this.#starting++;
     try {
       this.#init.labels.check(domain);
       await this.#openPorts(record, domain, id, options.signal);
@@ -109,6 +111,7 @@ export class ContainerStarter implements AsyncDisposable {
       throw error;
     } finally {
       record.starting = false;
+      if (--this.#starting === 0) this.#nurseries.rest();
     }
   }
 

@@ -1,9 +1,9 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { lookUpProgram } from '../../../process/find-program.ts';
 import { planContainerXml } from './describe-plan.ts';
+import { lookUpRuntime } from './host-facts.ts';
 
-describe.runIf(lookUpProgram('crun') ?? lookUpProgram('runc'))('what a start would do', () => {
+describe.runIf(lookUpRuntime() !== undefined)('what a start would do', () => {
   it('is a command that a shell takes as it is printed', () => {
     const xml = `<domain type='lxc'><name>box</name><memory unit='MiB'>64</memory><os><type>exe</type><init>/bin/sh</init></os>
       <devices><filesystem type='mount'><source dir="/it's"/><target dir='/'/></filesystem></devices></domain>`;

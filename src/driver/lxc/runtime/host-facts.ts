@@ -14,6 +14,7 @@ import { rootSource } from '../plan/complete-definition.ts';
 import type { TaskFacts } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, DeviceNumbers } from '../plan/container-context.ts';
 import { type ForeignFacts, type ForeignRun, planForeignRun } from '../plan/foreign.ts';
+import { RUNTIME } from '../plan/outer-command.ts';
 import { readPerson } from './start-person.ts';
 
 /** As many as any kernel has. */
@@ -42,7 +43,7 @@ export function readContainerFacts(domain: Domain, initOf: ContainerFacts['initO
 /** Runtimes want a root without links in its path, and another one than their own. */
 function folderAt(path: string): string | undefined {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() !== true) return undefined;
-  const real = realpathSync(path);
+  const real = realpathSync.native(path);
   return real === '/' ? undefined : real;
 }
 
@@ -62,11 +63,10 @@ export function readForeignFacts(): ForeignFacts {
 
 /** A new user namespace gives its root all; else nobody can give more than this process has. */
 function readCapabilities(ownUsers: boolean): bigint {
+  const own = ownUsers ? undefined : /^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+  if (own !== undefined) return BigInt(`0x${own}`);
   const last = BigInt(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8').trim());
-  const known = ALL_CAPABILITIES & ((1n << (last + 1n)) - 1n);
-  if (ownUsers) return known;
-  const own = /^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
-  return own === undefined ? known : BigInt(`0x${own}`);
+  return ALL_CAPABILITIES & ((1n << (last + 1n)) - 1n);
 }
 
 /** The container's own file only: a link in its root must not have the host's read. */
@@ -104,11 +104,16 @@ export function requireSources({ devices }: Domain): void {
   }
 }
 
-/** @throws VirtError naming the packages */
+/** @throws VirtError naming the package */
 export function findRuntime(): string {
-  const found = lookUpProgram('crun') ?? lookUpProgram('runc');
+  const found = lookUpRuntime();
   if (found !== undefined) return found;
-  throw missing('there is no OCI runtime: install crun (or runc)');
+  const other = lookUpProgram('runc') === undefined ? '' : ' (runc cannot be told to leave their groups alone)';
+  throw missing(`containers run on ${RUNTIME}: install ${RUNTIME}${other}`);
+}
+
+export function lookUpRuntime(): string | undefined {
+  return lookUpProgram(RUNTIME);
 }
 
 /** @throws VirtError naming the package */

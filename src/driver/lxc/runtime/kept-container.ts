@@ -5,21 +5,22 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Duplex } from 'node:stream';
-import { raceSignal } from '../../../core/abort.ts';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
-import type { ChildHandle } from '../../../process/child-handle.ts';
-import { runCommand } from '../../../process/run-command.ts';
-import { enterOptions } from '../host/enter-namespaces.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
-import { SYNC_FD } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
-import { ContainerLaunch, cannotStart, describeEnd, type LaunchOptions, lastOf } from './container-launch.ts';
+import {
+  ContainerLaunch,
+  cannotStart,
+  describeEnd,
+  type LaunchKeeper,
+  type LaunchOptions,
+} from './container-launch.ts';
 import { containerPlaces } from './container-places.ts';
-import { SpawnedStart } from './outer-start.ts';
-import { innerPid } from './start-gate.ts';
+import { type Nurseries, NurseryStart, SpawnedStart } from './outer-start.ts';
+import { innerPid, namespacePids } from './start-gate.ts';
 
 /** How much of what a container prints is kept for those who open its console late. */
 const CONSOLE_LOG_BYTES = 4 * 1024 * 1024;
@@ -30,7 +31,9 @@ export interface KeptContainerOptions extends LaunchOptions {
   /** conmon, as found. */
   readonly monitor: string;
   /** For what conmon and the runtime say beside the start, and how that begins. */
-  readonly log: { readonly fd: number; qemuOutput(): string };
+  readonly log: { readonly fd: number; readonly path: string; qemuOutput(): string };
+  /** That it comes out of, where conmon holds nothing; else it is forked by this process. */
+  readonly nurseries?: Nurseries | undefined;
   /** Descriptors that conmon keeps open. */
   readonly held: readonly number[];
 }
@@ -70,44 +73,35 @@ export class KeptContainer implements Container {
 
   /** Resolves when the first program runs. @throws VirtError with the runtime's own words */
   static async start(plan: ContainerPlan, options: KeptContainerOptions): Promise<KeptContainer> {
-    const { dir, runtime, id, signal } = options;
+    const { dir, id, nurseries, held } = options;
     const exitDir = exitDirOf(dir);
     const words = { fd: options.log.fd };
     await using undo = new DisposalStack();
-    const launch = undo.use(
-      new ContainerLaunch(plan, options, {
-        begin: (init) =>
-          new SpawnedStart(
-            init,
-            ['ignore', words, words, 'pipe', 'pipe', ...options.held.map((fd) => ({ fd }))],
-            false,
-          ),
-        monitor: {
-          program: options.monitor,
-          socketDir: dir,
-          exitDir,
-          consoleLog: consoleLogOf(dir),
-          consoleLogBytes: CONSOLE_LOG_BYTES,
-        },
-      }),
-    );
-    const { places } = launch;
-    rmSync(exitDir, { recursive: true, force: true });
+    const begin: LaunchKeeper<GuestProcess>['begin'] = (init, { outerGate, stderr }) =>
+      nurseries === undefined
+        ? new SpawnedStart(init, ['ignore', words, words, 'pipe', 'pipe', ...held.map((fd) => ({ fd }))], false)
+        : new NurseryStart(init, nurseries, { outerGate, stderr }, options.log.path);
+    const monitor = {
+      program: options.monitor,
+      socketDir: dir,
+      exitDir,
+      consoleLog: consoleLogOf(dir),
+      consoleLogBytes: CONSOLE_LOG_BYTES,
+    };
+    const launch = undo.use(new ContainerLaunch(plan, options, { begin, monitor }));
+    if (existsSync(exitDir)) rmSync(exitDir, { recursive: true, force: true });
     await launch.prepare([exitDir]);
     const child = await launch.letGo();
     const failed = child.exited.then((end) => {
       throw cannotStart(lastWords(options.log), describeEnd(options.monitor, end));
     });
     failed.catch(() => {});
-    const told = readSync(child, () => lastWords(options.log), signal);
+    const told = launch.answer().then((answer) => pidIn(answer, () => lastWords(options.log)));
     // Who waits for it may have given up with another error by then.
     told.catch(() => {});
     await launch.fillNetwork(child, failed, told);
     const pid = await Promise.race([told, failed]);
     const initPid = innerPid(child.pid, String(pid));
-    await startProgram(child.pid, runtime, places.stateDir, id, signal).catch(
-      async (error: unknown) => await lastOf(failed, error),
-    );
     log.debug('start', () => `container ${id} runs as ${initPid ?? 'nobody any more'}`);
     undo.move();
     return new KeptContainer({ process: child, id, dir, initPid, mapped: plan.mapped, isNew: true });
@@ -129,7 +123,7 @@ export class KeptContainer implements Container {
   /** Beside the bundle that conmon was given. */
   #attachSocket(): string {
     const { bundle, open } = containerPlaces(this.#dir, { mapped: this.#mapped });
-    return join(open === undefined ? bundle : `/proc/${insideOf(this.process.pid)}/root${open}`, 'attach');
+    return join(open === undefined ? bundle : `/proc/${monitorOf(this.process.pid)}/root${open}`, 'attach');
   }
 
   kill(signal: NodeJS.Signals): void {
@@ -159,18 +153,8 @@ function exitDirOf(dir: string): string {
 }
 
 /** @returns the first program's pid as conmon's namespace numbers it @throws VirtError with the runtime's words */
-async function readSync(child: ChildHandle, words: () => string, signal: AbortSignal | undefined): Promise<number> {
-  const pipe = child.duplex(SYNC_FD);
-  let text = '';
-  const line = (async (): Promise<string> => {
-    for await (const chunk of pipe) {
-      text += String(chunk);
-      if (text.includes('\n')) break;
-    }
-    return text;
-  })();
-  const answer: unknown = JSON.parse((await raceSignal(line, signal)) || '{}');
-  pipe.destroy();
+function pidIn(text: string, words: () => string): number {
+  const answer: unknown = JSON.parse(text || '{}');
   const [pid, message] =
     typeof answer === 'object' && answer !== null
       ? [Reflect.get(answer, 'pid') ?? Reflect.get(answer, 'data'), Reflect.get(answer, 'message')]
@@ -189,25 +173,12 @@ function lastWords(log: KeptContainerOptions['log']): string {
   );
 }
 
-/** The runtime knows the container by pids of the inner namespace, and its state lies behind mounts of it. */
-async function startProgram(
-  outerPid: number,
-  runtime: string,
-  stateDir: string,
-  id: string,
-  signal: AbortSignal | undefined,
-): Promise<void> {
-  const inside = Number(insideOf(outerPid));
-  if (inside === 0) throw cannotStart('what keeps it has ended');
-  const start = [runtime, '--cgroup-manager=disabled', '--root', stateDir, 'start', id];
-  const args = [...enterOptions(inside, ['-m', '-p']), '--', ...start];
-  const { status, stderr, signal: by } = await runCommand('nsenter', args, { signal });
-  if (status !== 0)
-    throw cannotStart(describeEnd(`${runtime} start`, { exitCode: status, signal: by, stderrTail: stderr }));
-}
-
-/** The process that the outermost one has made its namespaces for; empty where that has ended. @throws the system's error where it has ended */
-function insideOf(outerPid: number): string {
+/**
+ * conmon: the outermost process itself, or the child that this has made its namespaces for. Empty where it has ended.
+ * @throws the system's error where the outermost one has ended
+ */
+function monitorOf(outerPid: number): string {
+  if (namespacePids(outerPid).at(-1) === '1') return String(outerPid);
   return readFileSync(`/proc/${outerPid}/task/${outerPid}/children`, 'utf8').trim().split(' ')[0] ?? '';
 }
 

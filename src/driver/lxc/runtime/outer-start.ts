@@ -1,15 +1,17 @@
 /**
  * The outermost process of a container on its way to the runtime. It waits until everything is prepared, and, where it has a network of its own, until
- * that is filled. It comes out of a nursery, or, where there is none and for containers that outlive us, is forked by this process.
+ * that is filled. It comes out of a nursery, or, where there is none, is forked by this process.
  */
 import { once } from 'node:events';
 import { writeFileSync } from 'node:fs';
+import { raceSignal } from '../../../core/abort.ts';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
-import type { NurseryChild, NurserySpec } from '../../../process/nursery.ts';
+import type { Announce } from '../../../process/nursery.ts';
+import type { NurseryChild, NurserySpec } from '../../../process/nursery-child.ts';
 import { GATE_FD } from '../../../process/nursery-program.ts';
 import { type ChildStdio, spawnChild } from '../../../process/spawn.ts';
-import { type OuterCommandInput, planNurseryCommand, planOuterCommand } from '../plan/outer-command.ts';
+import { type OuterCommandInput, planNurseryCommand, planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
 import type { Person } from '../plan/person.ts';
 import { letBeRoot } from './start-person.ts';
 
@@ -26,12 +28,14 @@ export interface OuterStartInit {
 
 /** Its disposal ends the process, as a start that fails has to, and is idempotent. */
 export interface OuterStart<P extends GuestProcess> extends AsyncDisposable {
-  /** Lets it go on to what is prepared. @throws ProcessError, CgroupError, VirtError */
-  letGo(): Promise<P>;
+  /** Lets it go on to what is prepared, which `finish` does at last: whoever comes after us knows of it by then. @throws ProcessError, CgroupError, VirtError */
+  letGo(finish: () => void): Promise<P>;
   /** It waits for its network. */
   untilReady(): Promise<void>;
   /** Its network is filled. */
   letOn(): void;
+  /** What its monitor says of the first program, as JSON; empty where that has said nothing. @throws the signal's reason */
+  answer(): Promise<string>;
 }
 
 /** It is there from the beginning: its processes join groups and make namespaces while the caller prepares the rest. */
@@ -62,11 +66,12 @@ export class SpawnedStart implements OuterStart<ChildHandle> {
     this.#spawned.catch(() => {});
   }
 
-  async letGo(): Promise<ChildHandle> {
+  async letGo(finish: () => void): Promise<ChildHandle> {
     const { input, person, signal } = this.#init;
     writeFileSync(input.stepsFile, this.#steps, { mode: 0o600 });
     const child = await this.#spawned;
     this.#child = child;
+    finish();
     // One that ends meanwhile has said why.
     if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), child.exited]);
     const gate = child.duplex(GATE_FD);
@@ -84,6 +89,22 @@ export class SpawnedStart implements OuterStart<ChildHandle> {
     this.#child?.duplex(GATE_FD).end('go\n');
   }
 
+  async answer(): Promise<string> {
+    const pipe = this.#child?.duplex(SYNC_FD);
+    if (pipe === undefined) return '';
+    const line = (async (): Promise<string> => {
+      let text = '';
+      for await (const chunk of pipe) {
+        text += String(chunk);
+        if (text.includes('\n')) break;
+      }
+      return text;
+    })();
+    const text = await raceSignal(line, this.#init.signal);
+    pipe.destroy();
+    return text;
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     let child: ChildHandle;
     try {
@@ -99,7 +120,7 @@ export class SpawnedStart implements OuterStart<ChildHandle> {
 
 /** Who starts it. */
 export interface Nurseries {
-  start(spec: NurserySpec, signal: AbortSignal | undefined): Promise<NurseryChild>;
+  start(spec: NurserySpec, signal: AbortSignal | undefined, announce?: Announce): Promise<NurseryChild>;
 }
 
 export interface NurseryPlaces {
@@ -107,40 +128,47 @@ export interface NurseryPlaces {
   readonly stderr: string;
 }
 
-/** It is not there before everything is prepared. */
+/** It is not there before everything is prepared; where it waits, it has its namespaces, and has done nothing in them. */
 export class NurseryStart implements OuterStart<NurseryChild> {
   readonly #init: OuterStartInit;
   readonly #nurseries: Nurseries;
-  readonly #places: NurseryPlaces;
+  readonly #spec: Pick<NurserySpec, 'stderr' | 'appends'>;
+  readonly #gate: string;
   #child: NurseryChild | undefined;
 
-  constructor(init: OuterStartInit, nurseries: Nurseries, places: NurseryPlaces) {
+  /** `log`: that it shares with others; default: a file of its own. */
+  constructor(init: OuterStartInit, nurseries: Nurseries, { outerGate, stderr }: NurseryPlaces, log?: string) {
     this.#init = init;
     this.#nurseries = nurseries;
-    this.#places = places;
+    this.#spec = log === undefined ? { stderr } : { stderr: log, appends: true };
+    this.#gate = outerGate;
   }
 
-  async letGo(): Promise<NurseryChild> {
+  async letGo(finish: () => void): Promise<NurseryChild> {
     const { input, cgroupProcs, beforeExec, signal } = this.#init;
-    const { outerGate, stderr } = this.#places;
-    const command = planNurseryCommand(input);
-    const hold = beforeExec !== undefined;
-    const gate = hold || command.keepsGate ? outerGate : undefined;
-    const child = await this.#nurseries.start({ ...command, cgroupProcs, stderr, gate, hold }, signal);
-    this.#child = child;
-    if (!hold) return child;
-    await Promise.race([child.untilReady(signal), child.exited]);
-    await beforeExec(child.pid);
-    child.letOn();
-    return child;
+    const hold = input.privateNetwork;
+    const { runtime: program } = input;
+    const spec = { ...planNurseryCommand(input), ...this.#spec, program, cgroupProcs, gate: this.#gate, hold };
+    const announce = async (pid: number): Promise<void> => {
+      await beforeExec?.(pid);
+      finish();
+    };
+    if (beforeExec === undefined) finish();
+    this.#child = await this.#nurseries.start(spec, signal, beforeExec === undefined ? undefined : announce);
+    return this.#child;
   }
 
-  async untilReady(): Promise<void> {
-    await this.#child?.untilReady(this.#init.signal);
-  }
+  /** It has waited since it was let go. */
+  async untilReady(): Promise<void> {}
 
   letOn(): void {
     this.#child?.letOn();
+  }
+
+  async answer(): Promise<string> {
+    const text = await this.#child?.line(this.#init.signal);
+    this.#child?.closeGate();
+    return text ?? '';
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -18,6 +18,7 @@ import { pidNamespaceOf, signalProcess } from '../host/container-processes.ts';
 import { enterOptions } from '../host/enter-namespaces.ts';
 import { type RuntimePlace, readRuntimePlace } from '../plan/outer-command.ts';
 import { idsInside } from './container-users.ts';
+import { findRuntime } from './host-facts.ts';
 
 const log = new LogSource('lxc.lxc_process');
 const NO_BYTES = Buffer.alloc(0);
@@ -67,13 +68,14 @@ export async function runInContainer(
 /** What holds a container in the foreground: the runtime, or conmon. Both live in the outer namespaces. */
 interface Keeper extends RuntimePlace {
   readonly pid: number;
+  readonly runtime: string;
 }
 
 /** @throws VirtError where none of the process's ancestors is one */
 function findKeeper(initPid: number): Keeper {
   for (let pid = parentOf(initPid); pid > 1; pid = parentOf(pid)) {
     const place = readRuntimePlace(readWords(pid, 'cmdline'));
-    if (place !== undefined) return { ...place, pid };
+    if (place !== undefined) return { ...place, pid, runtime: place.runtime ?? findRuntime() };
   }
   throw new VirtError('cannot run a program in the container: it has ended, or Nestling did not start it', {
     code: ErrorCode.OPERATION_INVALID,

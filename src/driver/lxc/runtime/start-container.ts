@@ -69,7 +69,7 @@ export interface ContainerStart {
   /** What its definition names elsewhere is free again. */
   readonly giveBack: () => Promise<void>;
   readonly onPlugged: (device: NetworkInterface, hostEnd: string) => Promise<void>;
-  /** Of a driver whose containers end with it. */
+  /** One for all containers of a driver. */
   readonly nurseries?: ContainerNurseries | undefined;
   /** It ends before its first program; of an embedded one. */
   readonly createOnly?: boolean | undefined;
@@ -239,7 +239,6 @@ export async function runContainer(
   signal: AbortSignal | undefined,
 ): Promise<Started> {
   const { id, domain, root, names, onPlugged } = start;
-  const nurseries = start.nurseries?.arePossible === true ? start.nurseries : undefined;
   const dir = root.containerDir(id);
   const mapped = domain.idmap !== undefined;
   const isKept = root.placement === 'daemon';
@@ -247,10 +246,18 @@ export async function runContainer(
   const { person } = host.facts;
   using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, ownerOfTerminals(domain, person)));
   const { terminals } = undo;
+  // What conmon holds is this process's, which a nursery's children have nothing of.
+  const canComeOut = start.nurseries?.arePossible === true && !(isKept && terminals.masters.length > 0);
+  const nurseries = canComeOut ? start.nurseries : undefined;
+  const places = containerPlaces(dir, { mapped });
   const planned = planContainer(
     domain,
     { ...host.facts, initGroup },
-    { ...containerPlaces(dir, { mapped }), terminal: (number) => terminals.pathOf(number) },
+    {
+      ...places,
+      terminal: (number) => terminals.pathOf(number),
+      dev: nurseries === undefined ? undefined : places.devFolder,
+    },
   );
   const images = new ImageExports({ dir, ledger });
   let links: ContainerLinks | undefined;
@@ -275,7 +282,7 @@ export async function runContainer(
   try {
     const plan = { ...planned, prepared: await images.openAll(planned.prepared, signal) };
     const container: Container = isKept
-      ? await KeptContainer.start(plan, { ...options, monitor: findMonitor(), log, held: terminals.masters })
+      ? await KeptContainer.start(plan, { ...options, nurseries, monitor: findMonitor(), log, held: terminals.masters })
       : await EmbeddedContainer.start(plan, { ...options, nurseries });
     undo.keep();
     const consoles = [consoleOf(domain, container, isKept), ...terminals.listen()];

@@ -12,6 +12,9 @@ import { listDescendants } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import { runCommand } from '../../../process/run-command.ts';
 
+/** More than there are parents. */
+const LOOKS = 4;
+
 /** Fills the network namespace of that process. `outer`: the outermost one of the container, with which all of it ends. */
 export type SetUpNetwork = ((pid: number, outer: number) => Promise<void>) | undefined;
 
@@ -74,12 +77,15 @@ export function innerPid(outer: number, pid: string): number | undefined {
   };
   // To look at every process of the host takes longer, and a container may have ended by now.
   if (!existsSync('/proc/thread-self/children')) return listDescendants(outer).find(({ pid: it }) => isInit(it))?.pid;
-  // Below the outermost: the runtime, or the monitor, and below that the runtime for a while.
-  let generation = [outer];
-  for (let depth = 0; depth < 3; depth++) {
-    generation = generation.flatMap(childrenOf);
-    const found = generation.find(isInit);
-    if (found !== undefined) return found;
+  // A parent that ends in between hands it on to one that has been asked already.
+  for (let look = 0; look < LOOKS; look++) {
+    // Below the outermost: the runtime, or the monitor, and below that the runtime for a while.
+    let generation = [outer];
+    for (let depth = 0; depth < 3; depth++) {
+      generation = generation.flatMap(childrenOf);
+      const found = generation.find(isInit);
+      if (found !== undefined) return found;
+    }
   }
   return undefined;
 }
@@ -93,7 +99,7 @@ function childrenOf(pid: number): number[] {
 }
 
 /** A process's numbers, from our PID namespace to its own. */
-function namespacePids(pid: number): string[] {
+export function namespacePids(pid: number): string[] {
   return /^NSpid:\s+(.*)$/m.exec(readIfThere(`/proc/${pid}/status`))?.[1]?.split(/\s+/) ?? [];
 }
 
