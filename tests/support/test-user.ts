@@ -39,6 +39,8 @@ export function makeTestUser(folder: string, { subordinate = true } = {}): TestU
   writeFileSync(join(etc, 'passwd'), passwd);
   const ids = subordinate ? `${name}:${firstSubId}:${subIds}\n` : '';
   for (const file of ['subuid', 'subgid']) writeFileSync(join(etc, file), ids);
+  // Where udev runs, everybody may open it.
+  const tun = `mknod '${etc}/tun' c 10 200 && chmod 666 '${etc}/tun' && mount --bind '${etc}/tun' /dev/net/tun`;
   const bind = ['passwd', 'subuid', 'subgid']
     .map((file) => `{ [ -e /etc/${file} ] || : >/etc/${file}; } && mount --bind '${etc}/${file}' /etc/${file}`)
     .join(' && ');
@@ -60,7 +62,7 @@ export function makeTestUser(folder: string, { subordinate = true } = {}): TestU
       'private',
       'sh',
       '-c',
-      `${bind} && exec "$@"`,
+      `${bind} && { [ ! -e /dev/net/tun ] || [ -e '${etc}/tun' ] || { ${tun}; }; } && exec "$@"`,
       'sh',
       'setpriv',
       `--reuid=${uid}`,

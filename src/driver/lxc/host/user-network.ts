@@ -78,7 +78,9 @@ async function startSlirp({ name, options }: UserNetwork, connection: UserConnec
   const ready = child.duplex(READY_FD);
   try {
     const ended = child.exited.then(({ stderrTail }) => {
-      throw failed(`slirp4netns has ended: ${stderrTail.trim().split('\n').at(-1) ?? ''}`);
+      const words = stderrTail.trim().split('\n').join('; ');
+      const hint = /net\/tun.*denied/.test(words) ? ' (as root: chmod 666 /dev/net/tun, as udev does)' : '';
+      throw failed(`slirp4netns has ended: ${words}${hint}`);
     });
     // Once the interface is there, its end is the container's and no failure.
     ended.catch(() => {});
