@@ -11,9 +11,11 @@ export interface LxcConfig {
   securityRequireConfined: boolean;
   cgroupLayout: 'inherit' | 'machine' | 'systemd';
   cgroupControllers: readonly string[];
+  /** Absent: the first that the host has. */
+  runtime: 'crun' | 'runc';
 }
 
-/** Every key of libvirt's `lxc.conf`, and those of `qemu.conf` and ours that say where groups lie. */
+/** Every key of libvirt's `lxc.conf`, and those of `qemu.conf` and ours that say where groups lie and what containers run on. */
 export const LXC_SETTINGS: SettingsTable<keyof LxcConfig> = {
   log_with_libvirtd: { kind: 'flag', inert: 'containers write to logs of their own' },
   security_driver: {
@@ -25,6 +27,7 @@ export const LXC_SETTINGS: SettingsTable<keyof LxcConfig> = {
   security_require_confined: { kind: 'flag', field: 'securityRequireConfined' },
   cgroup_layout: { kind: 'text', field: 'cgroupLayout', choices: ['inherit', 'machine', 'systemd'] },
   cgroup_controllers: { kind: 'texts', field: 'cgroupControllers' },
+  runtime: { kind: 'text', field: 'runtime', choices: ['crun', 'runc'] },
 };
 
 /** One file. @throws ConfSyntaxError, SettingsError */

@@ -29,6 +29,8 @@ export interface NurseryRequest {
   readonly mounts: readonly NurseryMount[];
   /** In what has been mounted, in this order. */
   readonly files?: readonly NurseryFile[] | undefined;
+  /** Folder that it works in; default: the nursery's, which is its maker's. */
+  readonly cwd?: string | undefined;
   /** Added to the environment that it has from the nursery. */
   readonly variables?: Readonly<Record<string, string>> | undefined;
   readonly command: string;
@@ -102,7 +104,7 @@ const SETUP_FAILED = 125;
 /** Length of what follows, then the words, each with a zero behind it. */
 export function encodeRequest(request: NurseryRequest): Buffer {
   const { id, stderr, appends = false, cgroupProcs = [], gate = '', hold = false, keepsGate = false, link } = request;
-  const { namespaces, mounts, files = [], variables = {}, isSpare } = request;
+  const { namespaces, mounts, files = [], variables = {}, isSpare, cwd = '' } = request;
   const flags = namespaces.reduce((all, kind) => all | NAMESPACES[kind], SIGCHLD);
   const words = [
     String(id),
@@ -130,6 +132,7 @@ export function encodeRequest(request: NurseryRequest): Buffer {
     ...files.flatMap(wordsOfFile),
     String(Object.keys(variables).length),
     ...Object.entries(variables).flat(),
+    cwd,
     request.copyAt ?? '',
     request.command,
     ...request.args,
@@ -274,6 +277,8 @@ sub become {
     $ENV{$name} = $value;
   }
   fail($why) if $link ne "" && -l $link;
+  my $folder = shift @rest;
+  $folder eq "" || chdir $folder or fail("cannot work in $folder: $!");
   my ($copy_at, $program, $copy) = (shift @rest, $rest[0]);
   if ($copied ne "" && $copy_at ne "" && symlink "/proc/self/fd/${COPY_FD}", $copy_at) {
     $program = $copy_at if $program eq $copied;

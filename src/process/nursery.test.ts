@@ -1,5 +1,14 @@
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  realpathSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -76,12 +85,18 @@ describe.runIf(Nursery.isPossible())('a child of a nursery', () => {
     expect(readFileSync(out, 'utf8')).toBe('first\ngo\n');
   });
 
-  it('says what it likes at its gate, with variables of its own, and adds to a log that others write too', async () => {
+  it('says what it likes at its gate, with variables and a folder of its own, and adds to a log that others write too', async () => {
     await using nursery = await Nursery.open({ around: AROUND });
     writeFileSync(join(dir, 'stderr'), 'before\n');
-    const more = { gate: join(dir, 'gate'), keepsGate: true, appends: true, variables: { ODD: "two 'words'" } };
-    const child = await nursery.start({ ...shell('echo "$ODD" >&3; echo over >&2; exit 3'), ...more });
-    expect(await child.line()).toBe("two 'words'");
+    const more = {
+      gate: join(dir, 'gate'),
+      keepsGate: true,
+      appends: true,
+      variables: { ODD: "two 'words'" },
+      cwd: dir,
+    };
+    const child = await nursery.start({ ...shell('echo "$ODD $(pwd -P)" >&3; echo over >&2; exit 3'), ...more });
+    expect(await child.line()).toBe(`two 'words' ${realpathSync(dir)}`);
     child.closeGate();
     // They are not its own last words alone.
     expect(await child.exited).toMatchObject({ exitCode: 3, stderrTail: '' });

@@ -12,7 +12,7 @@ import type { ContainerEnd } from '../../src/driver/lxc/runtime/container.ts';
 import { ContainerNurseries } from '../../src/driver/lxc/runtime/container-nurseries.ts';
 import { containerPlaces } from '../../src/driver/lxc/runtime/container-places.ts';
 import { EmbeddedContainer } from '../../src/driver/lxc/runtime/embedded-container.ts';
-import { findRuntime, readForeignFacts } from '../../src/driver/lxc/runtime/host-facts.ts';
+import { lookUpRuntime, readForeignFacts } from '../../src/driver/lxc/runtime/host-facts.ts';
 import { parseDomain } from '../../src/model/domain/domain.ts';
 
 const NAMES = new LinkNames();
@@ -66,6 +66,7 @@ export async function startBox(init: {
     const foreign = init.arch === undefined ? undefined : planForeignRun(init.arch, readForeignFacts());
     const own = BigInt(`0x${/CapBnd:\s*(\w+)/.exec(readFileSync('/proc/self/status', 'utf8'))?.[1] ?? '0'}`);
     const places = containerPlaces(dir, { mapped });
+    const runtime = lookUpRuntime() ?? '';
     const plan = planContainer(
       domain,
       {
@@ -81,7 +82,7 @@ export async function startBox(init: {
     const unified = '/sys/fs/cgroup/unified';
     let links: ContainerLinks | undefined;
     const box = await EmbeddedContainer.start(plan, {
-      runtime: findRuntime(),
+      runtime,
       nurseries: init.forked === true || !nurseries.arePossible ? undefined : nurseries,
       id: 'box',
       dir,

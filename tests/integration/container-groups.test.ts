@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { lookUpProgram } from '../../src/process/find-program.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { canRunContainers } from '../support/busybox-root.ts';
 import { startContainerGuest, whyNoContainerGuest } from '../support/guests/container-guest.ts';
@@ -42,22 +43,34 @@ describe.skipIf(!hasV1 || !canRunContainers())('on a host with cgroup v1', () =>
   }
   const V1_ALONE = '{ ! mountpoint -q /sys/fs/cgroup/unified || umount /sys/fs/cgroup/unified; }';
 
-  it.each([
-    ['as it is', 'true', /^(hybrid|v1)$/],
-    ['with v1 alone', V1_ALONE, /^v1$/],
-  ])('%s: embedded ones are limited, stopped, and gone with all that they have started', async (_, setting, mode) => {
-    expect(await onHost('embedded', setting)).toMatchObject({
-      mode: expect.stringMatching(mode),
-      limits: V1_LIMITS,
-      suspended: ['FROZEN'],
-      device: { given: '/dev/loop-control', taken: '/dev/null' },
-      held: heldBy(V1_LIMITS),
-    });
-    expect(await onHost('crash', setting)).toEqual({ hadGroups: true });
-  });
+  const WITHOUT_CRUN = 'mount --bind /dev/null "$(command -v crun)"';
+  const hasRunc = lookUpProgram('runc') !== undefined;
+  if (!hasRunc) process.stderr.write('\nSKIPPED: containers on runc: it is not installed\n\n');
+  const inDaemons: [string, string][] = [
+    ['with v1 alone', V1_ALONE],
+    ['as it is, on runc', WITHOUT_CRUN],
+  ];
+  const onRunc: [string, string, RegExp][] = [
+    ['as it is, on runc', WITHOUT_CRUN, /^(hybrid|v1)$/],
+    ['with v1 alone, on runc', `${V1_ALONE} && ${WITHOUT_CRUN}`, /^v1$/],
+  ];
 
-  it('with v1 alone: a daemon’s, which outlive it', async () => {
-    expect(await onHost('daemon', V1_ALONE)).toEqual({
+  it.each([['as it is', 'true', /^(hybrid|v1)$/], ['with v1 alone', V1_ALONE, /^v1$/], ...(hasRunc ? onRunc : [])])(
+    '%s: embedded ones are limited, stopped, and gone with all that they have started',
+    async (_, setting, mode) => {
+      expect(await onHost('embedded', setting)).toMatchObject({
+        mode: expect.stringMatching(mode),
+        limits: V1_LIMITS,
+        suspended: ['FROZEN'],
+        device: { given: '/dev/loop-control', taken: '/dev/null' },
+        held: heldBy(V1_LIMITS),
+      });
+      expect(await onHost('crash', setting)).toEqual({ hadGroups: true });
+    },
+  );
+
+  it.each(inDaemons.slice(0, hasRunc ? 2 : 1))('%s: a daemon’s, which outlive it', async (_, setting) => {
+    expect(await onHost('daemon', setting)).toEqual({
       limits: expect.objectContaining(V1_LIMITS),
       changed: expect.objectContaining({ 'memory.limit_in_bytes': String(48 * 1024 * 1024) }),
       hasTime: true,
@@ -91,6 +104,7 @@ describe.skipIf(why !== undefined)('on a host with cgroup v2 alone', () => {
   it.each([
     ['in the hierarchy’s root', 'embedded', ''],
     ['in a container without systemd that was prepared', 'prepared', 'box -f b'],
+    ['on runc', 'embedded', 'without crun'],
   ])(
     '%s: embedded ones are limited, stopped, and gone with all that they have started',
     async (_, scenario, prefix) => {
@@ -104,12 +118,15 @@ describe.skipIf(why !== undefined)('on a host with cgroup v2 alone', () => {
     },
   );
 
-  it('an embedded one goes with its program, its groups with the next', async () => {
-    expect(await inGuest('crash')).toEqual({ hadGroups: true });
-  });
+  it.each(['', 'without crun'])(
+    'an embedded one goes with its program, its groups with the next (%s)',
+    async (prefix) => {
+      expect(await inGuest('crash', prefix)).toEqual({ hadGroups: true });
+    },
+  );
 
-  it('a daemon’s outlive it', async () => {
-    expect(await inGuest('daemon')).toEqual({
+  it.each(['', 'without crun'])('a daemon’s outlive it (%s)', async (prefix) => {
+    expect(await inGuest('daemon', prefix)).toEqual({
       limits: expect.objectContaining(V2_LIMITS),
       changed: expect.objectContaining({ 'memory.max': String(48 * 1024 * 1024) }),
       hasTime: true,

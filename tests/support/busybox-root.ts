@@ -13,6 +13,17 @@ export function canRunContainers(): boolean {
   return isAble;
 }
 
+/** Files of a connection's or a daemon's folder with which its containers run on runc. */
+export const RUNC_SETTINGS = { 'etc/lxc.conf': 'runtime = "runc"\n' } as const;
+
+/** Says loudly why not. */
+export function canRunOnRunc(): boolean {
+  const missing = ['runc', 'conmon'].filter((name) => lookUpProgram(name) === undefined);
+  if (missing.length > 0)
+    process.stderr.write(`\nSKIPPED: containers on runc: ${missing.join(', ')} not installed\n\n`);
+  return missing.length === 0 && canRunContainers();
+}
+
 /** @returns the root's path */
 export function makeBusyboxRoot(folder: string): string {
   const rootfs = join(folder, 'rootfs');

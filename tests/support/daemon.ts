@@ -1,8 +1,8 @@
 /** `nestling daemon` with a state of its own, for tests; guests that it leaves are ended with it. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { chownSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { pollUntil } from './poll.ts';
 
@@ -33,15 +33,21 @@ export interface DaemonOptions {
   readonly parent?: string;
   /** A command that executes what is behind it: `['taskset', '1']`. */
   readonly prefix?: readonly string[];
+  /** Files in the folder of its state, by name, from the beginning. */
+  readonly files?: Readonly<Record<string, string>>;
   /** Who its state belongs to. */
   readonly owner?: number;
 }
 
 export async function startDaemon(
   args: readonly string[] = [],
-  { cli = CLI, env = {}, prefix: first, owner, parent = tmpdir() }: DaemonOptions = {},
+  { cli = CLI, env = {}, prefix: first, owner, parent = tmpdir(), files = {} }: DaemonOptions = {},
 ): Promise<TestDaemon> {
   const stateDir = mkdtempSync(join(parent, 'nd-'));
+  for (const [name, content] of Object.entries(files)) {
+    mkdirSync(dirname(join(stateDir, name)), { recursive: true });
+    writeFileSync(join(stateDir, name), content);
+  }
   if (owner !== undefined) chownSync(stateDir, owner, owner);
   let child: ChildProcess | undefined;
   let words = '';

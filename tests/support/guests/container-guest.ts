@@ -1,23 +1,24 @@
-/** The v2 guest with what containers need: a root that can be changed for another, crun and conmon, loop devices. */
+/** The v2 guest with what containers need: a root that can be changed for another, OCI runtimes and conmon, loop devices. */
 import { nodeImage, whyNoProgramGuests } from './node-image.ts';
 import { guestScript, ProgramGuest, type ProgramGuestOptions, sessionScript } from './program-guest.ts';
 
 /** Why there is no such guest here; undefined: there is. In CI that is an error. */
 export function whyNoContainerGuest(): string | undefined {
-  return whyNoProgramGuests({ tools: { crun: 'crun', conmon: 'conmon' } });
+  return whyNoProgramGuests({ tools: { crun: 'crun', runc: 'runc', conmon: 'conmon' } });
 }
 
 /** Boots it; dispose of it afterwards. */
 export async function startContainerGuest(options: ProgramGuestOptions): Promise<ProgramGuest> {
   return await ProgramGuest.start(
     {
-      images: [await nodeImage(['crun', 'conmon', 'mount', 'losetup'])],
+      images: [await nodeImage(['crun', 'runc', 'conmon', 'mount', 'losetup'])],
       modules: ['loop'],
       files: {
         'etc/guest.sh': guestScript('container-guest.sh'),
         'sbin/guest': guestScript('v2-guest.sh'),
         'sbin/session': sessionScript(),
         'sbin/box': guestScript('v2-box.sh'),
+        'sbin/without': guestScript('without.sh'),
       },
       cmdline: 'cgroup_no_v1=all',
     },

@@ -83,4 +83,49 @@ describe('groups for a container init', () => {
       initGroup: { at: '/cg', directory: `${directory}/init` },
     });
   });
+
+  describe('of a runtime that puts the container there itself', () => {
+    const isPlaced = true;
+
+    it('are all below those where the runtime is, also in hierarchies that have none else', () => {
+      const place = { path: '/job/lxc-1-box', v1: { memory: '/cg/memory/job/lxc-1-box' } };
+      const perf = hierarchy({ version: 1, controllers: ['perf_event'], mountPoint: '/cg/perf_event' });
+      const planned = planInitGroups(host('hybrid', [MEMORY, perf, NAMED, UNIFIED]), place, {
+        name,
+        joins: JOINS,
+        isPlaced,
+      });
+      expect(planned).toEqual({
+        directories: [
+          '/cg/perf_event/job/lxc-1-box',
+          '/cg/systemd/job/lxc-1-box',
+          '/cg/unified/job/lxc-1-box',
+          '/cg/memory/job/lxc-1-box/init',
+        ],
+        threaded: [],
+        joins: [
+          ...JOINS,
+          '/cg/perf_event/job/lxc-1-box/cgroup.procs',
+          '/cg/systemd/job/lxc-1-box/cgroup.procs',
+          '/cg/unified/job/lxc-1-box/cgroup.procs',
+        ],
+        initGroup: { at: '/cg/systemd', directory: '/cg/systemd/job/lxc-1-box/init' },
+        cgroupsPath: 'init',
+      });
+    });
+
+    it('are beside that of the runtime where there is v2 alone', () => {
+      const directory = '/cg/job/lxc-1-box';
+      const place = { path: '/job/lxc-1-box', v1: {}, v2: { directory, controllers: ['memory'] } };
+      const unified = hierarchy({ version: 2, controllers: ['memory'], mountPoint: '/cg' });
+      const joins = [`${directory}/cgroup.procs`];
+      expect(planInitGroups(host('v2', [unified]), place, { name, joins, isPlaced })).toEqual({
+        directories: [`${directory}/init`, `${directory}/runtime`],
+        threaded: [],
+        joins: [`${directory}/runtime/cgroup.procs`],
+        initGroup: { at: '/cg', directory: `${directory}/init` },
+        cgroupsPath: '/job/lxc-1-box/init',
+      });
+    });
+  });
 });

@@ -33,17 +33,25 @@ export interface InitGroupsPlan {
   readonly joins: readonly string[];
   /** Undefined where init cannot have one: it sees its groups and changes none. */
   readonly initGroup: InitGroup | undefined;
+  /** Where a runtime that puts the container into groups itself is to put it: those that it would be in otherwise, and init's. */
+  readonly cgroupsPath?: string | undefined;
 }
 
-/** Pure. `name`: of the container's group; `joins`: of that group. */
+export interface InitGroupsInit {
+  /** Of the container's group. */
+  readonly name: string;
+  /** `cgroup.procs` files of that group. */
+  readonly joins: readonly string[];
+  readonly guarded?: readonly string[] | undefined;
+  /** Its runtime puts the container into groups itself, below those where the runtime is. */
+  readonly isPlaced?: boolean | undefined;
+}
+
+/** Pure. */
 export function planInitGroups(
   { hierarchies, mode, unified }: CgroupHost,
   place: CgroupPlace | undefined,
-  {
-    name,
-    joins,
-    guarded = GUARDED,
-  }: { readonly name: string; readonly joins: readonly string[]; readonly guarded?: readonly string[] },
+  { name, joins, guarded = GUARDED, isPlaced = false }: InitGroupsInit,
 ): InitGroupsPlan {
   if (mode === 'v2') {
     if (place?.v2 === undefined) return { directories: [], threaded: [], joins, initGroup: undefined };
@@ -51,18 +59,22 @@ export function planInitGroups(
     const own = groupBelow(directory);
     const mountPoint = hierarchies.find(({ version }) => version === 2)?.mountPoint ?? '/sys/fs/cgroup';
     const others = joins.filter((file) => file !== `${directory}/cgroup.procs`);
+    const common = { threaded: [], initGroup: { at: mountPoint, directory: own } };
+    if (!isPlaced) return { ...common, directories: [own], joins: [...others, `${own}/cgroup.procs`] };
+    // Groups with processes of their own, as the runtime is one, have no groups with limits below them.
+    const beside = `${directory}/runtime`;
     return {
-      directories: [own],
-      threaded: [],
-      joins: [...others, `${own}/cgroup.procs`],
-      initGroup: { at: mountPoint, directory: own },
+      ...common,
+      directories: [own, beside],
+      joins: [...others, `${beside}/cgroup.procs`],
+      cgroupsPath: own.slice(mountPoint.length),
     };
   }
   const limitless = hierarchies.filter(
-    (hierarchy) =>
-      hierarchy.writable &&
-      hierarchy.ownDirectory !== undefined &&
-      (hierarchy.version === 1 ? hierarchy.name !== undefined : place?.v2 === undefined),
+    ({ version, controllers, name: tree, writable, ownDirectory }) =>
+      writable &&
+      ownDirectory !== undefined &&
+      (version === 2 ? place?.v2 === undefined : tree !== undefined || (isPlaced && !isLimitedBy(controllers, place))),
   );
   const made = limitless.map(({ ownDirectory, mountPoint, name: tree, version }) => ({
     version,
@@ -72,6 +84,15 @@ export function planInitGroups(
   }));
   const systemd = made.find(({ tree }) => tree === 'systemd');
   const limits = guardedDirectories(place, guarded);
+  if (isPlaced) {
+    return {
+      directories: [...made.map(({ directory }) => directory), ...limits.map(groupBelow)],
+      threaded: [],
+      joins: [...joins, ...made.map(({ directory }) => `${directory}/cgroup.procs`)],
+      initGroup: systemd === undefined ? undefined : { at: systemd.at, directory: groupBelow(systemd.directory) },
+      cgroupsPath: groupBelow('').slice(1),
+    };
+  }
   return {
     directories: [...made.map(({ directory }) => directory), ...limits.map(groupBelow)],
     threaded: made.flatMap(({ version, directory }) => (version === 2 && unified?.type === 'root' ? [directory] : [])),
@@ -84,6 +105,10 @@ export function planInitGroups(
     ],
     initGroup: systemd === undefined ? undefined : { at: systemd.at, directory: systemd.directory },
   };
+}
+
+function isLimitedBy(controllers: readonly string[], place: CgroupPlace | undefined): boolean {
+  return controllers.some((controller) => place?.v1[controller] !== undefined);
 }
 
 /** In v1 as it was before Linux 5.11, a group may be limited for itself alone; then it is not among them. */

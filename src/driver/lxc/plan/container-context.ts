@@ -1,4 +1,5 @@
 /** What planning a container may look at besides its definition. Everything is data: the planner touches nothing. */
+import type { DeviceRule } from '../../../cgroup/action.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { ForeignRun } from './foreign.ts';
 import type { Person } from './person.ts';
@@ -20,6 +21,17 @@ export interface ContainerFacts {
   readonly rootFolder?: string | undefined;
   /** Absent: the container sees its groups and can change none of them. */
   readonly initGroup?: InitGroup | undefined;
+  /** Names in `/proc/sys`, where the runtime mounts nothing in /proc: they become read-only one by one. */
+  readonly settings?: readonly string[] | undefined;
+  /** Absent: it is in the groups that whoever makes it is in. */
+  readonly placement?: ContainerPlacement | undefined;
+}
+
+/** Where a runtime that puts containers into groups itself is to put this one. */
+export interface ContainerPlacement {
+  readonly cgroupsPath: string;
+  /** That it may use; undefined: all that the groups above allow. */
+  readonly devices: readonly DeviceRule[] | undefined;
 }
 
 /**

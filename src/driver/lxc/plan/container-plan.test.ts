@@ -135,6 +135,30 @@ describe('file systems', () => {
     }
   });
 
+  it('of a runtime that mounts nothing in /proc: all settings but the network’s become read-only one by one', () => {
+    const settings = ['kernel', 'net', 'vm'];
+    const rest = '<features><privnet/></features>';
+    const at = (planned: ReturnType<typeof plan>) => planned.spec.mounts.map(({ destination }) => destination);
+    const own = plan({ rest }, { settings });
+    expect(at(own)).not.toContain('/proc/sys/net');
+    expect(own.spec.linux.readonlyPaths.slice(0, 2)).toEqual(['/proc/sys/kernel', '/proc/sys/vm']);
+    const shared = plan({}, { settings });
+    expect(shared.spec.linux.readonlyPaths[0]).toBe('/proc/sys');
+    expect(at(plan({ rest }))).toContain('/proc/sys/net');
+  });
+
+  it('is put into the group that the runtime is to put it, with its devices', () => {
+    const rule = { allow: true, type: 'c', major: 1, access: 'rw' } as const;
+    const linux = (devices: (typeof rule)[] | undefined) =>
+      plan({}, { placement: { cgroupsPath: 'init', devices } }).spec.linux;
+    expect(linux([rule])).toMatchObject({
+      cgroupsPath: 'init',
+      resources: { devices: [{ allow: false, access: 'rwm' }, rule] },
+    });
+    expect(linux(undefined).resources?.devices).toEqual([{ allow: true, access: 'rwm' }]);
+    expect(plan().spec.linux).not.toHaveProperty('resources');
+  });
+
   it('directories are bound, images mounted beforehand, memory sized in bytes', () => {
     const planned = plan({
       devices:

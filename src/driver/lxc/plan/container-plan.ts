@@ -10,7 +10,17 @@ import { type ContainerFacts, type DeviceNumbers, refuse } from './container-con
 import { boundDev, type DevFolder, FIRST_TERMINAL, planDevFolder } from './dev-folder.ts';
 import { registeringHook, SAME_USERS } from './foreign.ts';
 import { hasPrivateNetwork, type PreparedMount, planMounts } from './mounts.ts';
-import type { OciDevice, OciHook, OciIdMapping, OciMount, OciNamespace, OciProcess, OciSpec } from './oci-spec.ts';
+import { ociDeviceRules } from './oci-runtime.ts';
+import type {
+  OciDevice,
+  OciHook,
+  OciIdMapping,
+  OciLinux,
+  OciMount,
+  OciNamespace,
+  OciProcess,
+  OciSpec,
+} from './oci-spec.ts';
 import { isAlone, refuseRootsOwn, sameIds, withinPerson } from './person.ts';
 
 export interface ContainerPlan {
@@ -52,7 +62,8 @@ const NAMESPACE_FILES = { network: 'net', ipc: 'ipc', uts: 'uts' } as const;
 const NODE_MODE = 0o600;
 /** Besides what libvirt guards: files that act on the host or tell of it. */
 const MASKED = ['/proc/kcore', '/proc/keys', '/proc/timer_list', '/proc/scsi', '/sys/firmware'];
-const READ_ONLY = ['/proc/sys', '/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs'];
+const SETTINGS = '/proc/sys';
+const READ_ONLY = ['/proc/sysrq-trigger', '/proc/irq', '/proc/bus', '/proc/fs'];
 
 /** @throws VirtError CONFIG_UNSUPPORTED for what containers cannot have */
 export function planContainer(given: Domain, facts: ContainerFacts, places: ContainerPlaces): ContainerPlan {
@@ -105,8 +116,9 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
       ...(idmap === undefined ? {} : mappings(idmap)),
       ...(personality === undefined ? {} : { personality: { domain: personality } }),
       devices: person === undefined ? nodes.map(madeNode) : [],
+      ...placementOf(facts),
       maskedPaths: MASKED,
-      readonlyPaths: READ_ONLY,
+      readonlyPaths: readonlyPaths(domain, facts),
     },
   };
   return {
@@ -121,6 +133,18 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
     extraTerminals,
     ...(dev === undefined ? {} : { dev: planDevFolder(dev) }),
   };
+}
+
+function placementOf({ placement }: ContainerFacts): Pick<OciLinux, 'cgroupsPath' | 'resources'> {
+  if (placement === undefined) return {};
+  const { cgroupsPath, devices } = placement;
+  return { cgroupsPath, resources: { devices: ociDeviceRules(devices) } };
+}
+
+/** Where it has a network of its own, the settings of that one are its to change. */
+function readonlyPaths(domain: Domain, { settings }: ContainerFacts): string[] {
+  if (settings === undefined || !hasPrivateNetwork(domain)) return [SETTINGS, ...READ_ONLY];
+  return [...settings.filter((name) => name !== 'net').map((name) => `${SETTINGS}/${name}`), ...READ_ONLY];
 }
 
 /** By the host's numbers, which say nothing around the runtime. */

@@ -1,7 +1,7 @@
 /** File systems of a container: what libvirt gives every container, the definition's own, and what must be mounted on the host before. */
 import type { Filesystem } from '../../../model/domain/devices/filesystem.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import { type ContainerFacts, type InitGroup, refuse } from './container-context.ts';
+import { type ContainerFacts, refuse } from './container-context.ts';
 import { DEV_NAME, DEV_OPTIONS } from './dev-folder.ts';
 import { imageFormat } from './image-export.ts';
 import type { OciMount } from './oci-spec.ts';
@@ -35,14 +35,15 @@ const TTY_GROUP = 5;
 export function planMounts(
   domain: Domain,
   placeOf: (index: number) => string,
-  { initGroup, person }: Pick<ContainerFacts, 'initGroup' | 'person'> = {},
+  facts: Pick<ContainerFacts, 'initGroup' | 'person' | 'settings'> = {},
 ): MountsPlan {
   const filesystems = domain.devices?.filesystems ?? [];
   const root = filesystems.find(({ target }) => target?.dir === '/');
   const prepared: PreparedMount[] = [preparedRoot(root)];
-  const mounts = [...basicMounts(domain, initGroup, person), ...hugePages(domain)];
+  const mounts = [...basicMounts(domain, facts), ...hugePages(domain)];
   for (const found of filesystems) {
-    if (found !== root) mounts.push(planFilesystem(found, prepared, placeOf, person === undefined ? 'bind' : 'rbind'));
+    if (found !== root)
+      mounts.push(planFilesystem(found, prepared, placeOf, facts.person === undefined ? 'bind' : 'rbind'));
   }
   return { mounts, prepared, rootReadonly: root?.readonly === true };
 }
@@ -136,8 +137,7 @@ function memoryBytes({ source, target }: Filesystem): number {
 
 function basicMounts(
   { idmap, features, devices }: Domain,
-  initGroup: InitGroup | undefined,
-  person: ContainerFacts['person'],
+  { initGroup, person, settings }: Pick<ContainerFacts, 'initGroup' | 'person' | 'settings'>,
 ): OciMount[] {
   const isPrivate = hasPrivateNetwork({ features, devices });
   const hasTtyGroup =
@@ -148,7 +148,7 @@ function basicMounts(
   return [
     { destination: '/proc', type: 'proc', source: 'proc', options: guarded },
     // Its settings are the network namespace's, so that they may be changed where that is the container's own.
-    ...(isPrivate
+    ...(isPrivate && settings === undefined
       ? [{ destination: '/proc/sys/net', type: 'bind', source: '/proc/sys/net', options: ['bind', 'rw', ...guarded] }]
       : []),
     // The kernel lets only a network namespace's owner mount its sysfs.

@@ -43,6 +43,18 @@ export interface OciLinux {
   /** `LINUX32`: `uname -m` names the 32-bit kin of the host. */
   readonly personality?: { readonly domain: 'LINUX32' };
   readonly mountLabel?: string;
+  /** Of a runtime that puts the container there; relative to its own group where there is v1. */
+  readonly cgroupsPath?: string;
+  readonly resources?: { readonly devices: readonly OciDeviceRule[] };
+}
+
+/** Without a type: of all. */
+export interface OciDeviceRule {
+  readonly allow: boolean;
+  readonly type?: 'a' | 'b' | 'c';
+  readonly major?: number;
+  readonly minor?: number;
+  readonly access: string;
 }
 
 export interface OciNamespace {

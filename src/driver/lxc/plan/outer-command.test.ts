@@ -54,6 +54,17 @@ describe('where the runtime of a container keeps it', () => {
     expect(args[5]).toMatch(/exec "\$@"$/);
   });
 
+  it('is named alone where it is a copy of the nursery’s', () => {
+    const words = innerWords({ ...INPUT, runtime: '/run/box/runc', monitor: MONITOR });
+    expect(readRuntimePlace(words)?.runtime).toBe('runc');
+  });
+
+  it('has the options of its kind', () => {
+    expect(innerWords(INPUT)[1]).toBe('--cgroup-manager=disabled');
+    const words = innerWords({ ...INPUT, runtime: '/usr/sbin/runc' });
+    expect(words.join(' ')).toMatch(/^\/usr\/sbin\/runc --log \/dev\/null --root \/run\/box\/state run /);
+  });
+
   it.each([
     ['nothing', []],
     ['a shell', ['sh', '-c', 'crun --root /x run']],
@@ -75,7 +86,9 @@ describe('the command around it', () => {
 
   it('gives the monitor its variables without a program more', () => {
     const { steps } = planOuterCommand({ ...INPUT, monitor: MONITOR });
-    expect(steps).toMatch(/&&\nexport _OCI_SYNCPIPE=4 TMPDIR=\/run\/box &&\nexec \/usr\/bin\/conmon --sync /);
+    expect(steps).toMatch(
+      /&&\nexport _OCI_SYNCPIPE=4 TMPDIR=\/run\/box &&\ncd \/run\/box &&\nexec \/usr\/bin\/conmon --sync /,
+    );
   });
 
   it('waits again where it has a network to be filled', () => {

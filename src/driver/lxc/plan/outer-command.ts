@@ -6,6 +6,7 @@ import { basename, dirname, join } from 'node:path';
 import { GATE_FD, type NurseryRequest } from '../../../process/nursery-program.ts';
 import type { DevFolder } from './dev-folder.ts';
 import type { PreparedMount } from './mounts.ts';
+import { runtimeWords } from './oci-runtime.ts';
 
 export interface OuterCommandInput {
   /** OCI runtime, as found. */
@@ -67,7 +68,7 @@ export interface OuterCommand {
 /** What a nursery is asked for. */
 export type NurseryCommand = Pick<
   NurseryRequest,
-  'command' | 'args' | 'copyAt' | 'link' | 'keepsGate' | 'namespaces' | 'mounts' | 'files' | 'variables'
+  'command' | 'args' | 'copyAt' | 'cwd' | 'link' | 'keepsGate' | 'namespaces' | 'mounts' | 'files' | 'variables'
 >;
 
 type RefusedLink = NonNullable<NurseryRequest['link']>;
@@ -110,7 +111,7 @@ export function planNurseryCommand(input: OuterCommandInput): NurseryCommand {
   const common = {
     keepsGate: monitor !== undefined,
     copyAt: copyPlace(input),
-    ...(monitor === undefined ? {} : { variables: variablesOf(monitor, GATE_FD) }),
+    ...(monitor === undefined ? {} : { variables: variablesOf(monitor, GATE_FD), cwd: monitor.socketDir }),
     namespaces: ['pid', 'mount', ...(privateNetwork ? (['net'] as const) : [])] as const,
     mounts: [
       ...(shared.length > 0 ? [] : [{ type: 'proc', target: '/proc' }]),
@@ -154,8 +155,7 @@ function stepsOf(input: OuterCommandInput) {
       refuseLink(linkRefused(input.root)),
     ],
     gate: privateNetwork ? [`echo ready >&${GATE_FD}`, `read -r go <&${GATE_FD}`] : [],
-    variables:
-      input.monitor === undefined ? [] : [words('export', ...assignments(variablesOf(input.monitor, SYNC_FD)))],
+    variables: input.monitor === undefined ? [] : surroundings(input.monitor),
     last: `exec ${words(...innerCommand(input))}`,
   };
 }
@@ -186,7 +186,7 @@ function innerCommand({
   monitor,
   createOnly = false,
 }: OuterCommandInput): string[] {
-  const global = ['--cgroup-manager=disabled', '--root', stateDir];
+  const global = runtimeWords({ runtime, stateDir });
   const own = open ?? bundle;
   const action = createOnly ? 'create' : 'run';
   if (monitor === undefined)
@@ -206,7 +206,7 @@ function innerCommand({
     `--log-path=k8s-file:${monitor.consoleLog}`,
     `--log-size-max=${monitor.consoleLogBytes}`,
     `--runtime=${runtime}`,
-    ...[...global, ...RUN_AT_ONCE].map((word) => `--runtime-arg=${word}`),
+    ...[...global, ...(createOnly ? [] : RUN_AT_ONCE)].map((word) => `--runtime-arg=${word}`),
   ];
 }
 
@@ -222,6 +222,11 @@ function variablesOf({ socketDir }: ContainerMonitor, syncFd: number): Record<st
   return { _OCI_SYNCPIPE: String(syncFd), TMPDIR: socketDir };
 }
 
+/** Where memory runs out it writes a file in the folder where it works, too. */
+function surroundings(monitor: ContainerMonitor): string[] {
+  return [words('export', ...assignments(variablesOf(monitor, SYNC_FD))), words('cd', monitor.socketDir)];
+}
+
 function assignments(variables: Readonly<Record<string, string>>): string[] {
   return Object.entries(variables).map(([name, value]) => `${name}=${value}`);
 }
@@ -235,9 +240,6 @@ function refuseLink({ path, why }: RefusedLink): string {
   return `{ [ ! -L ${quoteWord(path)} ] || { echo ${quoteWord(why)} >&2; exit 1; }; }`;
 }
 
-/** The OCI runtime that can be told to leave a container in the groups where it is. */
-export const RUNTIME = 'crun';
-
 /** Where a nursery names its copy of the runtime. */
 function copyPlace({ runtime, stateDir }: Pick<OuterCommandInput, 'runtime' | 'stateDir'>): string {
   return join(dirname(stateDir), basename(runtime));
@@ -245,8 +247,8 @@ function copyPlace({ runtime, stateDir }: Pick<OuterCommandInput, 'runtime' | 's
 
 /** What a container's runtime is called with, to reach it again. */
 export interface RuntimePlace {
-  /** Undefined: a copy, which nobody but the container's own processes can execute. */
-  readonly runtime: string | undefined;
+  /** Its path; of a copy, which nobody but the container's own processes can execute, its name. */
+  readonly runtime: string;
   readonly stateDir: string;
   readonly id: string;
   /** As its mount namespace has it. */
@@ -269,7 +271,7 @@ export function readRuntimePlace(words: readonly string[]): RuntimePlace | undef
   const runtime = isMonitor ? valueOf('--runtime') : words[0];
   const id = isMonitor ? valueOf('--cid') : words.at(-1);
   if (stateDir === undefined || runtime === undefined || id === undefined || bundle === undefined) return undefined;
-  return { runtime: runtime === copyPlace({ runtime, stateDir }) ? undefined : runtime, stateDir, id, bundle };
+  return { runtime: runtime === copyPlace({ runtime, stateDir }) ? basename(runtime) : runtime, stateDir, id, bundle };
 }
 
 /** The container's root reads its bundle too: hooks start in it. */

@@ -142,7 +142,11 @@ describe('what is root’s', () => {
 
 describe('limits', () => {
   const plan = (rest: string) =>
-    planContainerCgroup(domainOf(rest), { deviceOf: () => undefined, pidMax: 1000, threadsMax: 1000 });
+    planContainerCgroup(domainOf(rest), {
+      deviceOf: () => undefined,
+      pidMax: 1000,
+      threadsMax: 1000,
+    });
 
   it('that nobody asked for are left out where there is no group, and that is told', () => {
     expect(goesWithoutLimits(domainOf(''))).toBe(true);

@@ -52,6 +52,9 @@ export function openConmonConsole({ socket, log, from, onClose, ended }: ConmonC
   });
   void ended.then(() => {
     push();
+    // Nobody is there to be typed to, or to print any more.
+    watcher.close();
+    input[Symbol.dispose]();
     if (!stream.destroyed) stream.push(null);
   });
   setImmediate(push);

@@ -3,6 +3,7 @@ import { statSync } from 'node:fs';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { type Announce, inheritedContext, Nursery } from '../../../process/nursery.ts';
 import type { NurseryChild, NurserySpec } from '../../../process/nursery-child.ts';
+import type { RuntimeName } from '../plan/oci-runtime.ts';
 import { planNursery } from '../plan/outer-command.ts';
 import { lookUpRuntime } from './host-facts.ts';
 import { letBeRoot, readPerson } from './start-person.ts';
@@ -18,12 +19,15 @@ interface Latest {
 
 export class ContainerNurseries implements AsyncDisposable {
   readonly #outlived: boolean;
+  readonly #runtime: RuntimeName | undefined;
   #latest: Latest | undefined;
   #starts = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor({ outlived }: { readonly outlived: boolean }) {
+  /** `runtime`: that containers are to run on. */
+  constructor({ outlived, runtime }: { readonly outlived: boolean; readonly runtime?: RuntimeName | undefined }) {
     this.#outlived = outlived;
+    this.#runtime = runtime;
   }
 
   /** Whether there can be any. */
@@ -75,7 +79,7 @@ export class ContainerNurseries implements AsyncDisposable {
   warm(): void {
     if (!this.arePossible || this.#latest !== undefined) return;
     // Whoever needs it is told.
-    this.#get(lookUpRuntime()).catch(() => {});
+    this.#get(lookUpRuntime(this.#runtime)).catch(() => {});
   }
 
   #replace(context: string, program: string | undefined): Latest {

@@ -1,7 +1,7 @@
 /** Names below a container's folder, which its start, its runtime and whoever comes later agree on. */
 import { existsSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { RUNTIME } from '../plan/outer-command.ts';
+import { RUNTIMES } from '../plan/oci-runtime.ts';
 
 /** On every Linux, an empty directory for everybody that nothing of a container's lies in; of the new /proc. */
 const OPEN_PLACE = '/proc/sys/fs/binfmt_misc';
@@ -29,7 +29,7 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
     terminal: (number: number): string => join(dir, `tty${number}`),
     devFolder: join(dir, 'dev'),
     stateDir: join(dir, 'state'),
-    copy: join(dir, RUNTIME),
+    copies: RUNTIMES.map((name) => join(dir, name)),
     consoleSocket: join(dir, 'console'),
     pidFile: join(dir, 'pid'),
   };
@@ -37,11 +37,11 @@ export function containerPlaces(dir: string, { mapped }: { mapped: boolean }) {
 
 /** A reboot starts in the folder of the run before, whose traces must not be taken for those of the new one. */
 export function forgetFormerRun(places: ContainerPlaces): void {
-  const { stateDir, copy, pidFile, consoleSocket, outerGate, gate, bundle } = places;
+  const { stateDir, copies, pidFile, consoleSocket, outerGate, gate, bundle } = places;
   if (!existsSync(bundle)) return;
   const traces = [
     stateDir,
-    copy,
+    ...copies,
     pidFile,
     consoleSocket,
     outerGate,

@@ -60,7 +60,10 @@ export class ContainerStarter implements AsyncDisposable {
 
   constructor(init: ContainerStarterInit) {
     this.#init = init;
-    this.#nurseries = new ContainerNurseries({ outlived: init.root.placement === 'daemon' });
+    this.#nurseries = new ContainerNurseries({
+      outlived: init.root.placement === 'daemon',
+      runtime: init.config.runtime,
+    });
   }
 
   /** Makes ready what the next start needs. */
@@ -126,6 +129,7 @@ export class ContainerStarter implements AsyncDisposable {
       version,
       hooks: host.hooks,
       logLimits: { maxSize: config.logMaxSize, maxBackups: config.logMaxBackups },
+      runtime: config.runtime,
       cgroups: { layout: config.cgroupLayout, controllers: config.cgroupControllers, onNote },
       names: this.names,
       nurseries: this.#nurseries,

@@ -8,10 +8,11 @@ import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import { imagePlaces, planImageExport } from '../plan/image-export.ts';
+import type { RuntimeName } from '../plan/oci-runtime.ts';
 import { planOuterCommand, quoteWord } from '../plan/outer-command.ts';
 import { mapLines, type Person } from '../plan/person.ts';
 import { containerPlaces } from './container-places.ts';
-import { findRuntime, hiddenCgroup, readContainerFacts } from './host-facts.ts';
+import { hiddenCgroup, readContainerFacts } from './host-facts.ts';
 
 /** Stands for the folder that a start makes. */
 const FOLDER = '/run/nestling/XXXXXXXX/lxc/1';
@@ -29,10 +30,14 @@ export function planContainerXml(
   return describeContainerPlan(domain, () => undefined);
 }
 
-export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['initOf']): DomainPlan {
+export function describeContainerPlan(
+  domain: Domain,
+  initOf: ContainerFacts['initOf'],
+  runtime?: RuntimeName,
+): DomainPlan {
   const mapped = domain.idmap !== undefined;
   const places = containerPlaces(FOLDER, { mapped });
-  const facts = readContainerFacts(domain, initOf);
+  const facts = readContainerFacts(domain, initOf, runtime);
   const plan = planContainer(domain, facts, places);
   const images = plan.prepared.flatMap(({ kind, source: file, format = 'raw', readonly, at }) => {
     if (kind !== 'image') return [];
@@ -45,7 +50,7 @@ export function describeContainerPlan(domain: Domain, initOf: ContainerFacts['in
   } = planOuterCommand({
     ...places,
     root: plan.spec.root.path,
-    runtime: findRuntime(),
+    runtime: facts.runtime,
     id: 'c1',
     prepared: plan.prepared.map((mount) =>
       mount.kind === 'image' ? { ...mount, kind: 'device', source: DEVICE_OF_IMAGE } : mount,

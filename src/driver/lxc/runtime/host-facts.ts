@@ -1,6 +1,6 @@
 /** What of this host the plan of a container depends on. Reads only. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, lstatSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, readFileSync, realpathSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { deviceNumbers } from '../../../cgroup/block-device.ts';
 import { detectCgroups } from '../../../cgroup/detect.ts';
@@ -14,18 +14,30 @@ import { rootSource } from '../plan/complete-definition.ts';
 import type { TaskFacts } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, DeviceNumbers } from '../plan/container-context.ts';
 import { type ForeignFacts, type ForeignRun, planForeignRun } from '../plan/foreign.ts';
-import { RUNTIME } from '../plan/outer-command.ts';
+import { mountsInProc, RUNTIMES, type RuntimeName } from '../plan/oci-runtime.ts';
 import { readPerson } from './start-person.ts';
 
 /** As many as any kernel has. */
 const ALL_CAPABILITIES = (1n << 64n) - 1n;
 
-/** `initOf`: of the containers of this connection. */
-export function readContainerFacts(domain: Domain, initOf: ContainerFacts['initOf']): ContainerFacts & TaskFacts {
+export interface RuntimeFact {
+  /** The OCI runtime: where that is. */
+  readonly runtime: string;
+}
+
+/** `initOf`: of the containers of this connection; `runtime`: that is asked for. @throws VirtError where there is none such */
+export function readContainerFacts(
+  domain: Domain,
+  initOf: ContainerFacts['initOf'],
+  runtime?: RuntimeName,
+): ContainerFacts & TaskFacts & RuntimeFact {
   const person = readPerson();
   const root = rootSource(domain);
   const foreign = readForeignRun(domain);
+  const found = findRuntime(runtime);
   return {
+    runtime: found,
+    ...(mountsInProc(found) ? {} : { settings: readdirSync('/proc/sys') }),
     capabilities: readCapabilities(
       domain.idmap !== undefined || foreign?.register !== undefined || person !== undefined,
     ),
@@ -105,22 +117,26 @@ export function requireSources({ devices }: Domain): void {
 }
 
 /** @throws VirtError naming the package */
-export function findRuntime(): string {
-  const found = lookUpRuntime();
+function findRuntime(wanted: RuntimeName | undefined): string {
+  const found = lookUpRuntime(wanted);
   if (found !== undefined) return found;
-  const other = lookUpProgram('runc') === undefined ? '' : ' (runc cannot be told to leave their groups alone)';
-  throw missing(`containers run on ${RUNTIME}: install ${RUNTIME}${other}`);
+  throw missing(`containers run on an OCI runtime: install ${wanted ?? RUNTIMES.join(' or ')}`);
 }
 
-export function lookUpRuntime(): string | undefined {
-  return lookUpProgram(RUNTIME);
+/** `wanted`: none but this; default: the first that there is. */
+export function lookUpRuntime(wanted?: RuntimeName): string | undefined {
+  for (const name of wanted === undefined ? RUNTIMES : [wanted]) {
+    const found = lookUpProgram(name);
+    if (found !== undefined) return found;
+  }
+  return undefined;
 }
 
-/** @throws VirtError naming the package */
-export function findMonitor(): string {
+/** `isKept`: for a container that outlives this process. @throws VirtError naming the package */
+export function findMonitor(isKept: boolean): string {
   const found = lookUpProgram('conmon');
   if (found !== undefined) return found;
-  throw missing('containers of a daemon are kept by conmon: install conmon');
+  throw missing(`containers ${isKept ? 'of a daemon' : 'on runc'} are kept by conmon: install conmon`);
 }
 
 function missing(message: string): VirtError {

@@ -36,6 +36,8 @@ export interface KeptContainerOptions extends LaunchOptions {
   readonly nurseries?: Nurseries | undefined;
   /** Descriptors that conmon keeps open. */
   readonly held: readonly number[];
+  /** It outlives this process. */
+  readonly isKept: boolean;
 }
 
 interface KeptInit {
@@ -73,13 +75,13 @@ export class KeptContainer implements Container {
 
   /** Resolves when the first program runs. @throws VirtError with the runtime's own words */
   static async start(plan: ContainerPlan, options: KeptContainerOptions): Promise<KeptContainer> {
-    const { dir, id, nurseries, held } = options;
+    const { dir, id, nurseries, held, isKept } = options;
     const exitDir = exitDirOf(dir);
     const words = { fd: options.log.fd };
     await using undo = new DisposalStack();
     const begin: LaunchKeeper<GuestProcess>['begin'] = (init, { outerGate, stderr }) =>
       nurseries === undefined
-        ? new SpawnedStart(init, ['ignore', words, words, 'pipe', 'pipe', ...held.map((fd) => ({ fd }))], false)
+        ? new SpawnedStart(init, ['ignore', words, words, 'pipe', 'pipe', ...held.map((fd) => ({ fd }))], !isKept)
         : new NurseryStart(init, nurseries, { outerGate, stderr }, options.log.path);
     const monitor = {
       program: options.monitor,

@@ -250,7 +250,11 @@ export class LxcDriver extends GuestDriver<RunningContainer> implements Driver {
 
   async planDomain(xml: string, options: CreateOptions = {}): Promise<DomainPlan> {
     const { describeContainerPlan } = await import('./describe-plan.ts');
-    return describeContainerPlan(this.#starter.prepare(xml, options), (name) => this.#starter.initOf(name));
+    return describeContainerPlan(
+      this.#starter.prepare(xml, options),
+      (name) => this.#starter.initOf(name),
+      this.#parts.config.runtime,
+    );
   }
 
   protected override async prepare(

@@ -18,10 +18,11 @@ import { isAlive } from '../../../process/proc.ts';
 import { StateReason } from '../../domain-state.ts';
 import { ContainerLinks } from '../host/container-links.ts';
 import { ImageExports } from '../host/image-exports.ts';
+import { placeOfRunning } from './container-groups.ts';
 import { exitCodeIn, KeptContainer } from './kept-container.ts';
 import type { LxcParts } from './lxc-parts.ts';
 import { callsForReboot, RunningContainer } from './running-container.ts';
-import { consoleOf, initGroupsOf, readStartFacts, runContainer } from './start-container.ts';
+import { consoleOf, readStartFacts, runContainer } from './start-container.ts';
 
 const log = new LogSource('lxc.lxc_process');
 
@@ -150,8 +151,8 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
     restart: async () => {
       const start = starter.startOf(record, domain, id);
       const facts = readStartFacts(start);
-      const { joins, initGroup } = initGroupsOf(start, cgroups, facts.cgroups);
-      return await runContainer({ start, cgroups, joins, initGroup, log: guestLog, ledger, host: facts }, undefined);
+      const place = placeOfRunning(start, cgroups, facts);
+      return await runContainer({ start, cgroups, place, log: guestLog, ledger, host: facts }, undefined);
     },
     onNote,
   });

@@ -10,15 +10,16 @@ import { LogSource } from '../../../core/log-source.ts';
 import { memberOf } from '../../../core/members.ts';
 import { randomHex } from '../../../core/random.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
+import { lookUpProgram } from '../../../process/find-program.ts';
 import { listChildren, listDescendants, listProcesses, readProcStat } from '../../../process/proc.ts';
 import { errnoOf } from '../../../process/process-error.ts';
 import { spawnChild } from '../../../process/spawn.ts';
 import type { ExecOptions, ExecResult } from '../../exec-operations.ts';
 import { pidNamespaceOf, signalProcess } from '../host/container-processes.ts';
 import { enterOptions } from '../host/enter-namespaces.ts';
+import { runtimeWords } from '../plan/oci-runtime.ts';
 import { type RuntimePlace, readRuntimePlace } from '../plan/outer-command.ts';
 import { idsInside } from './container-users.ts';
-import { findRuntime } from './host-facts.ts';
 
 const log = new LogSource('lxc.lxc_process');
 const NO_BYTES = Buffer.alloc(0);
@@ -38,7 +39,7 @@ export async function runInContainer(
   const { signal, stdio = 'capture', terminal = false } = options;
   const keeper = findKeeper(initPid);
   using described = describeProcess(keeper, planProcess(keeper, initPid, command, options));
-  const args = [...enterOptions(keeper.pid, ['-m', '-p']), '--', ...runtimeWords(keeper)];
+  const args = [...enterOptions(keeper.pid, ['-m', '-p']), '--', ...execWords(keeper)];
   log.debug('exec', () => `in the container of process ${initPid}: ${command.join(' ')}`);
   const captures = stdio === 'capture';
   const child = await spawnChild(
@@ -68,14 +69,13 @@ export async function runInContainer(
 /** What holds a container in the foreground: the runtime, or conmon. Both live in the outer namespaces. */
 interface Keeper extends RuntimePlace {
   readonly pid: number;
-  readonly runtime: string;
 }
 
 /** @throws VirtError where none of the process's ancestors is one */
 function findKeeper(initPid: number): Keeper {
   for (let pid = parentOf(initPid); pid > 1; pid = parentOf(pid)) {
     const place = readRuntimePlace(readWords(pid, 'cmdline'));
-    if (place !== undefined) return { ...place, pid, runtime: place.runtime ?? findRuntime() };
+    if (place !== undefined) return { ...place, pid };
   }
   throw new VirtError('cannot run a program in the container: it has ended, or Nestling did not start it', {
     code: ErrorCode.OPERATION_INVALID,
@@ -87,9 +87,15 @@ function findKeeper(initPid: number): Keeper {
  * What runs in it is in a file: the runtime's command line is there for all users of the host to read. That it has a terminal is said there too;
  * crun 1.8 mixes its own words into the output where it is told twice.
  */
-function runtimeWords({ runtime, stateDir, id }: Keeper): string[] {
-  const global = ['--cgroup-manager=disabled', '--root', stateDir];
-  return [runtime, ...global, 'exec', '--process', `/proc/self/fd/${PROCESS_FD}`, id];
+function execWords({ runtime, stateDir, id }: Keeper): string[] {
+  return [
+    lookUpProgram(runtime) ?? runtime,
+    ...runtimeWords({ runtime, stateDir }),
+    'exec',
+    '--process',
+    `/proc/self/fd/${PROCESS_FD}`,
+    id,
+  ];
 }
 
 /** As the first program is, but for what is asked for. */

@@ -6,13 +6,12 @@
 import { mkdirSync } from 'node:fs';
 import { detectCgroups } from '../../../cgroup/detect.ts';
 import type { CgroupHost } from '../../../cgroup/host.ts';
-import { machineGroupName } from '../../../cgroup/layout.ts';
 import { abandon, DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { removeFolder } from '../../../core/fs.ts';
 import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
-import { GuestCgroups, type GuestCgroupsInit } from '../../../guest/cgroups/guest-cgroups.ts';
+import type { GuestCgroups, GuestCgroupsInit } from '../../../guest/cgroups/guest-cgroups.ts';
 import { GuestHooks } from '../../../guest/guest-hooks.ts';
 import { GuestLog, type GuestLogLimits, startLine } from '../../../guest/guest-log.ts';
 import { SharedConsole } from '../../../guest/shared-console.ts';
@@ -26,29 +25,22 @@ import type { ConsoleStream } from '../../driver.ts';
 import { GuestConsole } from '../../guest-console.ts';
 import { ContainerLinks } from '../host/container-links.ts';
 import { ImageExports } from '../host/image-exports.ts';
-import {
-  guardedControllers,
-  type InitGroupsPlan,
-  makeInitGroups,
-  planInitGroups,
-  showLimits,
-} from '../host/init-groups.ts';
 import type { LinkNames } from '../host/link-names.ts';
 import { requireUserNamespaces } from '../host/user-namespaces.ts';
 import { connectUser, requireSlirp } from '../host/user-network.ts';
-import { planContainerCgroup } from '../plan/container-cgroup.ts';
-import type { ContainerFacts, InitGroup } from '../plan/container-context.ts';
+import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
+import { type RuntimeName, staysWithContainer } from '../plan/oci-runtime.ts';
 import type { Person } from '../plan/person.ts';
 import type { Container } from './container.ts';
+import { type InPlace, makeGroups } from './container-groups.ts';
 import type { ContainerNurseries } from './container-nurseries.ts';
 import { containerPlaces } from './container-places.ts';
 import { EmbeddedContainer } from './embedded-container.ts';
 import { ExtraTerminals } from './extra-terminals.ts';
-import { findMonitor, findRuntime, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
+import { findMonitor, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
-import { type MakeGroups, makePersonGroups } from './person-groups.ts';
 import { describeOomKills, oomKillsOf, RunningContainer, type Started } from './running-container.ts';
 
 const logger = new LogSource('lxc.lxc_process');
@@ -61,6 +53,8 @@ export interface ContainerStart {
   readonly hooks: HookScripts;
   readonly version: string;
   readonly logLimits: GuestLogLimits;
+  /** That it is to run on; undefined: the first that the host has. */
+  readonly runtime: RuntimeName | undefined;
   readonly cgroups: Pick<GuestCgroupsInit, 'layout' | 'controllers' | 'onNote'>;
   /** One for all containers of a driver. */
   readonly names: LinkNames;
@@ -79,8 +73,7 @@ export interface ContainerStart {
 export interface ContainerSetting {
   readonly start: ContainerStart;
   readonly cgroups: GuestCgroups;
-  readonly joins: readonly string[];
-  readonly initGroup: InitGroup | undefined;
+  readonly place: InPlace;
   readonly log: GuestLog;
   readonly ledger: Ledger;
   readonly host: StartFacts;
@@ -186,56 +179,13 @@ async function introduce(
   });
 }
 
-/**
- * A container is stopped, ended and counted by its group; without limits it can do without one where this process may make none.
- * @throws CgroupError
- */
-async function makeGroups(
-  start: ContainerStart,
-  host: StartFacts,
-  ledger: Ledger,
-  undo: DisposalStack,
-): Promise<Pick<ContainerSetting, 'cgroups' | 'joins' | 'initGroup'>> {
-  const { id, domain, root, cgroups: init } = start;
-  const { person } = host.facts;
-  const planned = planContainerCgroup(domain, host.facts);
-  const detect = (): CgroupHost => host.cgroups;
-  const make: MakeGroups = async ({ tuning, notes, memoryNotes }, hasGroup = true) => {
-    const controllers = hasGroup ? init.controllers : [];
-    const given = { ...init, id, root: root.path, ledger, always: true, tuning, controllers, detect };
-    const made = undo.use(new GuestCgroups(given));
-    await made.make(domain);
-    for (const note of [...notes, ...memoryNotes]) init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
-    return made;
-  };
-  const cgroups =
-    person === undefined
-      ? await make(planned)
-      : await makePersonGroups(domain, person, planned, { make, host: host.cgroups });
-  const plan = initGroupsOf(start, cgroups, host.cgroups);
-  undo.use(makeInitGroups(plan, ledger));
-  if (cgroups.place !== undefined) showLimits(cgroups.place);
-  return { cgroups, joins: plan.joins, initGroup: plan.initGroup };
-}
-
-/** Also of a container that runs already. */
-export function initGroupsOf(
-  { id, domain, root }: ContainerStart,
-  { place, joins }: GuestCgroups,
-  host: CgroupHost,
-): InitGroupsPlan {
-  const name = machineGroupName({ driver: 'lxc', id, name: domain.name ?? '', root: root.path });
-  const guarded = place === undefined ? [] : guardedControllers(place);
-  return planInitGroups(host, place, { name, joins, guarded });
-}
-
-export function readStartFacts({ domain, initOf }: ContainerStart): StartFacts {
-  return { facts: readContainerFacts(domain, initOf), cgroups: detectCgroups() };
+export function readStartFacts({ domain, initOf, runtime }: ContainerStart): StartFacts {
+  return { facts: readContainerFacts(domain, initOf, runtime), cgroups: detectCgroups() };
 }
 
 /** From the plan to the first program. @throws VirtError, CgroupError, ProcessError; then nothing of it is left */
 export async function runContainer(
-  { start, cgroups, joins, initGroup, log, ledger, host }: ContainerSetting,
+  { start, cgroups, place, log, ledger, host }: ContainerSetting,
   signal: AbortSignal | undefined,
 ): Promise<Started> {
   const { id, domain, root, names, onPlugged } = start;
@@ -246,13 +196,14 @@ export async function runContainer(
   const { person } = host.facts;
   using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, ownerOfTerminals(domain, person)));
   const { terminals } = undo;
+  const held = isKept ? terminals.masters : [];
   // What conmon holds is this process's, which a nursery's children have nothing of.
-  const canComeOut = start.nurseries?.arePossible === true && !(isKept && terminals.masters.length > 0);
+  const canComeOut = start.nurseries?.arePossible === true && held.length === 0;
   const nurseries = canComeOut ? start.nurseries : undefined;
   const places = containerPlaces(dir, { mapped });
   const planned = planContainer(
     domain,
-    { ...host.facts, initGroup },
+    { ...host.facts, ...place },
     {
       ...places,
       terminal: (number) => terminals.pathOf(number),
@@ -264,11 +215,11 @@ export async function runContainer(
   // What does not die with us must be known to whoever comes after us.
   const announce = isKept ? (pid: number): void => announceProcess(ledger, pid) : undefined;
   const options = {
-    runtime: findRuntime(),
+    runtime: host.facts.runtime,
     id: `c${id}`,
     dir,
     hiddenCgroup: hiddenCgroup(host.cgroups),
-    cgroupProcs: joins,
+    cgroupProcs: place.joins,
     person,
     createOnly: start.createOnly,
     setUpNetwork: async (pid: number, outer: number): Promise<void> => {
@@ -281,11 +232,13 @@ export async function runContainer(
   };
   try {
     const plan = { ...planned, prepared: await images.openAll(planned.prepared, signal) };
-    const container: Container = isKept
-      ? await KeptContainer.start(plan, { ...options, nurseries, monitor: findMonitor(), log, held: terminals.masters })
+    const isMonitored = isKept || !staysWithContainer(options.runtime);
+    const container: Container = isMonitored
+      ? await KeptContainer.start(plan, { ...options, nurseries, monitor: findMonitor(isKept), log, held, isKept })
       : await EmbeddedContainer.start(plan, { ...options, nurseries });
     undo.keep();
-    const consoles = [consoleOf(domain, container, isKept), ...terminals.listen()];
+    if (isMonitored && start.createOnly === true) await container.destroy();
+    const consoles = [consoleOf(domain, container, isMonitored), ...terminals.listen()];
     return { container, consoles, links, terminals, images };
   } catch (error) {
     await links?.[Symbol.asyncDispose]();
@@ -313,9 +266,9 @@ class TerminalsOfStart implements Disposable {
 }
 
 /** A terminal that we hold is there once; conmon's can be opened again and again. */
-export function consoleOf(domain: Domain, container: Container, isKept: boolean): ConsoleStream {
+export function consoleOf(domain: Domain, container: Container, isMonitored: boolean): ConsoleStream {
   const alias = domain.devices?.consoles[0]?.alias?.name ?? 'console0';
-  if (isKept) return new SharedConsole(alias, (fromNow) => container.openConsole(fromNow));
+  if (isMonitored) return new SharedConsole(alias, (fromNow) => container.openConsole(fromNow));
   return new GuestConsole(alias, container.openConsole(false));
 }
 
