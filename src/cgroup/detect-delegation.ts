@@ -2,6 +2,7 @@
  * Whether systemd has handed the caller's v2 group over (`Delegate=`): it marks such groups with an extended attribute, which Node cannot
  * read by itself. Not part of `detectCgroups`, since it costs about 10 ms the first time.
  */
+import { loadKoffi } from '../core/koffi.ts';
 import { type CgroupHost, v2Hierarchy } from './host.ts';
 
 /** The first since systemd 236, readable by root only; the second since 251. */
@@ -37,7 +38,7 @@ function upwards(directory: string, mountPoint: string): string[] {
 
 async function loadHasAttribute(): Promise<HasAttribute | undefined> {
   try {
-    const { default: koffi } = await import('koffi');
+    const koffi = await loadKoffi();
     const getxattr = koffi
       .load(null)
       .func('long getxattr(const char *path, const char *name, void *value, size_t size)');

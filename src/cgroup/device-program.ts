@@ -2,8 +2,10 @@
  * Device rules as a BPF program for cgroup v2, and the system call that attaches it. Making the program is pure; attaching needs koffi,
  * which is loaded then, and CAP_BPF or CAP_SYS_ADMIN.
  */
+
 import { closeSync, openSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
+import { loadKoffi } from '../core/koffi.ts';
 import { CgroupError, type DeviceRule } from './action.ts';
 
 /** One instruction of eight bytes: opcode, registers, jump, number (linux/bpf.h). */
@@ -132,14 +134,14 @@ const MAX_TRIES = 5;
 export type AttachDeviceProgram = (directory: string, rules: readonly DeviceRule[]) => void;
 
 /**
- * The means to attach programs. Loads koffi, about 10 ms the first time. What it gives throws CgroupError where this Node, this kernel or
+ * The means to attach programs. Loads koffi. What it gives throws CgroupError where this Node, this kernel or
  * this user has no way to do it.
  */
 export async function loadDevicePrograms(): Promise<AttachDeviceProgram> {
   const number = SYSCALL_NUMBERS[process.arch];
   if (number === undefined) return refusing(`no number of bpf(2) is known for ${process.arch}`);
   try {
-    const { default: koffi } = await import('koffi');
+    const koffi = await loadKoffi();
     const syscall = koffi.load(null).func('long syscall(long number, int command, void *attribute, unsigned int size)');
     const bpf: Bpf = {
       call: (command, attribute) => Number(syscall(number, command, attribute, attribute.length)),

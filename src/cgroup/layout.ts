@@ -53,12 +53,20 @@ export interface MachineIdentity {
   readonly root?: string | undefined;
 }
 
+/** There is one for most processes, and names are asked for often. */
+let latest: { readonly root: string; readonly hash: string } | undefined;
+
+function hashOf(root: string): string {
+  if (latest?.root !== root) latest = { root, hash: sha256Hex(root).slice(0, 8) };
+  return latest.hash;
+}
+
 /**
  * `qemu-1-web`: driver, id, and of the guest's name what may stand in a host's name, 64 characters in all. Dots and dashes do not
  * come twice in a row, nor at the beginning or the end.
  */
 export function machineName({ driver, id, name, root }: MachineIdentity): string {
-  const hash = root === undefined ? '' : `-embed-${sha256Hex(root).slice(0, 8)}`;
+  const hash = root === undefined ? '' : `-embed-${hashOf(root)}`;
   let result = `${driver}${hash}-${id}-`;
   let isSeparated = true;
   for (const character of name) {

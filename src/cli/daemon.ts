@@ -1,4 +1,5 @@
 /** `nestling daemon`: serves guests that outlive it to libvirt's clients. */
+import { setFlagsFromString } from 'node:v8';
 import { activatedSockets } from '../daemon/activated-sockets.ts';
 import { Daemon, type DaemonOptions } from '../daemon/daemon.ts';
 import { setSaslUser } from '../daemon/sasl-users.ts';
@@ -79,7 +80,17 @@ export async function main(args: string[]): Promise<number> {
   );
 }
 
+/**
+ * A daemon's young objects are few when somebody asks for something after a while: other threads take longer to wake than to collect them (half a millisecond of
+ * a container's start). As it was before V8's code cache is written, which holds for the same flags only.
+ */
+function collectAlone(): Disposable {
+  setFlagsFromString('--no-parallel-scavenge');
+  return { [Symbol.dispose]: () => setFlagsFromString('--parallel-scavenge') };
+}
+
 async function serve(options: DaemonOptions, timeoutS: number | undefined): Promise<number> {
+  using _collecting = collectAlone();
   const daemon = await Daemon.start(options);
   process.stderr.write(`nestling daemon: listening on ${daemon.addresses.join(', ')}\n`);
   (await import('./daemon-background.ts')).sayReady();

@@ -2,6 +2,7 @@
  * Messages with descriptors (`fd-rights.ts`) over the unix sockets under Node's streams: sendmsg(2) and recvmsg(2), which Node does not
  * have. 64-bit Linux. What goes through, and what a failure means, is the callers' knowledge.
  */
+import { loadKoffi } from './koffi.ts';
 import { memberOf } from './members.ts';
 
 export const MSG_DONTWAIT = 0x40;
@@ -18,14 +19,14 @@ export interface SocketMessages {
 
 let loading: Promise<SocketMessages> | undefined;
 
-/** Loads koffi, about 10 ms the first time. */
+/** Loads koffi. */
 export function loadSocketMessages(): Promise<SocketMessages> {
   loading ??= load();
   return loading;
 }
 
 async function load(): Promise<SocketMessages> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   const iovec = koffi.struct({ base: 'void *', length: 'size_t' });
   const msghdr = koffi.struct({
     name: 'void *',

@@ -2,9 +2,11 @@
  * The system calls that make and set up tap devices, which Node lacks and for which no command hands over a descriptor.
  * Linux only. They act in the network namespace of the calling thread.
  */
+
 import { closeSync } from 'node:fs';
 import { endianness } from 'node:os';
 import { getSystemErrorName } from 'node:util';
+import { loadKoffi } from '../core/koffi.ts';
 
 /** Longest name of a network interface: IFNAMSIZ without the closing zero. */
 export const MAX_INTERFACE_NAME_BYTES = 15;
@@ -64,9 +66,9 @@ const SIOCSIFHWADDR = 0x8924;
 const SIOCGIFHWADDR = 0x8927;
 const SIOCBRADDIF = 0x89a2;
 
-/** Loads koffi (about 10 ms the first time). */
+/** Loads koffi. */
 export async function loadNetworkCalls(): Promise<NetworkCalls> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   const libc = koffi.load(null);
   const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
   const nameToIndex = libc.func('if_nametoindex', 'uint', ['str']);

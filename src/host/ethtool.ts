@@ -2,8 +2,10 @@
  * What a network interface's driver offloads, asked with the ethtool ioctls: no file in /sys tells it. Acts in the network namespace of the
  * calling thread.
  */
+
 import { closeSync } from 'node:fs';
 import { endianness } from 'node:os';
+import { loadKoffi } from '../core/koffi.ts';
 
 /** Names of what is on, as libvirt has them and in its order; empty where the interface is gone or cannot say. */
 export type ReadNetFeatures = (name: string) => string[];
@@ -25,9 +27,9 @@ const UDP_TUNNEL = 25;
 /** Of a block of 32 features: available, requested, active, never changed. */
 const ACTIVE = 8;
 
-/** Loads koffi (about 10 ms the first time); without it nothing is known. */
+/** Loads koffi; without it nothing is known. */
 export async function loadNetFeatures(): Promise<ReadNetFeatures> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   const libc = koffi.load(null);
   const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
   const ioctl = libc.func('int ioctl(int fd, ulong request, void *argument)');

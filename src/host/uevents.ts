@@ -2,7 +2,9 @@
  * What the kernel, or udev after its rules, says of devices that come, go and change. The socket is asked, it does not wake: Node has no way to
  * wait for one of this kind without a thread of its own.
  */
+
 import { closeSync, existsSync } from 'node:fs';
+import { loadKoffi } from '../core/koffi.ts';
 
 /** One message. */
 export interface Uevent {
@@ -28,7 +30,7 @@ const MOST_AT_ONCE = 1024;
 
 /** @param udevControl exists where udev runs: then its word comes after its rules have named the device */
 export async function openUevents(udevControl = '/run/udev/control'): Promise<UeventSource> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   const libc = koffi.load(null);
   const socket = libc.func('socket', 'int', ['int', 'int', 'int']);
   const bind = libc.func('int bind(int fd, const uint8_t *address, uint length)');

@@ -1,7 +1,9 @@
 /**
  * Sends datagrams to a socket in the file system, which Node cannot: to syslog and to systemd's journal. Knows neither's format.
  */
+
 import { getSystemErrorName } from 'node:util';
+import { loadKoffi } from '../core/koffi.ts';
 
 export interface DatagramSocket extends Disposable {
   /** False when nobody listens or there is no room: the message is lost then, and the caller goes on. */
@@ -15,9 +17,9 @@ const MSG_DONTWAIT = 0x40;
 /** `sun_path` of `struct sockaddr_un`. */
 const PATH_BYTES = 108;
 
-/** Loads koffi, about 10 ms the first time. @throws Error with the errno when there is no such socket */
+/** Loads koffi. @throws Error with the errno when there is no such socket */
 export async function openDatagramSocket(path: string): Promise<DatagramSocket> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   const libc = koffi.load(null);
   const socket = libc.func('int socket(int domain, int type, int protocol)');
   const connect = libc.func('int connect(int fd, void *address, unsigned int length)');

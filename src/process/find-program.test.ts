@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { debianPackageOf } from './debian-package.ts';
-import { findProgram, lookUpProgram } from './find-program.ts';
+import { findProgram, lookUpAgain, lookUpProgram } from './find-program.ts';
 import { ProcessError } from './process-error.ts';
 
 let root: string;
@@ -30,6 +30,24 @@ test('finds along PATH, by path, relative to a folder, and in the sbin folders',
   expect(findProgram('sh', { path: '' })).toMatch(/\/bin\/sh$/);
   expect(lookUpProgram('no-such-program-x')).toBeUndefined();
   expect(lookUpProgram('')).toBeUndefined();
+});
+
+test('one that is asked for again is found where it was, or anew where it is not', () => {
+  const path = process.env['PATH'];
+  try {
+    process.env['PATH'] = root;
+    expect(lookUpAgain('again')).toBeUndefined();
+    const [first, second] = [join(root, 'again'), join(root, 'qemu-system-folder/again')];
+    for (const file of [first, second]) writeFileSync(file, '', { mode: 0o755 });
+    expect([lookUpAgain('again'), lookUpAgain('again')]).toEqual([first, first]);
+    process.env['PATH'] = join(root, 'qemu-system-folder');
+    expect(lookUpAgain('again')).toBe(second);
+    process.env['PATH'] = root;
+    chmodSync(first, 0o644);
+    expect(lookUpAgain('again')).toBeUndefined();
+  } finally {
+    process.env['PATH'] = path;
+  }
 });
 
 test('a missing program is named with its package', () => {

@@ -42,6 +42,19 @@ export function lookUpProgram(program: string, options: FindProgramOptions = {})
   return searchProgram(program, options).path;
 }
 
+const known = new Map<string, string>();
+
+/** The same for a program that is asked for with every guest: where it was found it is, as long as it can be executed there and PATH is the same. */
+export function lookUpAgain(program: string): string | undefined {
+  const key = `${program}\0${process.env['PATH']}`;
+  const before = known.get(key);
+  if (before !== undefined && whyNotExecutable(before, false) === undefined) return before;
+  const found = lookUpProgram(program);
+  if (found === undefined) known.delete(key);
+  else known.set(key, found);
+  return found;
+}
+
 function searchProgram(program: string, options: FindProgramOptions): { path?: string; errno?: 'ENOENT' | 'EACCES' } {
   const candidates = program.includes('/')
     ? [resolve(options.cwd ?? '.', program)]

@@ -5,7 +5,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
-import { createInterface } from 'node:readline';
+import type { Readable } from 'node:stream';
 import { raceSignal } from '../core/abort.ts';
 import { LogSource } from '../core/log-source.ts';
 import type { ChildHandle } from './child-handle.ts';
@@ -60,8 +60,18 @@ export class Nursery implements AsyncDisposable {
     this.#process = child;
     this.#outlived = outlived;
     child.keepAlive(false);
-    createInterface({ input: child.readable(1) }).on('line', (line) => this.#hear(line));
+    this.#listen(child.readable(1));
     void child.exited.then(() => this.#end());
+  }
+
+  /** Not node:readline: loading that takes as long as a nursery takes to answer. */
+  #listen(stream: Readable): void {
+    let text = '';
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      const lines = `${text}${chunk}`.split('\n');
+      text = lines.pop() ?? '';
+      for (const line of lines) this.#hear(line);
+    });
   }
 
   /** Whether there can be one here: it needs Perl, and to know the machine. */

@@ -1,6 +1,8 @@
 /** Sends packets to a UNIX socket of type SOCK_SEQPACKET, which Node has no stream for. Nothing is received. Linux only. */
+
 import { closeSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
+import { loadKoffi } from '../core/koffi.ts';
 import { ProcessError } from './process-error.ts';
 
 const AF_UNIX = 1;
@@ -19,7 +21,7 @@ export interface PacketSocket extends Disposable {
 
 /** @throws ProcessError naming the socket */
 export async function connectPackets(path: string): Promise<PacketSocket> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   const libc = koffi.load(null);
   const failure = (call: string, why = getSystemErrorName(-koffi.errno())): ProcessError =>
     new ProcessError(`cannot ${call} ${path}: ${why}`, { operation: 'spawn', command: call });

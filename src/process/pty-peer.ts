@@ -2,7 +2,9 @@
  * Opens the other end of a pseudo-terminal, wherever its file system is mounted. Whoever holds one open keeps the terminal alive while programs
  * come and go: without, the first moment at which none has it open is its end. Linux 4.13 and later.
  */
+
 import { constants } from 'node:fs';
+import { loadKoffi } from '../core/koffi.ts';
 import { ProcessError } from './process-error.ts';
 
 /** ioctl_tty(2): `_IO('T', 0x41)`, whose encoding has a direction on some machines. */
@@ -19,7 +21,7 @@ function loadIoctl(): ReturnType<typeof load> {
 }
 
 async function load() {
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   return { ioctl: koffi.load(null).func('ioctl', 'int', ['int', 'ulong', '...']), errno: () => koffi.errno() };
 }
 
@@ -30,7 +32,7 @@ export async function unlockPty(master: number): Promise<void> {
   throw new ProcessError(`cannot unlock a terminal: errno ${errno()}`, { operation: 'set up', command: 'ioctl' });
 }
 
-/** @returns a descriptor, the caller's. Loads koffi, about 10 ms the first time. @throws ProcessError with the errno */
+/** @returns a descriptor, the caller's. Loads koffi. @throws ProcessError with the errno */
 export async function openPtyPeer(master: number): Promise<number> {
   const { ioctl, errno } = await loadIoctl();
   const fd = Number(ioctl(master, TIOCGPTPEER, 'int', constants.O_RDWR | constants.O_NOCTTY | 0o2000000));

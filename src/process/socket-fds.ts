@@ -19,7 +19,7 @@ export interface SocketFds {
   receive(bytes: Buffer): { readonly count: number; readonly fd: number | undefined } | undefined;
 }
 
-/** Loads koffi (about 10 ms the first time). @throws ProcessError where the stream is no open socket */
+/** Loads koffi. @throws ProcessError where the stream is no open socket */
 export async function socketFds(stream: object): Promise<SocketFds> {
   const messages = await loadSocketMessages();
   const socket = socketFd(stream);

@@ -24,7 +24,7 @@ export class SendFdsError extends Error {
 }
 
 /**
- * The `loadFdSender` option of `QmpClient`. Loads koffi (about 10 ms the first time), hence asynchronous and on demand.
+ * The `loadFdSender` option of `QmpClient`. Loads koffi, hence asynchronous and on demand.
  * The descriptors stay open here; close them when the command has settled.
  * @throws TypeError when the stream has no descriptor (it is no socket, or is closed)
  */

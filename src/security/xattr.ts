@@ -4,7 +4,7 @@
  */
 
 import { constants } from 'node:os';
-import type * as Library from 'koffi';
+import { type Koffi, loadKoffi } from '../core/koffi.ts';
 
 /** What labels are kept in. Paths are followed; give `/proc/self/fd/N` for a file that is held. */
 export interface XattrBackend {
@@ -30,13 +30,11 @@ export class XattrError extends Error {
 /** More than any label has. */
 const VALUE_BYTES = 4096;
 
-type Koffi = (typeof Library)['default'];
-
-/** Undefined where koffi is not installed: then nothing can be remembered on files. About 10 ms the first time. */
+/** Undefined where koffi is not installed: then nothing can be remembered on files. */
 export async function loadXattrs(): Promise<XattrBackend | undefined> {
   let koffi: Koffi;
   try {
-    koffi = (await import('koffi')).default;
+    koffi = await loadKoffi();
   } catch {
     // An optional package; whoever needs it says so.
     return undefined;

@@ -2,7 +2,9 @@
  * System calls about the space that files take, which Node has not: where data and holes are, reserving, giving back. Through koffi,
  * loaded at the first use (about 10 ms).
  */
+
 import { constants } from 'node:os';
+import { loadKoffi } from '../../core/koffi.ts';
 
 /** The C library said no. `code` as Node's own errors have it. */
 export class FileSpaceError extends Error {
@@ -32,7 +34,7 @@ const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
 
 export async function loadFileSpace(): Promise<FileSpace> {
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   const libc = koffi.load(null);
   const lseek = libc.func('int64_t lseek64(int fd, int64_t offset, int whence)');
   const fallocate = libc.func('int fallocate64(int fd, int mode, int64_t offset, int64_t length)');

@@ -3,12 +3,12 @@
  * lies in the container's namespace with one end at least, so that the kernel removes it with the container; limits that outlive it are in the
  * ledger.
  */
-import { randomInt } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DisposalStack } from '../../../core/dispose.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import type { Ledger } from '../../../core/ledger.ts';
 import { LogSource } from '../../../core/log-source.ts';
+import { randomBelow } from '../../../core/random.ts';
 import type { Hostdev } from '../../../model/domain/devices/hostdev.ts';
 import type { NetworkInterface } from '../../../model/domain/devices/interface.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
@@ -174,7 +174,7 @@ export class ContainerLinks implements AsyncDisposable {
   async #make(device: NetworkInterface, index: number, signal: AbortSignal | undefined): Promise<LinkPlan> {
     const { names } = this.#options;
     for (let attempt = 1; ; attempt++) {
-      const skip = attempt === 1 ? 0 : randomInt(attempt * SPREAD);
+      const skip = attempt === 1 ? 0 : randomBelow(attempt * SPREAD);
       const taken: string[] = [];
       const plan = planInterface(
         device,

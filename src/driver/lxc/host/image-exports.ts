@@ -4,7 +4,6 @@
  */
 import { existsSync, readFileSync } from 'node:fs';
 import { release } from 'node:os';
-import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 import { raceSignal } from '../../../core/abort.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
@@ -140,6 +139,7 @@ function hasNbdModule(): boolean {
 }
 
 async function firstLine(helper: ChildHandle, { file }: ImageSource, signal: AbortSignal | undefined): Promise<string> {
+  const { createInterface } = await import('node:readline');
   const lines = createInterface({ input: helper.readable(1) });
   const line = new Promise<string | undefined>((resolve) => {
     lines.once('line', resolve);

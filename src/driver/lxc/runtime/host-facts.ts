@@ -9,7 +9,7 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { readBinfmtFacts } from '../../../host/binfmt.ts';
 import { hostArch } from '../../../host/cpu.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
-import { lookUpProgram } from '../../../process/find-program.ts';
+import { lookUpAgain } from '../../../process/find-program.ts';
 import { rootSource } from '../plan/complete-definition.ts';
 import type { TaskFacts } from '../plan/container-cgroup.ts';
 import type { ContainerFacts, DeviceNumbers } from '../plan/container-context.ts';
@@ -47,9 +47,19 @@ export function readContainerFacts(
     idOf: (kind, name) => (root === undefined ? undefined : idIn(root, kind === 'user' ? 'passwd' : 'group', name)),
     deviceOf,
     initOf,
+    ...readTaskFacts(),
+  };
+}
+
+let taskFacts: TaskFacts | undefined;
+
+/** Read once: they are set with the host. */
+function readTaskFacts(): TaskFacts {
+  taskFacts ??= {
     pidMax: Number(readFileSync('/proc/sys/kernel/pid_max', 'utf8')),
     threadsMax: Number(readFileSync('/proc/sys/kernel/threads-max', 'utf8')),
   };
+  return taskFacts;
 }
 
 /** Runtimes want a root without links in its path, and another one than their own. */
@@ -73,10 +83,15 @@ export function readForeignFacts(): ForeignFacts {
   return { ...facts, runs32Bit };
 }
 
+/** Read once: nothing here gives any up. */
+let ownCapabilities: string | undefined;
+
 /** A new user namespace gives its root all; else nobody can give more than this process has. */
 function readCapabilities(ownUsers: boolean): bigint {
-  const own = ownUsers ? undefined : /^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
-  if (own !== undefined) return BigInt(`0x${own}`);
+  if (!ownUsers) {
+    ownCapabilities ??= /^CapBnd:\s*(\w+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1];
+    if (ownCapabilities !== undefined) return BigInt(`0x${ownCapabilities}`);
+  }
   const last = BigInt(readFileSync('/proc/sys/kernel/cap_last_cap', 'utf8').trim());
   return ALL_CAPABILITIES & ((1n << (last + 1n)) - 1n);
 }
@@ -126,7 +141,7 @@ function findRuntime(wanted: RuntimeName | undefined): string {
 /** `wanted`: none but this; default: the first that there is. */
 export function lookUpRuntime(wanted?: RuntimeName): string | undefined {
   for (const name of wanted === undefined ? RUNTIMES : [wanted]) {
-    const found = lookUpProgram(name);
+    const found = lookUpAgain(name);
     if (found !== undefined) return found;
   }
   return undefined;
@@ -134,7 +149,7 @@ export function lookUpRuntime(wanted?: RuntimeName): string | undefined {
 
 /** `isKept`: for a container that outlives this process. @throws VirtError naming the package */
 export function findMonitor(isKept: boolean): string {
-  const found = lookUpProgram('conmon');
+  const found = lookUpAgain('conmon');
   if (found !== undefined) return found;
   throw missing(`containers ${isKept ? 'of a daemon' : 'on runc'} are kept by conmon: install conmon`);
 }

@@ -2,9 +2,11 @@
  * The kernel's performance counters of one guest (perf_event_open): of every thread that QEMU has, and of those that it makes later. Node has no
  * call for it: koffi, loaded with the first counter. The events' names are libvirt's; a guest without them costs nothing.
  */
+
 import { closeSync, readdirSync, readSync } from 'node:fs';
 import { arch, constants, endianness } from 'node:os';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
+import { loadKoffi } from '../../../core/koffi.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import { HARDWARE_EVENTS, type PERF_EVENTS, SOFTWARE_EVENTS } from '../../../model/domain/perf.ts';
 
@@ -158,7 +160,7 @@ const HINTS: Readonly<Record<string, string>> = {
 async function loadOpenCounter(): Promise<OpenCounter> {
   const number = SYSCALLS[arch()];
   if (number === undefined) return () => ({ errno: constants.errno.ENOSYS });
-  const { default: koffi } = await import('koffi');
+  const koffi = await loadKoffi();
   const syscall = koffi
     .load(null)
     .func('long syscall(long number, void *attr, int pid, int cpu, int group, unsigned long flags)');
