@@ -226,10 +226,17 @@ async function replayContainer(
     return [planned, pass('guest-start', 'start', 'the container is made, up to its first program')];
   } catch (error) {
     signal?.throwIfAborted();
-    if (planned === undefined) return [failed('guest-plan', 'plan', error, `edit ${fileName}`)];
+    if (planned === undefined)
+      return [failed('guest-plan', 'plan', error, missingPackage(error) ?? `edit ${fileName}`)];
     const more = `nestling run --log-filters '1:lxc 1:util.command' ${fileName}`;
     return [planned, failed('guest-start', 'start', error, more)];
   }
+}
+
+/** Errors about programs end with what to install. */
+function missingPackage(error: unknown): string | undefined {
+  const name = /: install ([a-z][a-z0-9.+-]+)/.exec(messageOf(error))?.[1];
+  return name === undefined ? undefined : `apt-get install ${name}`;
 }
 
 /** The message itself, and what is known of it. */

@@ -1,6 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { planContainerXml } from './describe-plan.ts';
+import { parseDomain } from '../../../model/domain/domain.ts';
+import { lookUpProgram } from '../../../process/find-program.ts';
+import { describeContainerPlan, planContainerXml } from './describe-plan.ts';
 import { lookUpRuntime } from './host-facts.ts';
 
 describe.runIf(lookUpRuntime() !== undefined)('what a start would do', () => {
@@ -14,4 +16,16 @@ describe.runIf(lookUpRuntime() !== undefined)('what a start would do', () => {
     expect(script.replaceAll(/\\\n +/g, '')).toBe(words.at(-1));
     execFileSync('sh', ['-n', '-c', script]);
   });
+
+  it.runIf(lookUpRuntime('runc') !== undefined && lookUpProgram('conmon') !== undefined)(
+    'has conmon around runc',
+    () => {
+      const { domain } = parseDomain(
+        `<domain type='lxc'><name>box</name><os><type>exe</type><init>/bin/sh</init></os>
+        <devices><filesystem type='mount'><source dir='/srv'/><target dir='/'/></filesystem></devices></domain>`,
+      );
+      const { command } = describeContainerPlan(domain, () => undefined, 'runc');
+      expect(command).toMatch(/exec \S*\/conmon .*--runtime=\S*\/runc .*--runtime-arg=run --runtime-arg=--detach/s);
+    },
+  );
 });

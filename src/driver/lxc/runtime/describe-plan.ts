@@ -8,11 +8,12 @@ import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import { imagePlaces, planImageExport } from '../plan/image-export.ts';
-import type { RuntimeName } from '../plan/oci-runtime.ts';
+import { type RuntimeName, staysWithContainer } from '../plan/oci-runtime.ts';
 import { planOuterCommand, quoteWord } from '../plan/outer-command.ts';
 import { mapLines, type Person } from '../plan/person.ts';
 import { containerPlaces } from './container-places.ts';
-import { hiddenCgroup, readContainerFacts } from './host-facts.ts';
+import { findMonitor, hiddenCgroup, readContainerFacts } from './host-facts.ts';
+import { planMonitor } from './kept-container.ts';
 
 /** Stands for the folder that a start makes. */
 const FOLDER = '/run/nestling/XXXXXXXX/lxc/1';
@@ -60,6 +61,7 @@ export function describeContainerPlan(
     hiddenCgroup: hiddenCgroup(),
     privateNetwork: plan.privateNetwork && !plan.ownUsers,
     unprivileged: facts.person !== undefined,
+    monitor: staysWithContainer(facts.runtime) ? undefined : planMonitor(findMonitor(false), FOLDER),
   });
   // A start lets the command wait for the script, which says the same.
   const args = [...waiting.slice(0, -2), script];

@@ -9,6 +9,7 @@ import { DisposalStack } from '../../../core/dispose.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
+import type { ContainerMonitor } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import {
@@ -83,13 +84,7 @@ export class KeptContainer implements Container {
       nurseries === undefined
         ? new SpawnedStart(init, ['ignore', words, words, 'pipe', 'pipe', ...held.map((fd) => ({ fd }))], !isKept)
         : new NurseryStart(init, nurseries, { outerGate, stderr }, options.log.path);
-    const monitor = {
-      program: options.monitor,
-      socketDir: dir,
-      exitDir,
-      consoleLog: consoleLogOf(dir),
-      consoleLogBytes: CONSOLE_LOG_BYTES,
-    };
+    const monitor = planMonitor(options.monitor, dir);
     const launch = undo.use(new ContainerLaunch(plan, options, { begin, monitor }));
     if (existsSync(exitDir)) rmSync(exitDir, { recursive: true, force: true });
     await launch.prepare([exitDir]);
@@ -144,6 +139,17 @@ export class KeptContainer implements Container {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.destroy();
   }
+}
+
+/** conmon (`program`) of the container with that folder. */
+export function planMonitor(program: string, dir: string): ContainerMonitor {
+  return {
+    program,
+    socketDir: dir,
+    exitDir: exitDirOf(dir),
+    consoleLog: consoleLogOf(dir),
+    consoleLogBytes: CONSOLE_LOG_BYTES,
+  };
 }
 
 function consoleLogOf(dir: string): string {
