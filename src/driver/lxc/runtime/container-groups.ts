@@ -1,5 +1,5 @@
 /** The groups of one container: its own, those that its init may make groups in, and where its processes join them. */
-import { type CgroupHost, v1Hierarchy } from '../../../cgroup/host.ts';
+import { type CgroupHost, type CgroupPlace, v1Hierarchy } from '../../../cgroup/host.ts';
 import { machineGroupName } from '../../../cgroup/layout.ts';
 import type { DisposalStack } from '../../../core/dispose.ts';
 import type { Ledger } from '../../../core/ledger.ts';
@@ -50,6 +50,9 @@ export async function makeGroups(
     person === undefined
       ? await make(planned)
       : await makePersonGroups(domain, person, planned, { make, host: host.cgroups });
+  for (const note of notesOfPlace(cgroups.place, host.facts.runtime)) {
+    init.onNote?.(`container '${domain.name ?? ''}': ${note}`);
+  }
   const plan = initGroupsOf(start, cgroups, host);
   undo.use(makeInitGroups(plan, ledger));
   if (cgroups.place !== undefined) showLimits(cgroups.place);
@@ -68,6 +71,13 @@ function planGroups(domain: Domain, { facts, cgroups }: StartFacts): ContainerCg
     tuning: { ...planned.tuning, devices: [...devices, ...RULES_OF_PLACED] },
     notes: [...planned.notes, ...(isVain ? ['<blkiotune> has no effect on cgroup v1 with runc; install crun'] : [])],
   };
+}
+
+/** A limit that is none is told: the container is below the group that has it. */
+export function notesOfPlace(place: CgroupPlace | undefined, runtime: string): string[] {
+  if (place?.v1['memory'] === undefined || !placesContainers(runtime)) return [];
+  if (guardedControllers(place).includes('memory')) return [];
+  return ['memory is not limited with runc where memory.use_hierarchy is 0 (before Linux 5.11); install crun'];
 }
 
 function initGroupsOf({ id, domain, root }: ContainerStart, { place, joins }: GuestCgroups, host: StartFacts) {
