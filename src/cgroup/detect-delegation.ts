@@ -1,6 +1,6 @@
 /**
  * Whether systemd has handed the caller's v2 group over (`Delegate=`): it marks such groups with an extended attribute, which Node cannot
- * read by itself. Not part of `detectCgroups`, since it costs about 10 ms the first time.
+ * read by itself. Not part of `detectCgroups`, since it loads koffi.
  */
 import { loadKoffi } from '../core/koffi.ts';
 import { type CgroupHost, v2Hierarchy } from './host.ts';

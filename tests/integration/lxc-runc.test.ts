@@ -14,13 +14,14 @@ import {
   readlinkSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type Connection, connect } from '../../src/index.ts';
+import { type Connection, connect, VirtError } from '../../src/index.ts';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 import { listDescendants, listProcesses } from '../../src/process/proc.ts';
 import { canRunOnRunc, makeBusyboxRoot, RUNC_SETTINGS } from '../support/busybox-root.ts';
@@ -177,6 +178,25 @@ describe.skipIf(!canRunOnRunc())('a container on runc', () => {
     const domain = await connection.createDomain(xml('oom', line));
     const { reason } = await domain.waitForStop();
     expect(reason).toMatch(/more memory/);
+  });
+
+  it.each(['dev', 'proc', 'sys', 'mnt'])('has nothing mounted outside by a link for /%s in its root', async (name) => {
+    const outside = join(folder, `outside-${name}`);
+    const evil = join(folder, `evil-${name}`);
+    for (const path of [outside, evil]) mkdirSync(path);
+    const linked = makeBusyboxRoot(evil);
+    rmSync(join(linked, name), { recursive: true });
+    symlinkSync(outside, join(linked, name));
+    mkdirSync(join(linked, outside), { recursive: true });
+    const before = readFileSync('/proc/self/mountinfo', 'utf8');
+    // Whether runc refuses or mounts below the container's root is its choice.
+    const outcome = await outputOf('echo inside', {
+      root: `<filesystem type='mount'><source dir='${linked}'/><target dir='/'/></filesystem>`,
+      devices: "<filesystem type='ram'><source usage='64'/><target dir='/mnt/deep'/></filesystem>",
+    }).catch((error: unknown) => (error instanceof VirtError ? 'refused' : String(error)));
+    expect(outcome).toMatch(/inside|^refused$/);
+    expect(readdirSync(outside)).toEqual([]);
+    expect(readFileSync('/proc/self/mountinfo', 'utf8')).toBe(before);
   });
 
   it('says why it does not start', async () => {

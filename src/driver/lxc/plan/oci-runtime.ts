@@ -8,26 +8,30 @@ export const RUNTIMES = ['crun', 'runc'] as const;
 
 export type RuntimeName = (typeof RUNTIMES)[number];
 
+function isRunc(runtime: string): boolean {
+  return basename(runtime) === 'runc';
+}
+
 /** Options before all others. */
 export function runtimeWords({ runtime, stateDir }: { readonly runtime: string; readonly stateDir: string }): string[] {
   // To its log runc tells what it tries again, too; why it fails it says on stderr then.
-  const own = placesContainers(runtime) ? ['--log', '/dev/null'] : ['--cgroup-manager=disabled'];
+  const own = isRunc(runtime) ? ['--log', '/dev/null'] : ['--cgroup-manager=disabled'];
   return [...own, '--root', stateDir];
 }
 
 /** Whether it puts containers into groups itself, with rules for devices; such a group has to be another than its own, and empty. */
 export function placesContainers(runtime: string): boolean {
-  return basename(runtime) === 'runc';
+  return isRunc(runtime);
 }
 
 /** Whether it stays with a container whose terminal somebody else has. runc is in the terminal's way then: a monitor stays instead. */
 export function staysWithContainer(runtime: string): boolean {
-  return basename(runtime) !== 'runc';
+  return !isRunc(runtime);
 }
 
 /** Whether what it mounts may lie in /proc. */
 export function mountsInProc(runtime: string): boolean {
-  return basename(runtime) !== 'runc';
+  return !isRunc(runtime);
 }
 
 /** What runc allows beside what it is told, and fails where the group above does not: to make nodes of any device, and until 1.2 tun. */
