@@ -11,6 +11,7 @@ import { type Connection, connect, type Domain } from '../../src/index.ts';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 import { listProcesses } from '../../src/process/proc.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
+import { commandOf } from '../support/command-of.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { pollUntil } from '../support/poll.ts';
 import { nestling, startNestling } from './cli-session.ts';
@@ -242,13 +243,4 @@ function isKnown(stateDir: string, name: string): boolean {
   const file = readdirSync(dir).find((entry) => entry.endsWith(`-${name}.json`));
   const pid = file === undefined ? undefined : /"pid":(\d+)/.exec(readFileSync(join(dir, file), 'utf8'))?.[1];
   return pid !== undefined && commandOf(Number(pid)).includes('/conmon ');
-}
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-  } catch {
-    // Gone between the two looks.
-    return '';
-  }
 }

@@ -15,6 +15,7 @@ import { type Connection, connect, ErrorCode, VirtError } from '../../src/index.
 import { listDescendants, listProcesses } from '../../src/process/proc.ts';
 import { bundleScript } from '../support/bundle.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
+import { commandOf } from '../support/command-of.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { pollUntil } from '../support/poll.ts';
 
@@ -276,15 +277,6 @@ describe.skipIf(!canRunContainers())('after SIGKILL', () => {
     await expectNothingLeft();
   });
 });
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-  } catch {
-    // Gone since it was listed.
-    return '';
-  }
-}
 
 /** It was transient, and has ended, or is ending, before anybody could wait for it or end it. */
 function orGone(error: unknown): void {

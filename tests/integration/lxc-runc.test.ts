@@ -25,6 +25,7 @@ import { type Connection, connect, VirtError } from '../../src/index.ts';
 import { lookUpProgram } from '../../src/process/find-program.ts';
 import { listDescendants, listProcesses } from '../../src/process/proc.ts';
 import { canRunOnRunc, makeBusyboxRoot, RUNC_SETTINGS } from '../support/busybox-root.ts';
+import { commandOf } from '../support/command-of.ts';
 import { startDaemon } from '../support/daemon.ts';
 import { escapeXml } from '../support/domain-xml.ts';
 import { SYSTEMD_IMAGE_TOOLS, systemdImage } from '../support/guests/systemd-image.ts';
@@ -297,12 +298,3 @@ describe.skipIf(!canRunOnRunc())('a container on runc', () => {
     expect([stdout, status], stderr).toEqual(['0\r\nLinux\r\n', 3]);
   });
 });
-
-function commandOf(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-  } catch {
-    // Gone since it was listed.
-    return '';
-  }
-}
