@@ -1,6 +1,6 @@
 import { openSync } from 'node:fs';
 import { Duplex, PassThrough } from 'node:stream';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type Attachment, attachTerminal } from './terminal.ts';
 
 /** A guest's console that records what is typed, and may be slow to take it. */
@@ -29,8 +29,8 @@ class FakeConsole extends Duplex {
 
 function attach(console: Duplex, input: PassThrough, output: PassThrough): Attachment {
   // No terminal: fd 0 of a test may be one.
-  const fd = openSync('/dev/null', 'r');
-  return attachTerminal(console, Object.assign(input, { fd }) as never, output as never);
+  const inputFd = openSync('/dev/null', 'r');
+  return attachTerminal(console, { input: () => input as never, inputFd, output: output as never });
 }
 
 describe('without a terminal', () => {
@@ -41,7 +41,7 @@ describe('without a terminal', () => {
     input.end('a\x1d\x03');
     console.push('hello');
     await new Promise((resolve) => output.once('data', resolve));
-    expect(console.typed.join('')).toBe('a\x1d\x03');
+    await vi.waitFor(() => expect(console.typed.join('')).toBe('a\x1d\x03'));
     console.push(null);
     expect(await attachment.ended).toBe('closed');
   });
@@ -50,8 +50,7 @@ describe('without a terminal', () => {
     const [console, input, output] = [new FakeConsole(true), new PassThrough(), new PassThrough()];
     using _attachment = attach(console, input, output);
     input.write('12345');
-    await new Promise((resolve) => setImmediate(resolve));
-    expect(input.isPaused()).toBe(true);
+    await vi.waitFor(() => expect(input.isPaused()).toBe(true));
     const resumed = new Promise((resolve) => input.once('resume', resolve));
     console.acceptTyped();
     await resumed;
@@ -66,9 +65,10 @@ describe('without a terminal', () => {
     expect(await attachment.ended).toBe('output-gone');
   });
 
-  it('lets go of both streams, once', () => {
+  it.each([false, true])('lets go of both streams, once (input open: %s)', async (isOpen) => {
     const [console, input, output] = [new FakeConsole(), new PassThrough(), new PassThrough()];
     const attachment = attach(console, input, output);
+    if (isOpen) await vi.waitFor(() => expect(input.listenerCount('data')).toBe(1));
     attachment[Symbol.dispose]();
     attachment[Symbol.dispose]();
     expect(console.destroyed).toBe(true);

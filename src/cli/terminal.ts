@@ -18,33 +18,33 @@ export type AttachmentEnd = 'detached' | 'closed' | 'output-gone';
 
 type TerminalInput = NodeJS.ReadStream & { readonly fd: number };
 
-/** Starts copying both ways. The end of the input is not the end of the guest. */
+/** Until when what the guest has printed already has been copied: to open a file as standard input takes Node 2 ms. */
+const INPUT_AFTER_MS = 5;
+
+export interface TerminalStreams {
+  /** Opens the input. */
+  readonly input?: () => TerminalInput;
+  readonly inputFd?: number;
+  readonly output?: NodeJS.WriteStream;
+}
+
+/** Starts copying both ways. The end of the input is not the end of the guest. Default: this process's standard streams. */
 export function attachTerminal(
   console: Duplex,
-  input: TerminalInput = process.stdin,
-  output: NodeJS.WriteStream = process.stdout,
+  { input = () => process.stdin, inputFd = 0, output = process.stdout }: TerminalStreams = {},
 ): Attachment {
-  const raw = isatty(input.fd);
+  const raw = isatty(inputFd);
   let finish: (how: AttachmentEnd) => void = () => {};
   const ended = new Promise<AttachmentEnd>((resolve) => {
     finish = resolve;
   });
   const onOutputError = (): void => finish('output-gone');
-  const onDrain = (): void => void input.resume();
-  const onData = (chunk: Buffer): void => {
-    const escape = raw ? chunk.indexOf(ESCAPE) : -1;
-    const typed = escape < 0 ? chunk : chunk.subarray(0, escape);
-    // A guest that does not read must not make us read a whole file into memory.
-    if (typed.length > 0 && !console.write(typed)) input.pause();
-    if (escape >= 0) finish('detached');
-  };
-  // A terminal or pipe that fails is one that ends; what the guest prints is still of interest.
-  const onInputError = (): void => {};
-  if (raw) makeRaw(input);
-  input.on('data', onData);
-  input.on('error', onInputError);
+  const copyInput = (): Disposable => copyTo(console, input(), raw, () => finish('detached'));
+  let copied: Disposable | undefined;
+  // A terminal is to be raw from the first key on.
+  if (raw) copied = copyInput();
+  const timer = raw ? undefined : setTimeout(() => (copied = copyInput()), INPUT_AFTER_MS);
   output.on('error', onOutputError);
-  console.on('drain', onDrain);
   console.pipe(output, { end: false });
   console.once('end', () => finish('closed'));
   console.on('error', () => finish('closed'));
@@ -55,13 +55,36 @@ export function attachTerminal(
     [Symbol.dispose]: () => {
       if (disposed) return;
       disposed = true;
-      input.off('data', onData);
+      clearTimeout(timer);
+      copied?.[Symbol.dispose]();
       output.off('error', onOutputError);
+      console.unpipe(output);
+      console.destroy();
+    },
+  };
+}
+
+function copyTo(console: Duplex, input: TerminalInput, raw: boolean, detach: () => void): Disposable {
+  const onDrain = (): void => void input.resume();
+  const onData = (chunk: Buffer): void => {
+    const escape = raw ? chunk.indexOf(ESCAPE) : -1;
+    const typed = escape < 0 ? chunk : chunk.subarray(0, escape);
+    // A guest that does not read must not make us read a whole file into memory.
+    if (typed.length > 0 && !console.write(typed)) input.pause();
+    if (escape >= 0) detach();
+  };
+  // A terminal or pipe that fails is one that ends; what the guest prints is still of interest.
+  const onInputError = (): void => {};
+  if (raw) makeRaw(input);
+  input.on('data', onData);
+  input.on('error', onInputError);
+  console.on('drain', onDrain);
+  return {
+    [Symbol.dispose]: () => {
+      input.off('data', onData);
       console.off('drain', onDrain);
       input.pause();
       if (raw && !input.destroyed) input.setRawMode(false);
-      console.unpipe(output);
-      console.destroy();
     },
   };
 }
