@@ -96,6 +96,8 @@ export class Nursery implements AsyncDisposable {
         stdio: ['pipe', 'pipe', 'tail', ...(introduce === undefined ? [] : (['pipe'] as const))],
         dieWithParent: !outlived,
         newSession: true,
+        // It is asked before it is there, and what it cannot be is told to whoever asks.
+        unreported: true,
       },
       { signal },
     );

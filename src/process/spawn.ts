@@ -35,6 +35,8 @@ export interface SpawnSpec extends ChildSetup {
   stderrTailBytes?: number;
   /** A session and process group of its own: terminal signals to the caller do not reach it. */
   newSession?: boolean;
+  /** Nobody waits for its setup: one that fails is told by how the child ends, with its cause on fd 2. */
+  unreported?: boolean;
 }
 
 export interface SpawnOptions {
@@ -50,7 +52,7 @@ export interface SpawnOptions {
 }
 
 /**
- * Starts `spec` and resolves when its setup is done and nothing but the `execve` of its program is left.
+ * Starts `spec` and resolves when its setup is done and nothing but the `execve` of its program is left; one that is not reported, when it is forked.
  * @throws ProcessError `find` (missing program), `spawn` (fork or exec failed), `set up` (a cgroup, a limit, … was refused)
  */
 export async function spawnChild(spec: SpawnSpec, options: SpawnOptions = {}): Promise<ChildHandle> {
@@ -113,7 +115,7 @@ function planSpawn(spec: SpawnSpec, options: SpawnOptions): SpawnPlan {
   const pipes = new Set([...stdio.keys()].filter((fd) => stdio[fd] === 'pipe'));
   const hold = options.beforeExec !== undefined;
   if (!hold && !needsWrapper(spec)) return { ...program, stdio, pipes, statusFd: undefined };
-  const statusFd = chooseStatusFd(stdio);
+  const statusFd = spec.unreported === true && !hold ? undefined : chooseStatusFd(stdio);
   if (hold && statusFd === undefined) {
     throw new ProcessError(
       `cannot start ${spec.command} with beforeExec: fds 3 to 9 are all taken, leave one of them free`,
