@@ -10,8 +10,12 @@ const MESSAGE_BYTES = 4096;
 const POLL_MS = 1;
 
 export interface FdReceiver extends Disposable {
-  /** The descriptor, the caller's from then on; looked for from the first call on. @throws ProcessError, or the signal's reason */
-  receive(signal?: AbortSignal): Promise<number>;
+  /**
+   * The descriptor, the caller's from then on; looked for from the first call on.
+   * @param sign until it settles there is no need to look again: it comes at about the same time
+   * @throws ProcessError, or the signal's reason
+   */
+  receive(signal?: AbortSignal, sign?: Promise<unknown>): Promise<number>;
 }
 
 /** Listens on `path` at once. The socket goes with disposal. */
@@ -30,8 +34,8 @@ export async function listenForFd(path: string): Promise<FdReceiver> {
   });
   server.unref();
   return {
-    receive: async (signal) => {
-      received ??= connected.then(async (socket) => await takeFrom(socket));
+    receive: async (signal, sign) => {
+      received ??= connected.then(async (socket) => await takeFrom(socket, sign));
       // Who has given up waiting does not want to hear of it either.
       received.catch(() => {});
       return await raceSignal(received, signal);
@@ -52,17 +56,18 @@ function close(server: Server, path: string): void {
   rmSync(path, { force: true });
 }
 
-/** The sender writes right after it has connected. */
-async function takeFrom(socket: Socket): Promise<number> {
+/** The sender writes soon after it has connected. */
+async function takeFrom(socket: Socket, sign: Promise<unknown> | undefined): Promise<number> {
   try {
     const fds = await socketFds(socket);
     const bytes = Buffer.alloc(MESSAGE_BYTES);
-    for (;;) {
+    for (let looks = 0; ; looks++) {
       const found = fds.receive(bytes);
       if (found?.fd !== undefined) return found.fd;
       if (found?.count === 0) throw noneCame();
-      // Not at once again: the sender needs the processor.
-      await pause(POLL_MS);
+      // Not all the time: the sender needs the processor.
+      if (looks === 0 && sign !== undefined) await sign.catch(() => {});
+      else await pause(POLL_MS);
     }
   } finally {
     socket.destroy();

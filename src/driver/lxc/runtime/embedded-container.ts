@@ -72,9 +72,9 @@ export class EmbeddedContainer implements Container {
     await launch.prepare();
     const receiver = await listenForFd(places.consoleSocket);
     undo.defer(() => receiver[Symbol.dispose]());
+    // While the runtime has its work to do, and not before it is asked. Whoever needs it is told.
+    setImmediate(() => void loadSocketMessages().catch(() => {}));
     const child = await launch.letGo();
-    // While the runtime has its work to do. Whoever needs it is told.
-    loadSocketMessages().catch(() => {});
     const failed = child.exited.then(async (end) => {
       // Its first program ran, and was short: the terminal is on its way.
       if (isWritten(places.pidFile)) await pause(DRAIN_MS, undefined, { ref: false });
@@ -83,12 +83,12 @@ export class EmbeddedContainer implements Container {
     // Once the container runs nobody asks any more, and its end is no failure.
     failed.catch(() => {});
     await launch.fillNetwork(child, failed);
-    // By then the terminal has come too: nobody has to look for it all the time.
-    await Promise.race([raceSignal(untilWritten(places.pidFile), signal), child.exited]);
-    // Short programs have ended by now, which is no failure.
-    if (!isWritten(places.pidFile)) await failed;
+    const begun = Promise.race([raceSignal(untilWritten(places.pidFile), signal), child.exited]);
+    // Whoever waits for it is told below.
+    begun.catch(() => {});
+    // It comes a moment before: what belongs to it is made while the runtime goes on.
     const fd = await Promise.race([
-      receiver.receive(signal).catch(async (error: unknown) => await lastOf(failed, error)),
+      receiver.receive(signal, begun).catch(async (error: unknown) => await lastOf(failed, error)),
       failed,
     ]);
     // Init systems open their console and close it again, many times: that is not its end, the container's end is.
@@ -99,6 +99,9 @@ export class EmbeddedContainer implements Container {
     // When the last program has let go of a terminal, reading from it fails with EIO: that is its end.
     terminal.on('error', () => {});
     undo.defer(() => void terminal.destroy());
+    await begun;
+    // Short programs have ended by now, which is no failure.
+    if (!isWritten(places.pidFile)) await failed;
     const initPid = innerPid(child.pid, readFileSync(places.pidFile, 'utf8'));
     log.debug('start', () => `container ${id} runs as ${initPid ?? 'nobody any more'}`);
     receiver[Symbol.dispose]();

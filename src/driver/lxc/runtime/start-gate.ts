@@ -2,8 +2,7 @@
  * The moments of a container's start in which the caller has work to do: its namespaces are there, its first program is not. Where it waits
  * depends on who owns its network.
  */
-import { constants, existsSync, openSync, readFileSync } from 'node:fs';
-import { open } from 'node:fs/promises';
+import { closeSync, constants, existsSync, openSync, readFileSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { memberOf } from '../../../core/members.ts';
@@ -39,15 +38,19 @@ export async function letHookOn(
   failed: Promise<never>,
 ): Promise<void> {
   // Opened for both ends, so that neither side waits for the other to open it.
-  await using outgoing = await open(`${path}.out`, 'r+');
-  const told = pidToldTo(`${path}.in`, child).catch(async (error: unknown) => {
-    // That it has ended is known before what it said is.
-    if (child.result !== undefined) await failed;
-    throw error;
-  });
-  const inner = innerPid(child.pid, await Promise.race([told, failed]));
-  if (inner !== undefined) await setUp?.(inner, child.pid);
-  await outgoing.write('go\n');
+  const outgoing = openSync(`${path}.out`, 'r+');
+  try {
+    const told = pidToldTo(`${path}.in`, child).catch(async (error: unknown) => {
+      // That it has ended is known before what it said is.
+      if (child.result !== undefined) await failed;
+      throw error;
+    });
+    const inner = innerPid(child.pid, await Promise.race([told, failed]));
+    if (inner !== undefined) await setUp?.(inner, child.pid);
+    writeSync(outgoing, 'go\n');
+  } finally {
+    closeSync(outgoing);
+  }
 }
 
 /** Not by a plain read, which would keep a thread of this process for good where nobody ever writes. */
