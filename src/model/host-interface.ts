@@ -29,7 +29,7 @@ export const BOND_MODES = [
 
 const member: ElementCodec<HostInterface> = lazy(() => hostInterface);
 
-const bond = struct({
+const bond = struct(() => ({
   mode: attr(oneOf(...BOND_MODES)),
   /** Milliseconds. */
   miimon: child(
@@ -37,11 +37,11 @@ const bond = struct({
   ),
   arpmon: child(struct({ interval: attr(uint), target: attr(text), validate: attr(oneOf('active', 'backup', 'all')) })),
   interface: children(member),
-});
+}));
 
-const bridge = struct({ stp: attr(oneOf('on', 'off')), delay: attr(text), interface: children(member) });
+const bridge = struct(() => ({ stp: attr(oneOf('on', 'off')), delay: attr(text), interface: children(member) }));
 
-const hostInterface = struct({
+const hostInterface = struct(() => ({
   type: attr(oneOf('ethernet', 'bridge', 'bond', 'vlan')),
   name: required(attr(text)),
   mtu: child(struct({ size: required(attr(uint)) })),
@@ -50,7 +50,7 @@ const hostInterface = struct({
   vlan: child(struct({ tag: required(attr(text)), interface: children(member) })),
   bridge: child(bridge),
   bond: child(bond),
-});
+}));
 
 /** An interface as `<interface>` describes it. */
 export interface HostInterface {

@@ -11,29 +11,29 @@ import { hex, int, oneOf, text, uint, ulong } from './schema/values.ts';
 import { variant, variants } from './schema/variants.ts';
 
 /** A place on the PCI bus. */
-const address = struct({
+const address = struct(() => ({
   domain: required(attr(hex(4, 0xffff_ffff))),
   bus: required(attr(hex(2, 0xff))),
   slot: required(attr(hex(2, 0x1f))),
   function: required(attr(hex(1, 7))),
-});
+}));
 
 /** A number of the vendor's with the name that a database gives it. */
-const identified = struct({ id: required(attr(hex(4, 0xffff))), name: content(text) });
+const identified = struct(() => ({ id: required(attr(hex(4, 0xffff))), name: content(text) }));
 
-const mdevType = struct({
+const mdevType = struct(() => ({
   id: required(attr(text)),
   name: child(text),
   deviceAPI: child(text),
   availableInstances: child(uint),
-});
+}));
 const mdevTypes = variant('mdev_types', { types: children(mdevType, 'type') });
 
-const vpdField = struct({ index: required(attr(text)), value: content(text) });
+const vpdField = struct(() => ({ index: required(attr(text)), value: content(text) }));
 const vpd = variant('vpd', {
   name: child(text),
   fields: children(
-    struct({
+    struct(() => ({
       access: required(attr(oneOf('readonly', 'readwrite'))),
       change_level: child(text),
       manufacture_id: child(text),
@@ -42,7 +42,7 @@ const vpd = variant('vpd', {
       asset_tag: child(text),
       vendor_field: children(vpdField),
       system_field: children(vpdField),
-    }),
+    })),
   ),
 });
 
@@ -55,21 +55,23 @@ const pciCapability = variants(
   vpd,
 );
 
-const pciLink = struct({
+const pciLink = struct(() => ({
   validity: required(attr(oneOf('cap', 'sta'))),
   port: attr(uint),
   /** GT/s. */
   speed: attr(text),
   width: required(attr(uint)),
-});
+}));
 
 const ccw = { cssid: child(hex(1, 0xff)), ssid: child(hex(1, 0xff)), devno: child(hex(4, 0xffff)) };
 
 const capability = variants(
   variant('system', {
     product: child(text),
-    hardware: child(struct({ vendor: child(text), version: child(text), serial: child(text), uuid: child(text) })),
-    firmware: child(struct({ vendor: child(text), version: child(text), release_date: child(text) })),
+    hardware: child(
+      struct(() => ({ vendor: child(text), version: child(text), serial: child(text), uuid: child(text) })),
+    ),
+    firmware: child(struct(() => ({ vendor: child(text), version: child(text), release_date: child(text) }))),
   }),
   variant('pci', {
     class: child(hex(6, 0xff_ffff)),
@@ -80,9 +82,12 @@ const capability = variants(
     product: child(identified),
     vendor: child(identified),
     capability: children(pciCapability),
-    iommuGroup: child(struct({ number: required(attr(uint)), address: children(address) })),
-    numa: child(struct({ node: required(attr(uint)) })),
-    pciExpress: child(struct({ link: children(pciLink) }), 'pci-express'),
+    iommuGroup: child(struct(() => ({ number: required(attr(uint)), address: children(address) }))),
+    numa: child(struct(() => ({ node: required(attr(uint)) }))),
+    pciExpress: child(
+      struct(() => ({ link: children(pciLink) })),
+      'pci-express',
+    ),
   }),
   variant('usb_device', {
     bus: child(uint),
@@ -94,8 +99,8 @@ const capability = variants(
   variant('net', {
     interface: child(text),
     address: child(text),
-    link: child(struct({ speed: attr(uint), state: attr(text) })),
-    feature: children(struct({ name: required(attr(text)) })),
+    link: child(struct(() => ({ speed: attr(uint), state: attr(text) }))),
+    feature: children(struct(() => ({ name: required(attr(text)) }))),
     capability: children(variants(variant('80203', {}), variant('80211', {}))),
   }),
   variant('scsi_host', {
@@ -145,11 +150,14 @@ const capability = variants(
   variant('scsi_generic', { char: child(text) }),
   variant('drm', { drmType: child(oneOf('primary', 'control', 'render'), 'type') }),
   variant('mdev', {
-    mdevType: child(struct({ id: required(attr(text)) }), 'type'),
+    mdevType: child(
+      struct(() => ({ id: required(attr(text)) })),
+      'type',
+    ),
     uuid: child(text),
     parent_addr: child(text),
-    iommuGroup: child(struct({ number: required(attr(uint)) })),
-    attr: children(struct({ name: required(attr(text)), value: required(attr(text)) })),
+    iommuGroup: child(struct(() => ({ number: required(attr(uint)) }))),
+    attr: children(struct(() => ({ name: required(attr(text)), value: required(attr(text)) }))),
   }),
   variant('ccw', ccw),
   variant('css', { ...ccw, channel_dev_addr: child(struct(ccw)), capability: children(variants(mdevTypes)) }),
@@ -159,14 +167,14 @@ const capability = variants(
   variant('ap_matrix', { capability: children(variants(mdevTypes)) }),
 );
 
-const nodeDevice = struct({
+const nodeDevice = struct(() => ({
   name: required(child(text)),
   path: child(text),
   devnode: children(struct({ type: required(attr(oneOf('dev', 'link'))), path: content(text) })),
   parent: child(text),
   driver: child(struct({ name: child(text) })),
   capability: children(capability),
-});
+}));
 
 /** A device as `<device>` describes it. */
 export interface NodeDevice extends Infer<typeof nodeDevice> {}

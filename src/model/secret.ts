@@ -11,20 +11,20 @@ import { oneOf, text, uuid, yesNo } from './schema/values.ts';
 const USAGE_ELEMENT = { volume: 'volume', ceph: 'name', iscsi: 'target', tls: 'name', vtpm: 'name' } as const;
 export type SecretUsageType = keyof typeof USAGE_ELEMENT;
 
-const usage = struct({
+const usage = struct(() => ({
   type: required(attr(oneOf(...(Object.keys(USAGE_ELEMENT) as SecretUsageType[])))),
   volume: child(text),
   name: child(text),
   target: child(text),
-});
+}));
 
-const secretSchema = struct({
+const secretSchema = struct(() => ({
   ephemeral: attr(yesNo),
   private: attr(yesNo),
   uuid: child(emptyAsAbsent(uuid)),
   description: child(text),
   usage: child(usage),
-});
+}));
 
 /** A secret's definition. */
 export interface Secret extends Infer<typeof secretSchema> {}

@@ -10,7 +10,7 @@ const adjustment: ValueCodec<number | 'reset'> = {
   format: String,
 };
 
-const timer = struct({
+const timer = struct(() => ({
   name: required(attr(oneOf('platform', 'pit', 'rtc', 'hpet', 'tsc', 'kvmclock', 'hypervclock', 'armvtimer'))),
   present: attr(yesNo),
   tickpolicy: attr(oneOf('delay', 'catchup', 'merge', 'discard')),
@@ -18,15 +18,15 @@ const timer = struct({
   frequency: attr(ulong),
   mode: attr(oneOf('auto', 'native', 'emulate', 'paravirt', 'smpsafe')),
   catchup: child(struct({ threshold: attr(uint), slew: attr(uint), limit: attr(uint) })),
-});
+}));
 export interface Timer extends Infer<typeof timer> {}
 
-export const clock = struct({
+export const clock = struct(() => ({
   offset: withDefault(attr(oneOf('utc', 'localtime', 'variable', 'timezone', 'absolute')), 'utc'),
   adjustment: attr(adjustment),
   basis: attr(oneOf('utc', 'localtime')),
   timezone: attr(text),
   start: attr(ulong),
   timers: children(timer, 'timer'),
-});
+}));
 export interface Clock extends Infer<typeof clock> {}

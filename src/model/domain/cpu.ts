@@ -6,49 +6,55 @@ import { attr, child, children, content, type Infer, required, struct } from '..
 import { cpuset, integer, oneOf, onOff, text, uint, ulong, yesNo } from '../schema/values.ts';
 import { scaledAttribute } from './scaled.ts';
 
-const model = struct({
+const model = struct(() => ({
   fallback: attr(oneOf('allow', 'forbid')),
   vendorId: attr(text, 'vendor_id'),
   value: content(text),
-});
+}));
 
 const positive = integer({ min: 1, max: 0xffff_ffff });
-const topology = struct({
+const topology = struct(() => ({
   sockets: required(attr(positive)),
   dies: attr(positive),
   clusters: attr(positive),
   cores: required(attr(positive)),
   threads: required(attr(positive)),
-});
+}));
 export interface CpuTopology extends Infer<typeof topology> {}
 
-const feature = struct({
+const feature = struct(() => ({
   policy: attr(oneOf('force', 'require', 'optional', 'disable', 'forbid')),
   name: required(attr(text)),
-});
+}));
 export interface CpuFeature extends Infer<typeof feature> {}
 
-const cacheSize = scaledAttribute(struct({ value: required(attr(uint)), unit: required(attr(text)) }), {
-  name: 'value',
-  defaultUnit: 'KiB',
-  keptUnit: 'KiB',
-});
-const cacheLine = scaledAttribute(struct({ value: required(attr(uint)), unit: required(attr(text)) }), {
-  name: 'value',
-  defaultUnit: 'B',
-  keptUnit: 'B',
-});
-const cellCache = struct({
+const cacheSize = scaledAttribute(
+  struct(() => ({ value: required(attr(uint)), unit: required(attr(text)) })),
+  {
+    name: 'value',
+    defaultUnit: 'KiB',
+    keptUnit: 'KiB',
+  },
+);
+const cacheLine = scaledAttribute(
+  struct(() => ({ value: required(attr(uint)), unit: required(attr(text)) })),
+  {
+    name: 'value',
+    defaultUnit: 'B',
+    keptUnit: 'B',
+  },
+);
+const cellCache = struct(() => ({
   level: required(attr(positive)),
   associativity: required(attr(oneOf('none', 'direct', 'full'))),
   policy: required(attr(oneOf('none', 'writeback', 'writethrough'))),
   size: child(cacheSize),
   line: child(cacheLine),
-});
+}));
 
-const sibling = struct({ id: required(attr(uint)), value: required(attr(uint)) });
+const sibling = struct(() => ({ id: required(attr(uint)), value: required(attr(uint)) }));
 const cell = scaledAttribute(
-  struct({
+  struct(() => ({
     id: attr(uint),
     cpus: attr(cpuset),
     memory: required(attr(ulong)),
@@ -57,7 +63,7 @@ const cell = scaledAttribute(
     discard: attr(yesNo),
     distances: child(struct({ siblings: children(sibling, 'sibling') })),
     caches: children(cellCache, 'cache'),
-  }),
+  })),
   { name: 'memory', defaultUnit: 'KiB', keptUnit: 'KiB' },
 );
 /** A guest NUMA node; `memory` is in KiB. */
@@ -70,7 +76,7 @@ const interconnectFields = {
   type: required(attr(oneOf('access', 'read', 'write'))),
   value: required(attr(ulong)),
 };
-const interconnects = struct({
+const interconnects = struct(() => ({
   latencies: children(struct(interconnectFields), 'latency'),
   bandwidths: children(
     scaledAttribute(struct({ ...interconnectFields, unit: required(attr(text)) }), {
@@ -80,12 +86,12 @@ const interconnects = struct({
     }),
     'bandwidth',
   ),
-});
+}));
 
-const numa = struct({ cells: children(cell, 'cell'), interconnects: child(interconnects) });
+const numa = struct(() => ({ cells: children(cell, 'cell'), interconnects: child(interconnects) }));
 export interface CpuNuma extends Infer<typeof numa> {}
 
-export const cpu = struct({
+export const cpu = struct(() => ({
   mode: attr(oneOf('custom', 'host-model', 'host-passthrough', 'maximum')),
   match: attr(oneOf('minimum', 'exact', 'strict')),
   check: attr(oneOf('none', 'partial', 'full')),
@@ -105,5 +111,5 @@ export const cpu = struct({
   ),
   features: children(feature, 'feature'),
   numa: child(numa),
-});
+}));
 export interface Cpu extends Infer<typeof cpu> {}

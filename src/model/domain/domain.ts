@@ -74,9 +74,9 @@ const domainName: ValueCodec<string> = {
 /** Each is a thread of the host: more are a slip of the pen, and each takes memory here before QEMU could say so. */
 const IOTHREADS_MAX = 4096;
 
-const genid = struct({ value: content(uuid) });
+const genid = struct(() => ({ value: content(uuid) }));
 
-export const domainSchema = struct({
+export const domainSchema = struct(() => ({
   type: attr(oneOf(...DOMAIN_TYPES)),
   id: attr(int),
   name: child(domainName),
@@ -119,7 +119,7 @@ export const domainSchema = struct({
   qemuOverride: child(qemuOverride, 'qemu:override'),
   qemuDeprecation: child(qemuDeprecation, 'qemu:deprecation'),
   lxcNamespace: child(lxcNamespace, 'lxc:namespace'),
-});
+}));
 
 /** A domain definition: mirrors the XML, one property per element and attribute. */
 export interface Domain extends Infer<typeof domainSchema> {}

@@ -4,14 +4,14 @@ import { sizeBytes, sizeKiB } from '../schema/sizes.ts';
 import { integer, oneOf, onOff, text, uint, yesNo } from '../schema/values.ts';
 
 /** `<x state='on|off'/>` where the state may be left out and then means on. */
-const optionalState = struct({ state: attr(onOff) });
-const state = struct({ state: required(attr(onOff)) });
+const optionalState = struct(() => ({ state: attr(onOff) }));
+const state = struct(() => ({ state: required(attr(onOff)) }));
 
-const stimer = struct({ state: required(attr(onOff)), direct: child(state) });
-const tlbflush = struct({ state: required(attr(onOff)), direct: child(state), extended: child(state) });
+const stimer = struct(() => ({ state: required(attr(onOff)), direct: child(state) }));
+const tlbflush = struct(() => ({ state: required(attr(onOff)), direct: child(state), extended: child(state) }));
 
 /** Hyper-V enlightenments. */
-const hyperv = struct({
+const hyperv = struct(() => ({
   mode: attr(oneOf('custom', 'passthrough')),
   relaxed: child(state),
   vapic: child(state),
@@ -30,25 +30,25 @@ const hyperv = struct({
   avic: child(state),
   emsrBitmap: child(state, 'emsr_bitmap'),
   xmmInput: child(state, 'xmm_input'),
-});
+}));
 export interface Hyperv extends Infer<typeof hyperv> {}
 
-const kvm = struct({
+const kvm = struct(() => ({
   hidden: child(state),
   hintDedicated: child(state, 'hint-dedicated'),
   pollControl: child(state, 'poll-control'),
   pvIpi: child(state, 'pv-ipi'),
   dirtyRing: child(struct({ state: required(attr(onOff)), size: attr(uint) }), 'dirty-ring'),
-});
+}));
 export interface KvmFeatures extends Infer<typeof kvm> {}
 
-const xen = struct({
+const xen = struct(() => ({
   e820Host: child(state, 'e820_host'),
   passthrough: child(struct({ state: required(attr(onOff)), mode: attr(oneOf('sync_pt', 'share_pt')) })),
-});
+}));
 
 /** One that is named and says nothing more is on. */
-const capability = struct({ state: withDefault(attr(onOff), true) });
+const capability = struct(() => ({ state: withDefault(attr(onOff), true) }));
 
 /** One row for each Linux capability that libvirt knows by name. */
 const CAPABILITY_FIELDS = {
@@ -92,7 +92,7 @@ const CAPABILITY_FIELDS = {
 };
 
 /** Linux capabilities of a container's processes. */
-const capabilities = struct({ policy: attr(oneOf('default', 'allow', 'deny')), ...CAPABILITY_FIELDS });
+const capabilities = struct(() => ({ policy: attr(oneOf('default', 'allow', 'deny')), ...CAPABILITY_FIELDS }));
 
 /** Names of capabilities as properties; those of the XML and the kernel by `kernelCapability`. */
 export type CapabilityName = keyof typeof CAPABILITY_FIELDS;
@@ -104,14 +104,14 @@ export function kernelCapability(name: CapabilityName): string {
 }
 
 /** Size of system management memory; a bare number is MiB. In bytes. */
-const smm = struct({ state: attr(onOff), tseg: child(sizeBytes('MiB', 'MiB')) });
-const hpt = struct({
+const smm = struct(() => ({ state: attr(onOff), tseg: child(sizeBytes('MiB', 'MiB')) }));
+const hpt = struct(() => ({
   resizing: attr(oneOf('enabled', 'disabled', 'required')),
   maxpagesize: child(sizeKiB()),
-});
+}));
 const mitigation = oneOf('broken', 'workaround', 'fixed');
 
-export const features = struct({
+export const features = struct(() => ({
   acpi: flag(),
   apic: child(struct({ eoi: attr(onOff) })),
   pae: flag(),
@@ -142,5 +142,5 @@ export const features = struct({
   ras: child(state),
   ps2: child(state),
   aia: child(struct({ value: required(attr(oneOf('none', 'aplic', 'aplic-imsic'))) })),
-});
+}));
 export interface Features extends Infer<typeof features> {}

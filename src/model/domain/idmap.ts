@@ -3,8 +3,12 @@ import { attr, children, type Infer, required, struct } from '../schema/schema.t
 import { uint } from '../schema/values.ts';
 
 /** `start` is the first id inside, `target` the first one on the host. */
-const idRange = struct({ start: required(attr(uint)), target: required(attr(uint)), count: required(attr(uint)) });
+const idRange = struct(() => ({
+  start: required(attr(uint)),
+  target: required(attr(uint)),
+  count: required(attr(uint)),
+}));
 export interface IdRange extends Infer<typeof idRange> {}
 
-export const idmap = struct({ uids: children(idRange, 'uid'), gids: children(idRange, 'gid') });
+export const idmap = struct(() => ({ uids: children(idRange, 'uid'), gids: children(idRange, 'gid') }));
 export interface Idmap extends Infer<typeof idmap> {}

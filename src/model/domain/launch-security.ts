@@ -9,7 +9,7 @@ const policy: ValueCodec<bigint> = {
   format: (value) => `0x${value.toString(16).padStart(value > 0xffffn ? 8 : 4, '0')}`,
 };
 
-export const launchSecurity = struct({
+export const launchSecurity = struct(() => ({
   type: required(attr(oneOf('sev', 'sev-snp', 's390-pv', 'tdx'))),
   kernelHashes: attr(yesNo),
   authorKey: attr(yesNo),
@@ -27,5 +27,5 @@ export const launchSecurity = struct({
   mrOwner: child(text),
   mrOwnerConfig: child(text),
   quoteGenerationService: child(struct({ path: attr(text) })),
-});
+}));
 export interface LaunchSecurity extends Infer<typeof launchSecurity> {}

@@ -2,13 +2,13 @@
 import { attr, child, type Infer, struct } from '../schema/schema.ts';
 import { oneOf, yesNo } from '../schema/values.ts';
 
-const sleepState = struct({ enabled: attr(yesNo) });
+const sleepState = struct(() => ({ enabled: attr(yesNo) }));
 
 /** `<pm>`: which sleep states the firmware offers. */
-export const pm = struct({
+export const pm = struct(() => ({
   suspendToMem: child(sleepState, 'suspend-to-mem'),
   suspendToDisk: child(sleepState, 'suspend-to-disk'),
-});
+}));
 export interface Pm extends Infer<typeof pm> {}
 
 const action = oneOf('destroy', 'restart', 'rename-restart', 'preserve', 'coredump-destroy', 'coredump-restart');

@@ -6,48 +6,51 @@ import { attr, child, children, content, type Infer, lazy, required, struct } fr
 import { integer, oneOf, text, yesNo } from '../schema/values.ts';
 import { storageSource } from './devices/storage-source.ts';
 
-const osType = struct({
+const osType = struct(() => ({
   arch: attr(text),
   machine: attr(text),
   value: content(oneOf('hvm', 'xen', 'xenpvh', 'linux', 'exe', 'uml')),
-});
+}));
 
-const firmwareFeature = struct({
+const firmwareFeature = struct(() => ({
   enabled: required(attr(yesNo)),
   name: required(attr(oneOf('enrolled-keys', 'secure-boot'))),
-});
-const firmwareFeatures = struct({ features: children(firmwareFeature, 'feature') });
+}));
+const firmwareFeatures = struct(() => ({ features: children(firmwareFeature, 'feature') }));
 
-const loader = struct({
+const loader = struct(() => ({
   readonly: attr(yesNo),
   secure: attr(yesNo),
   type: attr(oneOf('rom', 'pflash')),
   stateless: attr(yesNo),
   format: attr(oneOf('raw', 'qcow2')),
   value: content(text),
-});
+}));
 export interface Loader extends Infer<typeof loader> {}
 
-const nvram = struct({
+const nvram = struct(() => ({
   template: attr(text),
   templateFormat: attr(oneOf('raw', 'qcow2')),
   type: attr(oneOf('file', 'block', 'network')),
   format: attr(oneOf('raw', 'qcow2')),
   source: child(lazy(() => storageSource)),
   value: content(text),
-});
+}));
 /** Where a guest's UEFI variables are: a path as `value`, or a typed `source`. */
 export interface OsNvram extends Infer<typeof nvram> {}
 
-const bootmenu = struct({ enable: attr(yesNo), timeout: attr(integer({ max: 0xffff })) });
-const bios = struct({ useserial: attr(yesNo), rebootTimeout: attr(integer({ min: -1, max: 0xffff })) });
-const acpiTable = struct({ type: required(attr(oneOf('raw', 'rawset', 'slic', 'msdm'))), value: content(text) });
-const initenv = struct({ name: required(attr(text)), value: content(text) });
+const bootmenu = struct(() => ({ enable: attr(yesNo), timeout: attr(integer({ max: 0xffff })) }));
+const bios = struct(() => ({ useserial: attr(yesNo), rebootTimeout: attr(integer({ min: -1, max: 0xffff })) }));
+const acpiTable = struct(() => ({
+  type: required(attr(oneOf('raw', 'rawset', 'slic', 'msdm'))),
+  value: content(text),
+}));
+const initenv = struct(() => ({ name: required(attr(text)), value: content(text) }));
 
 /** Devices that `<boot dev='…'/>` names. */
 export const BOOT_DEVICES = ['fd', 'hd', 'cdrom', 'network'] as const;
 
-export const os = struct({
+export const os = struct(() => ({
   firmware: attr(oneOf('bios', 'efi')),
   type: child(osType),
   firmwareFeatures: child(firmwareFeatures, 'firmware'),
@@ -70,5 +73,5 @@ export const os = struct({
   bootmenu: child(bootmenu),
   bios: child(bios),
   smbios: child(struct({ mode: attr(oneOf('emulate', 'host', 'sysinfo')) })),
-});
+}));
 export interface Os extends Infer<typeof os> {}

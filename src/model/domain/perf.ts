@@ -32,7 +32,7 @@ export const SOFTWARE_EVENTS = [
 /** The events' names, in libvirt's order; the kernel has not counted the first three (resource monitoring) since 4.14. */
 export const PERF_EVENTS = ['cmt', 'mbmt', 'mbml', ...HARDWARE_EVENTS, ...SOFTWARE_EVENTS] as const;
 
-const event = struct({ name: required(attr(oneOf(...PERF_EVENTS))), enabled: required(attr(yesNo)) });
+const event = struct(() => ({ name: required(attr(oneOf(...PERF_EVENTS))), enabled: required(attr(yesNo)) }));
 
-export const perf = struct({ events: children(event, 'event') });
+export const perf = struct(() => ({ events: children(event, 'event') }));
 export interface Perf extends Infer<typeof perf> {}

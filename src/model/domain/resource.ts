@@ -11,8 +11,8 @@ const appid: ValueCodec<string> = {
   format: String,
 };
 
-export const resource = struct({
+export const resource = struct(() => ({
   partition: child(text),
   fibrechannel: child(struct({ appid: attr(appid) })),
-});
+}));
 export interface Resource extends Infer<typeof resource> {}

@@ -2,14 +2,14 @@
 import { attr, child, type ElementCodec, type Infer, struct } from '../schema/schema.ts';
 import { oneOf, text, yesNo } from '../schema/values.ts';
 
-const fields = struct({
+const fields = struct(() => ({
   type: attr(oneOf('dynamic', 'static', 'none')),
   model: attr(text),
   relabel: attr(yesNo),
   label: child(text),
   imagelabel: child(text),
   baselabel: child(text),
-});
+}));
 export interface Seclabel extends Infer<typeof fields> {}
 
 /** The guest's own label. What contradicts its type is refused while reading. */
@@ -33,12 +33,12 @@ function problemOf({ type = 'dynamic', relabel, label, baselabel }: Seclabel): s
   return undefined;
 }
 
-const deviceFields = struct({
+const deviceFields = struct(() => ({
   model: attr(text),
   relabel: attr(yesNo),
   labelskip: attr(yesNo),
   label: child(text),
-});
+}));
 export interface DeviceSeclabel extends Infer<typeof deviceFields> {}
 
 /** A label of one disk or character device source. `labelskip` is only ever output: such an element is dropped. */

@@ -5,5 +5,5 @@ import { ioLimitFields } from './devices/disk.ts';
 const throttleGroup = struct(ioLimitFields);
 export interface ThrottleGroup extends Infer<typeof throttleGroup> {}
 
-export const throttleGroups = struct({ throttlegroups: children(throttleGroup, 'throttlegroup') });
+export const throttleGroups = struct(() => ({ throttlegroups: children(throttleGroup, 'throttlegroup') }));
 export interface ThrottleGroups extends Infer<typeof throttleGroups> {}

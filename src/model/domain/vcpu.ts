@@ -14,32 +14,32 @@ import {
 } from '../schema/values.ts';
 import { scaledAttribute } from './scaled.ts';
 
-export const vcpu = struct({
+export const vcpu = struct(() => ({
   placement: attr(oneOf('static', 'auto')),
   cpuset: attr(cpuset),
   current: attr(integer({ min: 1, max: 0xffff })),
   /** Highest number of virtual CPUs. */
   value: content(integer({ min: 1, max: 0xffff })),
-});
+}));
 export interface Vcpu extends Infer<typeof vcpu> {}
 
-const oneVcpu = struct({
+const oneVcpu = struct(() => ({
   id: required(attr(uint)),
   enabled: required(attr(yesNo)),
   hotpluggable: attr(yesNo),
   order: attr(integer({ min: 1, max: 0xffff_ffff })),
-});
-export const vcpus = struct({ vcpus: children(oneVcpu, 'vcpu') });
+}));
+export const vcpus = struct(() => ({ vcpus: children(oneVcpu, 'vcpu') }));
 export interface Vcpus extends Infer<typeof vcpus> {}
 
 const threadPool = { threadPoolMin: attr(uint, 'thread_pool_min'), threadPoolMax: attr(uint, 'thread_pool_max') };
-const poll = struct({ max: attr(ulong), grow: attr(ulong), shrink: attr(ulong) });
-const iothread = struct({
+const poll = struct(() => ({ max: attr(ulong), grow: attr(ulong), shrink: attr(ulong) }));
+const iothread = struct(() => ({
   id: required(attr(integer({ min: 1, max: 0xffff_ffff }))),
   ...threadPool,
   poll: child(poll),
-});
-export const iothreadids = struct({ iothreads: children(iothread, 'iothread') });
+}));
+export const iothreadids = struct(() => ({ iothreads: children(iothread, 'iothread') }));
 export interface Iothreadids extends Infer<typeof iothreadids> {}
 
 /** The main loop's own thread pool. */
@@ -54,15 +54,15 @@ const schedulerFields = {
   scheduler: required(attr(oneOf('batch', 'idle', 'fifo', 'rr'))),
   priority: attr(int),
 };
-const cache = struct({
+const cache = struct(() => ({
   id: required(attr(uint)),
   level: required(attr(uint)),
   type: required(attr(oneOf('both', 'code', 'data'))),
   size: required(attr(ulong)),
   unit: attr(text),
-});
+}));
 
-export const cputune = struct({
+export const cputune = struct(() => ({
   shares: child(ulong),
   period: child(period),
   quota: child(quota),
@@ -95,7 +95,7 @@ export const cputune = struct({
     }),
     'memorytune',
   ),
-});
+}));
 export interface Cputune extends Infer<typeof cputune> {}
 
 /** A `<cputune>` that says nothing. */

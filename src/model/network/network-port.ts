@@ -7,7 +7,7 @@ import { FaultList } from '../schema/faults.ts';
 import { attr, child, type Infer, ReadContext, required, struct, withDefault } from '../schema/schema.ts';
 import { mac, oneOf, text, uuid, yesNo } from '../schema/values.ts';
 
-const plug = struct({
+const plug = struct(() => ({
   type: required(attr(oneOf('network', 'bridge', 'direct', 'hostdev-pci'))),
   bridge: attr(text),
   macTableManager: attr(oneOf('kernel', 'libvirt')),
@@ -16,9 +16,9 @@ const plug = struct({
   managed: attr(yesNo),
   driver: child(struct({ name: required(attr(oneOf('kvm', 'vfio'))) })),
   address: child(struct({ type: withDefault(attr(oneOf('pci')), 'pci'), ...pciFields })),
-});
+}));
 
-const schema = struct({
+const schema = struct(() => ({
   uuid: child(uuid),
   owner: required(child(struct({ name: required(child(text)), uuid: required(child(uuid)) }))),
   group: child(text),
@@ -29,7 +29,7 @@ const schema = struct({
   port: child(struct({ isolated: attr(yesNo) })),
   rxfilters: child(struct({ trustGuest: required(attr(yesNo)) })),
   plug: child(plug),
-});
+}));
 
 export interface NetworkPortDefinition extends Infer<typeof schema> {}
 export type NetworkPlug = Infer<typeof plug>;

@@ -32,24 +32,28 @@ const portNumber = integer({ min: 1, max: PORT_MAX });
 const short = integer({ max: PORT_MAX });
 const family = oneOf('ipv4', 'ipv6');
 
-const nat = struct({
+const nat = struct(() => ({
   ipv6: attr(yesNo),
   address: child(struct({ start: required(attr(ipAddress)), end: required(attr(ipAddress)) })),
   port: child(struct({ start: required(attr(portNumber)), end: required(attr(portNumber)) })),
-});
+}));
 /** Which addresses and ports masquerading uses. */
 export interface ForwardNat extends Infer<typeof nat> {}
 
-const forwardInterface = struct({
+const forwardInterface = struct(() => ({
   dev: required(attr(text)),
   /** Of the running network: guests that use it. */
   connections: attr(uint),
-});
+}));
 /** A virtual function of a pool of host devices. */
-const forwardAddress = struct({ type: withDefault(attr(oneOf('pci')), 'pci'), ...pciFields, connections: attr(uint) });
+const forwardAddress = struct(() => ({
+  type: withDefault(attr(oneOf('pci')), 'pci'),
+  ...pciFields,
+  connections: attr(uint),
+}));
 export interface ForwardAddress extends Infer<typeof forwardAddress> {}
 
-const forward = struct({
+const forward = struct(() => ({
   dev: attr(text),
   mode: withDefault(attr(oneOf(...FORWARD_MODES)), 'nat'),
   managed: attr(yesNo),
@@ -58,24 +62,24 @@ const forward = struct({
   pfs: children(struct({ dev: required(attr(text)) }), 'pf'),
   interfaces: children(forwardInterface, 'interface'),
   addresses: children(forwardAddress, 'address'),
-});
+}));
 export interface NetworkForward extends Infer<typeof forward> {}
 
-const bridge = struct({
+const bridge = struct(() => ({
   name: attr(text),
   zone: attr(text),
   stp: attr(onOff),
   /** Seconds. */
   delay: attr(ulong),
   macTableManager: attr(oneOf('kernel', 'libvirt')),
-});
+}));
 export interface NetworkBridge extends Infer<typeof bridge> {}
 
-const dnsHost = struct({ ip: attr(ipAddress), hostnames: children(text, 'hostname') });
+const dnsHost = struct(() => ({ ip: attr(ipAddress), hostnames: children(text, 'hostname') }));
 export interface DnsHost extends Infer<typeof dnsHost> {}
-const dnsTxt = struct({ name: required(attr(text)), value: attr(text) });
+const dnsTxt = struct(() => ({ name: required(attr(text)), value: attr(text) }));
 export interface DnsTxt extends Infer<typeof dnsTxt> {}
-const dnsSrv = struct({
+const dnsSrv = struct(() => ({
   service: required(attr(text)),
   protocol: required(attr(text)),
   domain: attr(text),
@@ -83,48 +87,48 @@ const dnsSrv = struct({
   port: attr(short),
   priority: unsetByZero(attr(short)),
   weight: unsetByZero(attr(short)),
-});
+}));
 export interface DnsSrv extends Infer<typeof dnsSrv> {}
 
-const dns = struct({
+const dns = struct(() => ({
   enable: attr(yesNo),
   forwardPlainNames: attr(yesNo),
   forwarders: children(struct({ domain: attr(text), addr: attr(ipAddress) }), 'forwarder'),
   txts: children(dnsTxt, 'txt'),
   srvs: children(dnsSrv, 'srv'),
   hosts: children(dnsHost, 'host'),
-});
+}));
 export interface NetworkDns extends Infer<typeof dns> {}
 
 /** Without a unit: minutes; 0 is for ever. */
-const lease = struct({ expiry: required(attr(ulong)), unit: attr(oneOf('seconds', 'minutes', 'hours')) });
+const lease = struct(() => ({ expiry: required(attr(ulong)), unit: attr(oneOf('seconds', 'minutes', 'hours')) }));
 export interface LeaseTime extends Infer<typeof lease> {}
 
-const dhcpRange = struct({
+const dhcpRange = struct(() => ({
   start: required(attr(ipAddress)),
   end: required(attr(ipAddress)),
   lease: child(lease),
-});
+}));
 export interface DhcpRange extends Infer<typeof dhcpRange> {}
 
-const dhcpHost = struct({
+const dhcpHost = struct(() => ({
   mac: attr(hostMac),
   /** DHCPv6: client's DUID. */
   id: attr(text),
   name: attr(text),
   ip: attr(ipAddress),
   lease: child(lease),
-});
+}));
 export interface DhcpHost extends Infer<typeof dhcpHost> {}
 
-const dhcp = struct({
+const dhcp = struct(() => ({
   ranges: children(dhcpRange, 'range'),
   hosts: children(dhcpHost, 'host'),
   bootp: child(struct({ file: attr(text), server: attr(text) })),
-});
+}));
 export interface NetworkDhcp extends Infer<typeof dhcp> {}
 
-const ip = struct({
+const ip = struct(() => ({
   family: attr(family),
   address: attr(ipAddress),
   netmask: attr(ipAddress),
@@ -133,22 +137,22 @@ const ip = struct({
   localPtr: attr(yesNo),
   tftp: child(struct({ root: attr(text) })),
   dhcp: child(dhcp),
-});
+}));
 export interface NetworkIp extends Infer<typeof ip> {}
 
-const route = struct({
+const route = struct(() => ({
   family: attr(family),
   address: required(attr(ipAddress)),
   netmask: attr(ipAddress),
   prefix: attr(integer({ max: 128 })),
   gateway: required(attr(ipAddress)),
   metric: attr(integer({ min: 1, max: 0xffff_ffff })),
-});
+}));
 export interface NetworkRoute extends Infer<typeof route> {}
 
-const portOptions = struct({ isolated: attr(yesNo) });
+const portOptions = struct(() => ({ isolated: attr(yesNo) }));
 
-const portgroup = struct({
+const portgroup = struct(() => ({
   name: required(attr(text)),
   default: attr(yesNo),
   trustGuestRxFilters: attr(yesNo),
@@ -156,11 +160,11 @@ const portgroup = struct({
   virtualport: child(virtualport),
   bandwidth: child(bandwidth),
   port: child(portOptions),
-});
+}));
 export interface PortGroup extends Infer<typeof portgroup> {}
 
 /** A port of the host that leads to a guest. Ours. */
-const hostPortForward = struct({
+const hostPortForward = struct(() => ({
   proto: withDefault(attr(oneOf('tcp', 'udp')), 'tcp'),
   /** Of the host; absent: all. */
   address: attr(ipAddress),
@@ -169,10 +173,10 @@ const hostPortForward = struct({
   guest: required(attr(text)),
   /** The guest's port; absent: the same. */
   to: attr(portNumber),
-});
+}));
 export interface HostPortForward extends Infer<typeof hostPortForward> {}
 
-const networkSchema = struct({
+const networkSchema = struct(() => ({
   /** Of the running network: guests on it. */
   connections: attr(uint),
   /** IPv6 between guests even where the network has no IPv6 address. */
@@ -203,7 +207,7 @@ const networkSchema = struct({
   portForwards: children(hostPortForward, 'nestling:portForward'),
   /** DHCP hosts in dnsmasq's form, as lxc-net has them. Ours. */
   dhcpHostsFile: child(struct({ path: required(attr(text)) }), 'nestling:dhcpHostsFile'),
-});
+}));
 
 /** Codecs of the parts that `update` changes one at a time, by their element. */
 const PARTS = {

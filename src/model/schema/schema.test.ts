@@ -36,8 +36,8 @@ import {
   yesNo,
 } from './values.ts';
 
-const wheel = struct({ size: required(attr(uint)), spokes: attr(uint), load: unsetByZero(attr(uint)) });
-const bike = struct({
+const wheel = struct(() => ({ size: required(attr(uint)), spokes: attr(uint), load: unsetByZero(attr(uint)) }));
+const bike = struct(() => ({
   kind: required(attr(oneOf('road', 'city', 'cargo'))),
   gears: withDefault(attr(oneOf('one', 'seven')), 'one'),
   locked: attr(yesNo, 'is_locked'),
@@ -47,7 +47,7 @@ const bike = struct({
   bell: flag(),
   notes: raw(),
   owner: child(struct({ since: attr(uint), value: content(text) })),
-});
+}));
 
 function read(xml: string) {
   const faults = new FaultList();

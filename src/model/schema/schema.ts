@@ -170,9 +170,14 @@ export function lazy<T>(codec: () => ElementCodec<T>): ElementCodec<T> {
   };
 }
 
-/** An element made of the given fields, in libvirt's output order. */
+/**
+ * An element made of the given fields, in libvirt's output order; as a function, they are made when they are needed: of all kinds of elements, a
+ * definition has few.
+ */
 // oxlint-disable-next-line typescript/no-explicit-any -- a table of fields of any types; StructOf recovers each
-export function struct<const F extends Readonly<Record<string, Field<any>>>>(fields: F): StructCodec<StructOf<F>> {
+export function struct<const F extends Readonly<Record<string, Field<any>>>>(
+  fields: F | (() => F),
+): StructCodec<StructOf<F>> {
   return new StructCodec<StructOf<F>>(fields);
 }
 
@@ -189,42 +194,63 @@ const PREFIX_OF = new Map(Object.entries(NAMESPACES).map(([prefix, uri]) => [uri
 
 type Row = { readonly key: string; readonly name: string; readonly field: Field<unknown> };
 
+/** A struct's fields as its reader and writer look for them. */
+interface Table {
+  readonly rows: readonly Row[];
+  readonly attributes: ReadonlyMap<string, Row>;
+  readonly children: ReadonlyMap<string, Row>;
+  readonly content: Row | undefined;
+}
+
+type FieldTable = Readonly<Record<string, Field<unknown>>>;
+
+function tableOf(fields: FieldTable): Table {
+  const rows = Object.entries(fields).map(([key, field]) => ({ key, name: field.xmlName ?? key, field }));
+  const named = (isWanted: (kind: Field<unknown>['kind']) => boolean): Map<string, Row> =>
+    new Map(rows.filter(({ field }) => isWanted(field.kind)).map((row) => [row.name, row]));
+  return {
+    rows,
+    attributes: named((kind) => kind === 'attribute'),
+    children: named((kind) => kind !== 'attribute' && kind !== 'content'),
+    content: rows.find(({ field }) => field.kind === 'content'),
+  };
+}
+
 /** Reader and writer of one kind of element. */
 export class StructCodec<T> implements ElementCodec<T> {
-  readonly #rows: readonly Row[];
-  readonly #attributes = new Map<string, Row>();
-  readonly #children = new Map<string, Row>();
-  readonly #content: Row | undefined;
+  readonly #fields: FieldTable | (() => FieldTable);
+  #madeTable: Table | undefined;
 
-  constructor(fields: Readonly<Record<string, Field<unknown>>>) {
-    this.#rows = Object.entries(fields).map(([key, field]) => ({ key, name: field.xmlName ?? key, field }));
-    for (const row of this.#rows) {
-      if (row.field.kind === 'attribute') this.#attributes.set(row.name, row);
-      else if (row.field.kind !== 'content') this.#children.set(row.name, row);
-    }
-    this.#content = this.#rows.find((row) => row.field.kind === 'content');
+  constructor(fields: FieldTable | (() => FieldTable)) {
+    this.#fields = fields;
+  }
+
+  get #table(): Table {
+    this.#madeTable ??= tableOf(typeof this.#fields === 'function' ? this.#fields() : this.#fields);
+    return this.#madeTable;
   }
 
   /** The table, for the reference page. */
   get rows(): readonly Row[] {
-    return this.#rows;
+    return this.#table.rows;
   }
 
   readElement(element: XmlElement, context: ReadContext): T {
     const result: Record<string, unknown> = {};
     const extra = { attributes: [] as XmlAttribute[], children: [] as XmlElement[] };
-    for (const row of this.#rows) if (row.field.kind === 'children') result[row.key] = [];
+    const { rows, attributes, content: text } = this.#table;
+    for (const row of rows) if (row.field.kind === 'children') result[row.key] = [];
     for (const attribute of element.attributes) {
-      const row = this.#attributes.get(attribute.name);
+      const row = attributes.get(attribute.name);
       if (row === undefined) this.#keepAttribute(attribute, extra.attributes, context);
       else result[row.key] = readScalar(row.field, attribute.value, context.at(attribute, `/@${row.name}`), context);
     }
     this.#readChildren(element, result, extra.children, context);
-    if (this.#content !== undefined) {
-      const text = element.text.trim();
-      if (text !== '') result[this.#content.key] = readScalar(this.#content.field, text, context.at(element), context);
+    if (text !== undefined) {
+      const written = element.text.trim();
+      if (written !== '') result[text.key] = readScalar(text.field, written, context.at(element), context);
     }
-    for (const row of this.#rows) {
+    for (const row of rows) {
       if (row.field.fallback !== undefined && element.attribute(row.name) === undefined)
         result[row.key] = row.field.fallback;
       if (row.field.presence === 'required' && result[row.key] === undefined)
@@ -240,7 +266,8 @@ export class StructCodec<T> implements ElementCodec<T> {
   writeElement(name: string, value: T): XmlElement {
     const element = new XmlElement(name);
     const record = value as Record<string, unknown>;
-    for (const row of this.#rows) {
+    const { rows } = this.#table;
+    for (const row of rows) {
       const item = record[row.key];
       if (item !== undefined && row.field.kind === 'attribute' && row.field.value !== undefined) {
         element.setAttribute(row.name, row.field.value.format(item));
@@ -248,7 +275,7 @@ export class StructCodec<T> implements ElementCodec<T> {
     }
     const { [EXTRA]: extra } = value as { [EXTRA]?: Extra };
     for (const attribute of extra?.attributes ?? []) element.attributes.push(attribute);
-    for (const row of this.#rows) writeField(element, row, record[row.key]);
+    for (const row of rows) writeField(element, row, record[row.key]);
     for (const kept of extra?.children ?? []) element.children.push(kept);
     return element;
   }
@@ -258,7 +285,7 @@ export class StructCodec<T> implements ElementCodec<T> {
     for (const node of element.children) {
       if (node.kind !== 'element') continue;
       const name = canonicalName(node);
-      const row = this.#children.get(name);
+      const row = this.#table.children.get(name);
       if (row === undefined) {
         this.#keepElement(node, extra, context);
         continue;
@@ -282,7 +309,7 @@ export class StructCodec<T> implements ElementCodec<T> {
       return;
     }
     kept.push(attribute);
-    const suggestion = nearestOf(attribute.name, this.#attributes.keys());
+    const suggestion = nearestOf(attribute.name, this.#table.attributes.keys());
     context.unknown.push({ ...context.at(attribute, `/@${attribute.name}`), suggestion });
   }
 
@@ -294,7 +321,7 @@ export class StructCodec<T> implements ElementCodec<T> {
   #keepElement(element: XmlElement, kept: XmlElement[], context: ReadContext): void {
     kept.push(element);
     if (element.name.includes(':')) return;
-    const suggestion = nearestOf(element.name, this.#children.keys());
+    const suggestion = nearestOf(element.name, this.#table.children.keys());
     context.unknown.push({ ...context.at(element, `/${element.name}`), suggestion });
   }
 

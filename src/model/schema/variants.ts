@@ -19,7 +19,7 @@ export function variant<const N extends string, const F extends Readonly<Record<
   name: N,
   fields: F,
 ): NamedVariant<Variant<N, F>> {
-  const codec: ElementCodec<unknown> = struct({ type: required(attr(oneOf(name))), ...fields });
+  const codec: ElementCodec<unknown> = struct(() => ({ type: required(attr(oneOf(name))), ...fields }));
   return { name, codec: codec as ElementCodec<Variant<N, F>> };
 }
 

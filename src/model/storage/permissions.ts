@@ -17,7 +17,7 @@ const octalMode: ValueCodec<number> = {
 const NOBODY = -1;
 const id = integer({ min: NOBODY, max: 0xffff_fffe });
 
-const fields = struct({ mode: child(octalMode), owner: child(id), group: child(id), label: child(text) });
+const fields = struct(() => ({ mode: child(octalMode), owner: child(id), group: child(id), label: child(text) }));
 
 export interface Permissions extends Infer<typeof fields> {}
 

@@ -22,21 +22,21 @@ import { integer, oneOf, text, uint64, uuid, yesNo } from '../schema/values.ts';
 import { givenPermissions, permissions } from './permissions.ts';
 import { POOL_TYPE_NAMES, type PoolSourcePart, type PoolTypeName, rulesOf } from './pool-types.ts';
 
-const host = struct({ name: required(attr(text)), port: attr(integer({ max: 65535 })) });
-const freeExtent = struct({ start: required(attr(uint64)), end: required(attr(uint64)) });
-const device = struct({
+const host = struct(() => ({ name: required(attr(text)), port: attr(integer({ max: 65535 })) }));
+const freeExtent = struct(() => ({ start: required(attr(uint64)), end: required(attr(uint64)) }));
+const device = struct(() => ({
   path: required(attr(text)),
   partSeparator: attr(yesNo, 'part_separator'),
   freeExtents: children(freeExtent, 'freeExtent'),
-});
-const adapterAddress = struct({
+}));
+const adapterAddress = struct(() => ({
   domain: attr(text),
   bus: attr(text),
   slot: attr(text),
   function: attr(text),
-});
-const parentAddress = struct({ uniqueId: attr(integer(), 'unique_id'), address: child(adapterAddress) });
-const adapter = struct({
+}));
+const parentAddress = struct(() => ({ uniqueId: attr(integer(), 'unique_id'), address: child(adapterAddress) }));
+const adapter = struct(() => ({
   type: attr(oneOf('scsi_host', 'fc_host')),
   name: attr(text),
   parent: attr(text),
@@ -47,10 +47,10 @@ const adapter = struct({
   wwnn: attr(text),
   wwpn: attr(text),
   parentAddress: child(parentAddress, 'parentaddr'),
-});
-const named = struct({ name: required(attr(text)) });
+}));
+const named = struct(() => ({ name: required(attr(text)) }));
 
-const poolSource = struct({
+const poolSource = struct(() => ({
   hosts: children(host, 'host'),
   devices: children(device, 'device'),
   dir: child(struct({ path: required(attr(text)) })),
@@ -62,11 +62,11 @@ const poolSource = struct({
   protocol: child(struct({ ver: required(attr(text)) })),
   vendor: child(named),
   product: child(named),
-});
+}));
 /** Where a pool's storage comes from. */
 export interface PoolSource extends Infer<typeof poolSource> {}
 
-const poolSchema = struct({
+const poolSchema = struct(() => ({
   type: required(attr(oneOf(...POOL_TYPE_NAMES))),
   name: child(text),
   uuid: child(emptyAsAbsent(uuid)),
@@ -77,7 +77,7 @@ const poolSchema = struct({
   source: child(withEndTag(poolSource)),
   target: child(struct({ path: child(text), permissions: child(permissions) })),
   mountOptions: child(struct({ options: children(named, 'fs:option') }), 'fs:mount_opts'),
-});
+}));
 
 /** A pool's definition; after `parsePool` it has a name, a source and, where its kind has one, a target path and a format. */
 export interface Pool extends Infer<typeof poolSchema> {}

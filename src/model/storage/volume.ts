@@ -26,14 +26,14 @@ import { type PoolTypeName, rulesOf } from './pool-types.ts';
 export const VOLUME_TYPE_NAMES = ['file', 'block', 'dir', 'network', 'netdir', 'ploop'] as const;
 export type VolumeTypeName = (typeof VOLUME_TYPE_NAMES)[number];
 
-const extent = struct({ start: required(attr(uint64)), end: required(attr(uint64)) });
-const sourceDevice = struct({ path: required(attr(text)), extents: children(extent, 'extent') });
-const timestamps = struct({ atime: child(text), mtime: child(text), ctime: child(text), btime: child(text) });
+const extent = struct(() => ({ start: required(attr(uint64)), end: required(attr(uint64)) }));
+const sourceDevice = struct(() => ({ path: required(attr(text)), extents: children(extent, 'extent') }));
+const timestamps = struct(() => ({ atime: child(text), mtime: child(text), ctime: child(text), btime: child(text) }));
 export interface Timestamps extends Infer<typeof timestamps> {}
-const format = struct({ type: required(attr(text)) });
-const features = struct({ lazyRefcounts: flag('lazy_refcounts'), extendedL2: flag('extended_l2') });
+const format = struct(() => ({ type: required(attr(text)) }));
+const features = struct(() => ({ lazyRefcounts: flag('lazy_refcounts'), extendedL2: flag('extended_l2') }));
 
-const volumeSchema = struct({
+const volumeSchema = struct(() => ({
   type: attr(oneOf(...VOLUME_TYPE_NAMES)),
   name: child(text),
   key: child(text),
@@ -62,7 +62,7 @@ const volumeSchema = struct({
       timestamps: child(timestamps),
     }),
   ),
-});
+}));
 
 /** A volume's XML. */
 export interface Volume extends Infer<typeof volumeSchema> {}

@@ -13,7 +13,7 @@ function base16(digits: number): ValueCodec<number> {
   return { ...bounded, parse: (value) => bounded.parse(bareHex.format(bareHex.parse(value))) };
 }
 
-const zpci = struct({ uid: attr(hex(4, 0xffff)), fid: attr(hex(8, 0xffff_ffff)) });
+const zpci = struct(() => ({ uid: attr(hex(4, 0xffff)), fid: attr(hex(8, 0xffff_ffff)) }));
 
 /** Parts of a PCI address. */
 export const pciFields = {
@@ -23,16 +23,16 @@ export const pciFields = {
   function: attr(hex(1, 7)),
   multifunction: attr(onOff),
 };
-const pci = struct({ ...pciFields, zpci: child(zpci) });
-const drive = struct({ controller: attr(uint), bus: attr(uint), target: attr(uint), unit: attr(uint) });
-const virtioSerial = struct({ controller: attr(uint), bus: attr(uint), port: attr(uint) });
-const ccid = struct({ controller: attr(uint), slot: attr(uint) });
-const usb = struct({ bus: attr(uint), port: attr(text), device: attr(uint) });
-const spaprVio = struct({ reg: attr(base16(8)) });
-const ccw = struct({ cssid: attr(hex(1, 0xfe)), ssid: attr(hex(1, 3)), devno: attr(hex(4, 0xffff)) });
-const isa = struct({ iobase: attr(base16(1)), irq: attr(base16(1)) });
-const dimm = struct({ slot: attr(uint), base: attr(bareHex) });
-const bare = struct({});
+const pci = struct(() => ({ ...pciFields, zpci: child(zpci) }));
+const drive = struct(() => ({ controller: attr(uint), bus: attr(uint), target: attr(uint), unit: attr(uint) }));
+const virtioSerial = struct(() => ({ controller: attr(uint), bus: attr(uint), port: attr(uint) }));
+const ccid = struct(() => ({ controller: attr(uint), slot: attr(uint) }));
+const usb = struct(() => ({ bus: attr(uint), port: attr(text), device: attr(uint) }));
+const spaprVio = struct(() => ({ reg: attr(base16(8)) }));
+const ccw = struct(() => ({ cssid: attr(hex(1, 0xfe)), ssid: attr(hex(1, 3)), devno: attr(hex(4, 0xffff)) }));
+const isa = struct(() => ({ iobase: attr(base16(1)), irq: attr(base16(1)) }));
+const dimm = struct(() => ({ slot: attr(uint), base: attr(bareHex) }));
+const bare = struct(() => ({}));
 
 const CODECS = {
   pci,
@@ -105,10 +105,10 @@ function readAddressType(
   }
 }
 
-const alias = struct({ name: required(attr(text)) });
-const acpi = struct({ index: attr(uint) });
-const rom = struct({ bar: attr(onOff), file: attr(text), enabled: attr(yesNo) });
-const boot = struct({ order: attr(integer({ min: 1, max: 0xffff_ffff })), loadparm: attr(text) });
+const alias = struct(() => ({ name: required(attr(text)) }));
+const acpi = struct(() => ({ index: attr(uint) }));
+const rom = struct(() => ({ bar: attr(onOff), file: attr(text), enabled: attr(yesNo) }));
+const boot = struct(() => ({ order: attr(integer({ min: 1, max: 0xffff_ffff })), loadparm: attr(text) }));
 
 /** `<boot order='N'/>` of a device. */
 export const bootField = { boot: child(boot) };

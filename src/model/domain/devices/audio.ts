@@ -21,13 +21,13 @@ export const AUDIO_TYPES = [
 export type AudioType = (typeof AUDIO_TYPES)[number];
 
 const positive = integer({ min: 1, max: 0xffff_ffff });
-const settings = struct({
+const settings = struct(() => ({
   frequency: attr(positive),
   channels: attr(positive),
   format: attr(oneOf('s8', 'u8', 's16', 'u16', 's32', 'u32', 'f32')),
-});
+}));
 
-const stream = struct({
+const stream = struct(() => ({
   mixingEngine: attr(yesNo),
   fixedSettings: attr(yesNo),
   voices: attr(positive),
@@ -43,11 +43,11 @@ const stream = struct({
   streamName: attr(text),
   latency: attr(uint),
   settings: child(settings),
-});
+}));
 /** One direction of a back end: `<input>` or `<output>`. Lengths and latencies are in microseconds. */
 export interface AudioStream extends Infer<typeof stream> {}
 
-export const audio = struct({
+export const audio = struct(() => ({
   id: required(attr(integer({ min: 1, max: 0xffff_ffff }))),
   type: required(attr(oneOf(...AUDIO_TYPES))),
   timerPeriod: attr(positive),
@@ -60,5 +60,5 @@ export const audio = struct({
   path: attr(text),
   input: child(stream),
   output: child(stream),
-});
+}));
 export interface Audio extends Infer<typeof audio> {}

@@ -33,38 +33,38 @@ export const CONSOLE_TARGETS = ['serial', 'xen', 'uml', 'virtio', 'lxc', 'openvz
 
 const port = attr(integer({ max: 0x7fff_ffff }));
 
-const serialTarget = struct({
+const serialTarget = struct(() => ({
   type: attr(oneOf(...SERIAL_TARGETS)),
   port,
   model: child(struct({ name: attr(oneOf(...SERIAL_MODELS)) })),
-});
-export const serial = struct({
+}));
+export const serial = struct(() => ({
   ...chardevTypeField,
   ...chardevFields,
   target: child(serialTarget),
   ...deviceInfoFields,
-});
+}));
 export interface Serial extends Infer<typeof serial> {}
 
-export const parallel = struct({
+export const parallel = struct(() => ({
   ...chardevTypeField,
   ...chardevFields,
   target: child(struct({ port })),
   ...deviceInfoFields,
-});
+}));
 export interface Parallel extends Infer<typeof parallel> {}
 
-export const console = struct({
+export const console = struct(() => ({
   ...chardevTypeField,
   /** Path of the pseudo-terminal of a running guest; ignored in a new definition. */
   tty: attr(text),
   ...chardevFields,
   target: child(struct({ type: attr(oneOf(...CONSOLE_TARGETS)), port })),
   ...deviceInfoFields,
-});
+}));
 export interface Console extends Infer<typeof console> {}
 
-const channelTarget = struct({
+const channelTarget = struct(() => ({
   type: required(attr(oneOf('guestfwd', 'virtio', 'xen'))),
   /** guestfwd: the address and port in the guest's network. */
   address: attr(text),
@@ -72,11 +72,11 @@ const channelTarget = struct({
   name: attr(text),
   /** Of a running guest. */
   state: attr(oneOf('connected', 'disconnected')),
-});
-export const channel = struct({
+}));
+export const channel = struct(() => ({
   ...chardevTypeField,
   ...chardevFields,
   target: required(child(channelTarget)),
   ...deviceInfoFields,
-});
+}));
 export interface Channel extends Infer<typeof channel> {}

@@ -27,9 +27,9 @@ export const CHARDEV_TYPES = [
 export type ChardevType = (typeof CHARDEV_TYPES)[number];
 
 /** `<reconnect enabled= timeout=/>`; the timeout is in seconds. */
-export const reconnect = struct({ enabled: required(attr(yesNo)), timeout: attr(uint) });
+export const reconnect = struct(() => ({ enabled: required(attr(yesNo)), timeout: attr(uint) }));
 
-const source = struct({
+const source = struct(() => ({
   mode: attr(oneOf('connect', 'bind')),
   path: attr(text),
   host: attr(text),
@@ -43,11 +43,11 @@ const source = struct({
   seclabels: children(deviceSeclabel, 'seclabel'),
   clipboard: child(struct({ copypaste: required(attr(yesNo)) })),
   mouse: child(struct({ mode: required(attr(oneOf('server', 'client'))) })),
-});
+}));
 export type ChardevSourceElement = Infer<typeof source>;
 
-const protocol = struct({ type: attr(oneOf('raw', 'telnet', 'telnets', 'tls')) });
-const log = struct({ file: required(attr(text)), append: attr(onOff) });
+const protocol = struct(() => ({ type: attr(oneOf('raw', 'telnet', 'telnets', 'tls')) }));
+const log = struct(() => ({ file: required(attr(text)), append: attr(onOff) }));
 
 /** What stands inside a device with a host end; UDP alone has two sources (bind, connect). Spread it. */
 export const chardevFields = {
@@ -59,6 +59,6 @@ export const chardevFields = {
 /** `type` of a device with a host end. Spread it among the attributes. */
 export const chardevTypeField = { type: attr(oneOf(...CHARDEV_TYPES)) };
 
-const chardevSource = struct({ ...chardevTypeField, ...chardevFields });
+const chardevSource = struct(() => ({ ...chardevTypeField, ...chardevFields }));
 /** The host end of a character device, wherever it is declared. */
 export interface ChardevSource extends Infer<typeof chardevSource> {}

@@ -97,7 +97,7 @@ const pciModelName = oneOf(
 /** 0 to 255; the meaning of 0 and 255 differs between attributes and is checked by the drivers. */
 const byte = integer({ max: 0xff });
 
-const target = struct({
+const target = struct(() => ({
   chassisNr: attr(integer({ min: 1, max: 0xff })),
   chassis: attr(byte),
   port: attr(hex(1, 0xff)),
@@ -107,15 +107,15 @@ const target = struct({
   /** In KiB. */
   memReserve: attr(ulong),
   node: child(uint),
-});
+}));
 
-const iothreadQueue = struct({ id: required(attr(uint)) });
-const iothread = struct({
+const iothreadQueue = struct(() => ({ id: required(attr(uint)) }));
+const iothread = struct(() => ({
   id: required(attr(integer({ min: 1, max: 0xffff_ffff }))),
   queues: children(iothreadQueue, 'queue'),
-});
+}));
 
-const driver = struct({
+const driver = struct(() => ({
   queues: attr(uint),
   cmdPerLun: attr(uint, 'cmd_per_lun'),
   maxSectors: attr(uint, 'max_sectors'),
@@ -123,9 +123,9 @@ const driver = struct({
   iothread: attr(uint),
   ...virtioDriverFields,
   iothreads: child(struct({ iothreads: children(iothread, 'iothread') })),
-});
+}));
 
-export const controller = struct({
+export const controller = struct(() => ({
   type: required(attr(oneOf(...CONTROLLER_TYPES))),
   index: attr(uint),
   model: attr(controllerModel),
@@ -141,5 +141,5 @@ export const controller = struct({
   driver: child(driver),
   ...deviceInfoFields,
   pcihole64: child(sizeKiB()),
-});
+}));
 export interface Controller extends Infer<typeof controller> {}

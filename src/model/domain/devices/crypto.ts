@@ -3,16 +3,16 @@ import { attr, child, type Infer, required, struct } from '../../schema/schema.t
 import { integer, oneOf } from '../../schema/values.ts';
 import { deviceInfoFields, virtioDriver } from './address.ts';
 
-const backend = struct({
+const backend = struct(() => ({
   model: required(attr(oneOf('builtin', 'lkcf'))),
   queues: attr(integer({ max: 0xffff_ffff })),
-});
+}));
 
-export const crypto = struct({
+export const crypto = struct(() => ({
   model: required(attr(oneOf('virtio'))),
   type: required(attr(oneOf('qemu'))),
   backend: required(child(backend)),
   driver: child(virtioDriver),
   ...deviceInfoFields,
-});
+}));
 export interface Crypto extends Infer<typeof crypto> {}

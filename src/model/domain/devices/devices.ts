@@ -29,7 +29,7 @@ import { video } from './video.ts';
 import { vsock } from './vsock.ts';
 import { watchdog } from './watchdog.ts';
 
-export const devices = struct({
+export const devices = struct(() => ({
   emulator: child(text),
   disks: children(disk, 'disk'),
   controllers: children(controller, 'controller'),
@@ -62,5 +62,5 @@ export const devices = struct({
   vsock: single(child(vsock)),
   cryptos: children(crypto, 'crypto'),
   pstore: single(child(pstore)),
-});
+}));
 export interface Devices extends Infer<typeof devices> {}

@@ -15,15 +15,15 @@ import {
 export const DISK_BUSES = ['ide', 'fdc', 'scsi', 'virtio', 'xen', 'usb', 'uml', 'sata', 'sd', 'nvme'] as const;
 export type DiskBus = (typeof DISK_BUSES)[number];
 
-const queueThread = struct({
+const queueThread = struct(() => ({
   id: required(attr(integer({ min: 1, max: 0xffff_ffff }))),
   queues: children(struct({ id: required(attr(uint)) }), 'queue'),
-});
+}));
 /** `<iothreads>` of a `<driver>`: which I/O threads serve which queues. */
-export const queueThreads = struct({ iothreads: children(queueThread, 'iothread') });
+export const queueThreads = struct(() => ({ iothreads: children(queueThread, 'iothread') }));
 export interface QueueThreads extends Infer<typeof queueThreads> {}
 
-const driver = struct({
+const driver = struct(() => ({
   name: attr(text),
   type: attr(oneOf(...STORAGE_FORMATS)),
   cache: attr(oneOf('default', 'none', 'writethrough', 'writeback', 'directsync', 'unsafe')),
@@ -42,29 +42,29 @@ const driver = struct({
   ...virtioDriverFields,
   iothreads: child(queueThreads),
   ...metadataCacheField,
-});
+}));
 export interface DiskDriver extends Infer<typeof driver> {}
 
-const geometry = struct({
+const geometry = struct(() => ({
   cyls: attr(uint),
   heads: attr(uint),
   secs: attr(uint),
   trans: attr(oneOf('default', 'none', 'auto', 'lba')),
-});
+}));
 
-const blockio = struct({
+const blockio = struct(() => ({
   logicalBlockSize: attr(uint, 'logical_block_size'),
   physicalBlockSize: attr(uint, 'physical_block_size'),
   discardGranularity: attr(uint, 'discard_granularity'),
-});
+}));
 
-const target = struct({
+const target = struct(() => ({
   dev: attr(text),
   bus: attr(oneOf(...DISK_BUSES)),
   tray: attr(oneOf('closed', 'open')),
   removable: attr(onOff),
   rotationRate: unsetByZero(attr(uint, 'rotation_rate')),
-});
+}));
 
 const limitNamed = (name: string) => child(integer(), name);
 /** Limits of a disk's or a throttle group's traffic, in libvirt's names and order. 0 and absent: unlimited. */
@@ -94,11 +94,11 @@ const iotune = struct(ioLimitFields);
 /** Traffic limits, per second. */
 export interface IoLimits extends Infer<typeof iotune> {}
 
-const throttleFilters = struct({
+const throttleFilters = struct(() => ({
   throttlefilters: children(struct({ group: required(attr(text)) }), 'throttlefilter'),
-});
+}));
 
-const mirror = struct({
+const mirror = struct(() => ({
   type: attr(oneOf(...STORAGE_TYPES)),
   file: attr(text),
   formatName: attr(text, 'format'),
@@ -107,9 +107,9 @@ const mirror = struct({
   format: child(storageFormat),
   source: child(storageSource),
   backingStore: child(backingStore),
-});
+}));
 
-export const disk = struct({
+export const disk = struct(() => ({
   type: attr(oneOf(...STORAGE_TYPES)),
   device: attr(oneOf('disk', 'cdrom', 'floppy', 'lun')),
   model: attr(oneOf('virtio', 'virtio-transitional', 'virtio-non-transitional')),
@@ -137,5 +137,5 @@ export const disk = struct({
   encryption: child(encryption),
   ...bootField,
   ...deviceInfoFields,
-});
+}));
 export interface Disk extends Infer<typeof disk> {}

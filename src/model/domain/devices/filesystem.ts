@@ -24,15 +24,15 @@ const fileMode: ValueCodec<number> = {
   format: (value) => value.toString(8).padStart(4, '0'),
 };
 
-const driver = struct({
+const driver = struct(() => ({
   type: attr(oneOf('path', 'handle', 'loop', 'nbd', 'ploop', 'virtiofs', 'mtp')),
   format: attr(text),
   wrpolicy: attr(oneOf('immediate')),
   queue: unsetByZero(attr(ulong)),
   ...virtioDriverFields,
-});
+}));
 
-const binary = struct({
+const binary = struct(() => ({
   path: attr(text),
   xattr: attr(onOff),
   cache: child(struct({ mode: attr(oneOf('none', 'always')) })),
@@ -40,9 +40,9 @@ const binary = struct({
   lock: child(struct({ posix: attr(onOff), flock: attr(onOff) })),
   threadPool: child(struct({ size: attr(uint) }), 'thread_pool'),
   openfiles: child(struct({ max: unsetByZero(required(attr(ulong))) })),
-});
+}));
 
-const writtenSource = struct({
+const writtenSource = struct(() => ({
   dir: attr(text),
   file: attr(text),
   dev: attr(text),
@@ -52,7 +52,7 @@ const writtenSource = struct({
   socket: attr(text),
   pool: attr(text),
   volume: attr(text),
-});
+}));
 
 /** `usage` is kept and written in whole KiB. */
 const source: ElementCodec<Infer<typeof writtenSource>> = {
@@ -65,7 +65,7 @@ const source: ElementCodec<Infer<typeof writtenSource>> = {
   writeElement: (name, value) => writtenSource.writeElement(name, value),
 };
 
-export const filesystem = struct({
+export const filesystem = struct(() => ({
   type: attr(oneOf('mount', 'block', 'file', 'template', 'ram', 'bind', 'volume')),
   accessmode: attr(oneOf('passthrough', 'mapped', 'squash')),
   model: attr(oneOf('virtio', 'virtio-transitional', 'virtio-non-transitional')),
@@ -82,5 +82,5 @@ export const filesystem = struct({
   spaceSoftLimit: child(sizeBytes(), 'space_soft_limit'),
   ...bootField,
   ...deviceInfoFields,
-});
+}));
 export interface Filesystem extends Infer<typeof filesystem> {}

@@ -9,7 +9,7 @@ import { ip, route } from './ip-config.ts';
 /** Ways of handing a PCI device to the guest. */
 export const HOSTDEV_DRIVERS = ['kvm', 'vfio', 'xen'] as const;
 
-const anyAddress = struct({
+const anyAddress = struct(() => ({
   type: attr(oneOf('pci', 'usb')),
   domain: attr(hex(4, 0xffff_ffff)),
   bus: attr(hex(2, 0xffff_ffff)),
@@ -20,8 +20,8 @@ const anyAddress = struct({
   target: attr(uint),
   unit: attr(uint64),
   uuid: attr(uuid),
-});
-const decimalAddress = struct({
+}));
+const decimalAddress = struct(() => ({
   type: attr(oneOf('pci', 'usb')),
   bus: attr(uint),
   port: attr(text),
@@ -29,7 +29,7 @@ const decimalAddress = struct({
   target: attr(uint),
   unit: attr(uint64),
   uuid: attr(uuid),
-});
+}));
 
 /** Address on the host: which members are there says of which kind (PCI slot, USB bus, SCSI unit, mdev UUID). */
 export interface HostdevAddress extends Infer<typeof anyAddress> {}
@@ -43,9 +43,9 @@ export const hostdevAddress: ElementCodec<HostdevAddress> = {
   },
 };
 
-const usbId = struct({ id: required(attr(hex(4, 0xffff))) });
+const usbId = struct(() => ({ id: required(attr(hex(4, 0xffff))) }));
 
-const source = struct({
+const source = struct(() => ({
   protocol: attr(oneOf('adapter', 'iscsi', 'vhost', 'none')),
   name: attr(text),
   wwpn: attr(text),
@@ -67,19 +67,19 @@ const source = struct({
   block: child(text),
   char: child(text),
   interface: child(text),
-});
+}));
 export interface HostdevSource extends Infer<typeof source> {}
 
 /** `<teaming>`: the other half of a failover pair. */
-export const teaming = struct({
+export const teaming = struct(() => ({
   type: required(attr(oneOf('persistent', 'transient'))),
   persistent: attr(text),
-});
+}));
 
 /** `<driver>` of a PCI device: how it is handed over, and the host driver it is bound to meanwhile. */
-export const hostdevDriver = struct({ name: attr(oneOf(...HOSTDEV_DRIVERS)), model: attr(text) });
+export const hostdevDriver = struct(() => ({ name: attr(oneOf(...HOSTDEV_DRIVERS)), model: attr(text) }));
 
-export const hostdev = struct({
+export const hostdev = struct(() => ({
   mode: attr(oneOf('subsystem', 'capabilities')),
   type: required(attr(oneOf('usb', 'pci', 'scsi', 'scsi_host', 'mdev', 'storage', 'misc', 'net'))),
   managed: attr(yesNo),
@@ -99,5 +99,5 @@ export const hostdev = struct({
   shareable: flag(),
   ...bootField,
   ...deviceInfoFields,
-});
+}));
 export interface Hostdev extends Infer<typeof hostdev> {}

@@ -13,20 +13,20 @@ export const GRAB_TOGGLES = [
   'ctrl-scrolllock',
 ] as const;
 
-const source = struct({
+const source = struct(() => ({
   evdev: attr(text),
   dev: attr(text),
   grab: attr(oneOf('all')),
   grabToggle: attr(oneOf(...GRAB_TOGGLES)),
   repeat: attr(onOff),
-});
+}));
 
-export const input = struct({
+export const input = struct(() => ({
   type: required(attr(oneOf('mouse', 'tablet', 'keyboard', 'passthrough', 'evdev'))),
   bus: attr(oneOf('default', 'ps2', 'usb', 'xen', 'parallels', 'virtio', 'none')),
   model: attr(oneOf('virtio', 'virtio-transitional', 'virtio-non-transitional')),
   driver: child(virtioDriver),
   ...deviceInfoFields,
   source: child(source),
-});
+}));
 export interface Input extends Infer<typeof input> {}

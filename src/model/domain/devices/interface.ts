@@ -29,13 +29,13 @@ export type InterfaceType = (typeof INTERFACE_TYPES)[number];
 const PORT_MAX = 0xffff;
 const portNumber = integer({ max: PORT_MAX });
 
-const macAddress = struct({
+const macAddress = struct(() => ({
   address: required(attr(mac)),
   type: attr(oneOf('generated', 'static')),
   check: attr(yesNo),
-});
+}));
 
-const source = struct({
+const source = struct(() => ({
   network: attr(text),
   portgroup: attr(text),
   /** network: UUID of the running port; vds: a number. */
@@ -61,20 +61,20 @@ const source = struct({
   hostAddress: child(hostdevAddress, 'address'),
   ips: children(ip, 'ip'),
   routes: children(route, 'route'),
-});
+}));
 export interface InterfaceSource extends Infer<typeof source> {}
 
 /** VLAN tags of a port; networks and portgroups have them too. */
-export const vlan = struct({
+export const vlan = struct(() => ({
   trunk: attr(oneOf('yes', 'no')),
   tags: children(
     struct({ id: required(attr(integer({ max: 4095 }))), nativeMode: attr(oneOf('tagged', 'untagged')) }),
     'tag',
   ),
-});
+}));
 
 /** Profile of a port of a virtual switch. */
-export const virtualport = struct({
+export const virtualport = struct(() => ({
   type: attr(oneOf('802.1Qbg', '802.1Qbh', 'openvswitch', 'midonet')),
   parameters: child(
     struct({
@@ -86,27 +86,27 @@ export const virtualport = struct({
       profileid: attr(text),
     }),
   ),
-});
+}));
 
-const rate = struct({ average: attr(uint), peak: attr(uint), floor: attr(uint), burst: attr(uint) });
+const rate = struct(() => ({ average: attr(uint), peak: attr(uint), floor: attr(uint), burst: attr(uint) }));
 /** Rates in KiB/s, bursts in KiB. */
-export const bandwidth = struct({ classID: attr(uint), inbound: child(rate), outbound: child(rate) });
+export const bandwidth = struct(() => ({ classID: attr(uint), inbound: child(rate), outbound: child(rate) }));
 
-const range = struct({
+const range = struct(() => ({
   start: required(attr(integer({ min: 1, max: PORT_MAX }))),
   end: attr(integer({ min: 1, max: PORT_MAX })),
   to: attr(integer({ min: 1, max: PORT_MAX })),
   exclude: attr(yesNo),
-});
-const portForward = struct({
+}));
+const portForward = struct(() => ({
   proto: required(attr(oneOf('tcp', 'udp'))),
   address: attr(text),
   dev: attr(text),
   ranges: children(range, 'range'),
-});
+}));
 export interface PortForward extends Infer<typeof portForward> {}
 
-const driver = struct({
+const driver = struct(() => ({
   name: attr(oneOf('qemu', 'vhost', 'kvm', 'vfio', 'xen')),
   model: attr(text),
   txmode: attr(oneOf('iothread', 'timer')),
@@ -130,22 +130,22 @@ const driver = struct({
     }),
   ),
   guest: child(struct({ csum: attr(onOff), tso4: attr(onOff), tso6: attr(onOff), ecn: attr(onOff), ufo: attr(onOff) })),
-});
+}));
 export interface InterfaceDriver extends Infer<typeof driver> {}
 
-const backend = struct({
+const backend = struct(() => ({
   type: attr(oneOf('default', 'passt')),
   tap: attr(text),
   vhost: attr(text),
   logFile: attr(text),
   hostname: attr(text),
   fqdn: attr(text),
-});
+}));
 
-const coalesce = struct({ rx: child(struct({ frames: child(struct({ max: attr(uint) })) })) });
-const script = struct({ path: required(attr(text)) });
+const coalesce = struct(() => ({ rx: child(struct({ frames: child(struct({ max: attr(uint) })) })) }));
+const script = struct(() => ({ path: required(attr(text)) }));
 
-export const networkInterface = struct({
+export const networkInterface = struct(() => ({
   type: withDefault(attr(oneOf(...INTERFACE_TYPES)), 'user'),
   managed: attr(yesNo),
   trustGuestRxFilters: attr(yesNo),
@@ -174,5 +174,5 @@ export const networkInterface = struct({
   teaming: child(teaming),
   ...bootField,
   ...deviceInfoFields,
-});
+}));
 export interface NetworkInterface extends Infer<typeof networkInterface> {}

@@ -2,11 +2,11 @@
 import { attr, child, type Infer, required, struct } from '../../schema/schema.ts';
 import { integer, text } from '../../schema/values.ts';
 
-const leaseTarget = struct({ path: required(attr(text)), offset: attr(integer()) });
+const leaseTarget = struct(() => ({ path: required(attr(text)), offset: attr(integer()) }));
 
-export const lease = struct({
+export const lease = struct(() => ({
   lockspace: child(text),
   key: required(child(text)),
   target: required(child(leaseTarget)),
-});
+}));
 export interface Lease extends Infer<typeof lease> {}

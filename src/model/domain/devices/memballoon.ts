@@ -3,7 +3,7 @@ import { attr, child, type Infer, required, struct } from '../../schema/schema.t
 import { oneOf, onOff, uint } from '../../schema/values.ts';
 import { deviceInfoFields, virtioDriver } from './address.ts';
 
-export const memballoon = struct({
+export const memballoon = struct(() => ({
   model: required(attr(oneOf('virtio', 'xen', 'none', 'virtio-transitional', 'virtio-non-transitional'))),
   autodeflate: attr(onOff),
   freePageReporting: attr(onOff),
@@ -11,5 +11,5 @@ export const memballoon = struct({
   stats: child(struct({ period: attr(uint) })),
   driver: child(virtioDriver),
   ...deviceInfoFields,
-});
+}));
 export interface Memballoon extends Infer<typeof memballoon> {}

@@ -7,15 +7,15 @@ import { deviceInfoFields } from './address.ts';
 /** Written in hexadecimal, as libvirt does. */
 const guestAddress: ValueCodec<bigint> = { ...uint64, format: (value) => `0x${value.toString(16)}` };
 
-const source = struct({
+const source = struct(() => ({
   nodemask: child(cpuset),
   pagesize: child(sizeKiB()),
   path: child(text),
   alignsize: child(sizeKiB()),
   pmem: flag(),
-});
+}));
 
-const target = struct({
+const target = struct(() => ({
   dynamicMemslots: attr(yesNo),
   size: required(child(sizeKiB())),
   node: child(uint),
@@ -26,9 +26,9 @@ const target = struct({
   readonly: flag(),
   /** Guest-physical address. */
   address: child(struct({ base: required(attr(guestAddress)) })),
-});
+}));
 
-export const memoryDevice = struct({
+export const memoryDevice = struct(() => ({
   model: required(attr(oneOf('dimm', 'nvdimm', 'virtio-pmem', 'virtio-mem', 'sgx-epc'))),
   access: attr(oneOf('shared', 'private')),
   discard: attr(yesNo),
@@ -36,5 +36,5 @@ export const memoryDevice = struct({
   source: child(source),
   target: required(child(target)),
   ...deviceInfoFields,
-});
+}));
 export interface MemoryDevice extends Infer<typeof memoryDevice> {}

@@ -2,5 +2,5 @@
 import { type Infer, struct } from '../../schema/schema.ts';
 import { deviceInfoFields } from './address.ts';
 
-export const nvram = struct({ ...deviceInfoFields });
+export const nvram = struct(() => ({ ...deviceInfoFields }));
 export interface Nvram extends Infer<typeof nvram> {}

@@ -3,8 +3,8 @@ import { attr, type Infer, struct } from '../../schema/schema.ts';
 import { oneOf } from '../../schema/values.ts';
 import { deviceInfoFields } from './address.ts';
 
-export const panic = struct({
+export const panic = struct(() => ({
   model: attr(oneOf('isa', 'pseries', 'hyperv', 's390', 'pvpanic')),
   ...deviceInfoFields,
-});
+}));
 export interface Panic extends Infer<typeof panic> {}

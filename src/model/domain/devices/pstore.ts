@@ -4,10 +4,10 @@ import { sizeKiB } from '../../schema/sizes.ts';
 import { oneOf, text } from '../../schema/values.ts';
 import { deviceInfoFields } from './address.ts';
 
-export const pstore = struct({
+export const pstore = struct(() => ({
   backend: required(attr(oneOf('acpi-erst'))),
   path: child(text),
   size: required(child(sizeKiB())),
   ...deviceInfoFields,
-});
+}));
 export interface Pstore extends Infer<typeof pstore> {}

@@ -4,29 +4,29 @@ import { oneOf, type ValueCodec, ValueError, yesNo } from '../../schema/values.t
 import { bootField, deviceInfoFields } from './address.ts';
 import { chardevFields, chardevTypeField } from './chardev-source.ts';
 
-export const redirdev = struct({
+export const redirdev = struct(() => ({
   bus: withDefault(attr(oneOf('usb')), 'usb'),
   ...chardevTypeField,
   ...chardevFields,
   ...bootField,
   ...deviceInfoFields,
-});
+}));
 export interface Redirdev extends Infer<typeof redirdev> {}
 
 /** Matches every value of a filter's field. */
 export const ANY = -1;
 
-const usbdev = struct({
+const usbdev = struct(() => ({
   class: attr(filterNumber(2)),
   vendor: attr(filterNumber(4)),
   product: attr(filterNumber(4)),
   /** Binary-coded decimal, as the device has it: 1.10 is 0x0110. */
   version: attr(usbVersion()),
   allow: required(attr(yesNo)),
-});
+}));
 export interface UsbFilterRule extends Infer<typeof usbdev> {}
 
-export const redirfilter = struct({ rules: children(usbdev, 'usbdev') });
+export const redirfilter = struct(() => ({ rules: children(usbdev, 'usbdev') }));
 export interface Redirfilter extends Infer<typeof redirfilter> {}
 
 /** A number of so many hexadecimal digits, or -1 for any. */

@@ -4,7 +4,7 @@ import { sizeBytes } from '../../schema/sizes.ts';
 import { oneOf, onOff, text, uint } from '../../schema/values.ts';
 import { deviceInfoFields } from './address.ts';
 
-export const shmem = struct({
+export const shmem = struct(() => ({
   name: required(attr(text)),
   role: attr(oneOf('master', 'peer')),
   model: child(struct({ type: required(attr(oneOf('ivshmem', 'ivshmem-plain', 'ivshmem-doorbell'))) })),
@@ -13,5 +13,5 @@ export const shmem = struct({
   server: child(struct({ path: attr(text) })),
   msi: child(struct({ vectors: attr(uint), ioeventfd: attr(onOff) })),
   ...deviceInfoFields,
-});
+}));
 export interface Shmem extends Infer<typeof shmem> {}

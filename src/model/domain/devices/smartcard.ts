@@ -4,12 +4,12 @@ import { oneOf, text } from '../../schema/values.ts';
 import { deviceInfoFields } from './address.ts';
 import { chardevFields, chardevTypeField } from './chardev-source.ts';
 
-export const smartcard = struct({
+export const smartcard = struct(() => ({
   mode: required(attr(oneOf('host', 'host-certificates', 'passthrough'))),
   ...chardevTypeField,
   certificates: children(text, 'certificate'),
   database: child(text),
   ...chardevFields,
   ...deviceInfoFields,
-});
+}));
 export interface Smartcard extends Infer<typeof smartcard> {}

@@ -6,11 +6,11 @@ import { deviceInfoFields, virtioDriver } from './address.ts';
 /** Models of all hypervisors. */
 export const SOUND_MODELS = ['sb16', 'es1370', 'pcspk', 'ac97', 'ich6', 'ich9', 'usb', 'ich7', 'virtio'] as const;
 
-const codec = struct({ type: required(attr(oneOf('duplex', 'micro', 'output'))) });
+const codec = struct(() => ({ type: required(attr(oneOf('duplex', 'micro', 'output'))) }));
 /** `<audio id='N'/>`: which back end a device uses. */
-export const audioReference = struct({ id: required(attr(integer({ min: 1, max: 0xffff_ffff }))) });
+export const audioReference = struct(() => ({ id: required(attr(integer({ min: 1, max: 0xffff_ffff }))) }));
 
-export const sound = struct({
+export const sound = struct(() => ({
   model: required(attr(oneOf(...SOUND_MODELS))),
   multichannel: attr(yesNo),
   streams: attr(integer({ min: 1, max: 0xffff_ffff })),
@@ -18,5 +18,5 @@ export const sound = struct({
   audio: child(audioReference),
   ...deviceInfoFields,
   driver: child(virtioDriver),
-});
+}));
 export interface Sound extends Infer<typeof sound> {}

@@ -64,42 +64,42 @@ export const IMAGE_FORMATS = [
 export const STORAGE_FORMATS = [...IMAGE_FORMATS, 'luks', 'aio'] as const;
 export type StorageFormat = (typeof STORAGE_FORMATS)[number];
 
-const host = struct({
+const host = struct(() => ({
   name: attr(text),
   port: attr(integer({ max: 65535 })),
   transport: attr(oneOf('tcp', 'unix', 'rdma')),
   socket: attr(text),
-});
+}));
 export interface StorageHost extends Infer<typeof host> {}
 
-const slice = struct({
+const slice = struct(() => ({
   type: required(attr(oneOf('storage'))),
   offset: required(attr(integer())),
   size: required(attr(integer({ min: 1 }))),
-});
+}));
 
-const reconnect = struct({ enabled: attr(yesNo), timeout: attr(uint), delay: attr(uint) });
+const reconnect = struct(() => ({ enabled: attr(yesNo), timeout: attr(uint), delay: attr(uint) }));
 
-const reservationsSource = struct({
+const reservationsSource = struct(() => ({
   type: required(attr(oneOf('unix'))),
   path: required(attr(text)),
   mode: attr(oneOf('client', 'server')),
   reconnect: child(reconnect),
-});
-const reservations = struct({
+}));
+const reservations = struct(() => ({
   managed: required(attr(yesNo)),
   source: child(reservationsSource),
-});
+}));
 
-const cookie = struct({ name: required(attr(text)), value: content(text) });
-const named = struct({ name: required(attr(text)) });
+const cookie = struct(() => ({ name: required(attr(text)), value: content(text) }));
+const named = struct(() => ({ name: required(attr(text)) }));
 
-const metadataCache = struct({ maxSize: child(sizeBytes(), 'max_size') });
+const metadataCache = struct(() => ({ maxSize: child(sizeBytes(), 'max_size') }));
 /** `<metadata_cache>`: QEMU's cache of an image's tables, in bytes. */
 export const metadataCacheField = { metadataCache: child(metadataCache, 'metadata_cache') };
 
 /** `<format type='…'>` of a backing store. */
-export const storageFormat = struct({ type: required(attr(oneOf(...STORAGE_FORMATS))), ...metadataCacheField });
+export const storageFormat = struct(() => ({ type: required(attr(oneOf(...STORAGE_FORMATS))), ...metadataCacheField }));
 
 const sourceFields = {
   file: attr(text),
@@ -122,19 +122,25 @@ const sourceFields = {
   index: unsetByZero(attr(uint)),
   hosts: children(host, 'host'),
   snapshot: child(named),
-  config: child(struct({ file: required(attr(text)) })),
+  config: child(struct(() => ({ file: required(attr(text)) }))),
   address: child(pciSourceAddress),
-  initiator: child(struct({ iqn: child(named) })),
-  ssl: child(struct({ verify: attr(yesNo) })),
-  cookies: child(struct({ cookies: children(cookie, 'cookie') })),
-  readahead: child(struct({ size: unsetByZero(required(attr(ulong))) })),
-  timeout: child(struct({ seconds: unsetByZero(required(attr(ulong))) })),
-  knownHosts: child(struct({ path: required(attr(text)) })),
+  initiator: child(struct(() => ({ iqn: child(named) }))),
+  ssl: child(struct(() => ({ verify: attr(yesNo) }))),
+  cookies: child(struct(() => ({ cookies: children(cookie, 'cookie') }))),
+  readahead: child(struct(() => ({ size: unsetByZero(required(attr(ulong))) }))),
+  timeout: child(struct(() => ({ seconds: unsetByZero(required(attr(ulong))) }))),
+  knownHosts: child(struct(() => ({ path: required(attr(text)) }))),
   identity: child(
-    struct({ user: attr(text), group: attr(text), username: attr(text), keyfile: attr(text), agentsock: attr(text) }),
+    struct(() => ({
+      user: attr(text),
+      group: attr(text),
+      username: attr(text),
+      keyfile: attr(text),
+      agentsock: attr(text),
+    })),
   ),
   reconnect: child(reconnect),
-  slices: child(struct({ slices: children(slice, 'slice') })),
+  slices: child(struct(() => ({ slices: children(slice, 'slice') }))),
   auth: child(storageAuth),
   encryption: child(encryption),
   reservations: child(reservations),
@@ -154,10 +160,10 @@ export interface StorageSource extends StructOf<typeof sourceFields> {
   dataStore?: DataStore | undefined;
 }
 
-export const storageSource: ElementCodec<StorageSource> = struct({
+export const storageSource: ElementCodec<StorageSource> = struct(() => ({
   ...sourceFields,
   dataStore: child(lazy((): ElementCodec<DataStore> => dataStore)),
-});
+}));
 
 const storeFields = {
   type: attr(oneOf(...STORAGE_TYPES)),
@@ -173,7 +179,7 @@ export interface BackingStore extends DataStore {
   backingStore?: BackingStore | undefined;
 }
 
-export const backingStore: ElementCodec<BackingStore> = struct({
+export const backingStore: ElementCodec<BackingStore> = struct(() => ({
   ...storeFields,
   backingStore: child(lazy((): ElementCodec<BackingStore> => backingStore)),
-});
+}));

@@ -4,9 +4,9 @@ import { oneOf, text, uint, uuid, yesNo } from '../../schema/values.ts';
 import { deviceSeclabel } from '../seclabel.ts';
 import { deviceInfoFields } from './address.ts';
 
-const activePcrBanks = struct({ sha1: flag(), sha256: flag(), sha384: flag(), sha512: flag() });
+const activePcrBanks = struct(() => ({ sha1: flag(), sha256: flag(), sha384: flag(), sha512: flag() }));
 
-const backend = struct({
+const backend = struct(() => ({
   type: required(attr(oneOf('passthrough', 'emulator', 'external'))),
   version: attr(oneOf('1.2', '2.0')),
   persistentState: attr(yesNo, 'persistent_state'),
@@ -26,12 +26,12 @@ const backend = struct({
     }),
   ),
   profile: child(struct({ source: attr(text), removeDisabled: attr(oneOf('check', 'fips-host')), name: attr(text) })),
-});
+}));
 
-export const tpm = struct({
+export const tpm = struct(() => ({
   model: attr(oneOf('tpm-tis', 'tpm-crb', 'tpm-spapr', 'spapr-tpm-proxy')),
   backend: required(child(backend)),
   ...deviceInfoFields,
-});
+}));
 export interface Tpm extends Infer<typeof tpm> {}
 export type TpmBackend = Infer<typeof backend>;

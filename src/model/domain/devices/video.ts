@@ -21,11 +21,11 @@ export const VIDEO_TYPES = [
 ] as const;
 export type VideoType = (typeof VIDEO_TYPES)[number];
 
-const acceleration = struct({ accel2d: attr(yesNo), accel3d: attr(yesNo), rendernode: attr(text) });
-const resolution = struct({ x: required(attr(uint)), y: required(attr(uint)) });
+const acceleration = struct(() => ({ accel2d: attr(yesNo), accel3d: attr(yesNo), rendernode: attr(text) }));
+const resolution = struct(() => ({ x: required(attr(uint)), y: required(attr(uint)) }));
 
 /** Memory sizes are in KiB. */
-const model = struct({
+const model = struct(() => ({
   type: attr(oneOf(...VIDEO_TYPES)),
   ram: attr(uint),
   vram: attr(uint),
@@ -36,18 +36,18 @@ const model = struct({
   blob: attr(onOff),
   acceleration: child(acceleration),
   resolution: child(resolution),
-});
+}));
 export interface VideoModel extends Infer<typeof model> {}
 
-const driver = struct({
+const driver = struct(() => ({
   ...virtioDriverFields,
   name: attr(oneOf('qemu', 'vhostuser')),
   vgaconf: attr(oneOf('io', 'on', 'off')),
-});
+}));
 
-export const video = struct({
+export const video = struct(() => ({
   driver: child(driver),
   model: child(model),
   ...deviceInfoFields,
-});
+}));
 export interface Video extends Infer<typeof video> {}
