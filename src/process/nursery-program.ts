@@ -5,6 +5,8 @@
 
 /** Where a child finds its gate: a stream on which it says that it waits, and is let on. */
 export const GATE_FD = 3;
+/** Where a nursery is asked, and answers. */
+export const TALK_FD = 4;
 
 /** What a child does before its program runs, in this order. */
 export interface NurseryRequest {
@@ -180,7 +182,7 @@ export function parseEvent(line: string): NurseryEvent | undefined {
 }
 
 /**
- * It ends with its standard input. Its /proc has to be the caller's, whatever namespace of processes it is in. Its first argument, if any, is a program
+ * It ends when nobody speaks to it any more. Its /proc has to be the caller's, whatever namespace of processes it is in. Its first argument, if any, is a program
  * that copies itself to a sealed file in memory and executes that copy, as OCI runtimes do, lest what they run changes them (CVE-2019-5736): here the
  * copy is made once. Children execute it where they are to execute the program, and so does whoever is told the program's path in an option.
  * A spare is a child that was made in advance, with a namespace of processes; whatever else its request says it does then.
@@ -190,6 +192,9 @@ export function nurseryProgram(arch: string): string | undefined {
   const calls = CALLS.get(arch);
   if (calls === undefined) return undefined;
   return `
+open my $talk, "+<&=", ${TALK_FD} or die "descriptor ${TALK_FD}: $!";
+open STDIN, "<&", $talk and open STDOUT, ">&", $talk or die "descriptor ${TALK_FD}: $!";
+close $talk;
 pipe(my $waking, my $waker) or die "pipe: $!";
 $SIG{CHLD} = sub { syswrite $waker, "." };
 my ($text, %id_of) = ("");
