@@ -60,6 +60,7 @@ async function measureTimes(place: Workplace, root: string, rounds: number): Pro
     const samples = await interleave(
       {
         entering: () => crun.timeEntering(),
+        program: () => crun.timeProgram(),
         crun: () => crun.timeFirstOutput(),
         run: async () => {
           const run = place.nestling(['run', '-c', xmlPath], cacheDir);
@@ -106,10 +107,10 @@ async function measureTimes(place: Workplace, root: string, rounds: number): Pro
   }
 }
 
-type Samples = Record<'entering' | 'crun' | 'run' | 'create' | 'crunHerd' | 'herd' | 'atOnce', number[]>;
+type Samples = Record<'entering' | 'program' | 'crun' | 'run' | 'create' | 'crunHerd' | 'herd' | 'atOnce', number[]>;
 
-function rowsOf({ entering, ...samples }: Samples): Row[] {
-  const off = summarize('', entering).median;
+function rowsOf({ entering, program, ...samples }: Samples): Row[] {
+  const off = summarize('', entering).median - summarize('', program).median;
   const crun = summarize(
     'crun run',
     samples.crun.map((ms) => ms - off),

@@ -21,7 +21,7 @@ export function makeBusyboxRoot(place: Workplace): string {
   return root;
 }
 
-/** Milliseconds are of the runtime alone: what leads into the namespace is measured by `timeEntering`, to be taken off. */
+/** What leads into the namespace is in each time: `timeEntering` less `timeProgram` is to be taken off. */
 export class PlainCrun {
   readonly #place: Workplace;
   readonly #holder: Run | undefined;
@@ -60,8 +60,15 @@ export class PlainCrun {
     return (await run.exited(AbortSignal.timeout(PATIENCE_MS))) - run.startedMs;
   }
 
+  /** Of a program that does nothing, in there. */
   async timeEntering(): Promise<number> {
     const run = this.#place.start(...this.#entered(['true']));
+    return (await run.exited(AbortSignal.timeout(PATIENCE_MS))) - run.startedMs;
+  }
+
+  /** Of the same program, started as everything here is. */
+  async timeProgram(): Promise<number> {
+    const run = this.#place.start('true', []);
     return (await run.exited(AbortSignal.timeout(PATIENCE_MS))) - run.startedMs;
   }
 
