@@ -2,6 +2,9 @@
  * koffi, which calls functions of C libraries: loaded when the first is needed. Its own way to the binary for this machine finds out about the C library,
  * resolves packages and wraps what is deprecated, in 6 ms; where that lies is known for most machines, and then it takes 1.
  */
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type koffi from 'koffi';
 
 export type Koffi = Pick<typeof koffi, 'load' | 'errno' | 'address' | 'struct' | 'pointer' | 'inout'>;
@@ -20,16 +23,29 @@ async function load(): Promise<Koffi> {
 
 /** Undefined where it lies elsewhere, or is for another C library. */
 function loadBinary(): Koffi | undefined {
-  // Bundles are CommonJS or modules.
-  const here = typeof __filename === 'string' ? __filename : import.meta.url;
-  const { createRequire } = process.getBuiltinModule('node:module');
   const { platform, arch } = process;
+  const path = findAbove(`node_modules/@koromix/koffi-${platform}-${arch}/${platform}_${arch}/koffi.node`);
+  const found: { exports: unknown } = { exports: {} };
   try {
-    const found: unknown = createRequire(here)(`@koromix/koffi-${platform}-${arch}/${platform}_${arch}/koffi.node`);
-    return isKoffi(found) ? found : undefined;
+    // As require() does it, which looks for packages and their kind first.
+    if (path !== undefined) process.dlopen(found, path);
+    return isKoffi(found.exports) ? found.exports : undefined;
   } catch {
     // koffi knows more places, and says what is missing.
     return undefined;
+  }
+}
+
+/** In the folder of this code, or one above. */
+function findAbove(name: string): string | undefined {
+  // Bundles are CommonJS or modules.
+  let dir = dirname(typeof __filename === 'string' ? __filename : fileURLToPath(import.meta.url));
+  for (;;) {
+    const path = join(dir, name);
+    if (existsSync(path)) return path;
+    const above = dirname(dir);
+    if (above === dir) return undefined;
+    dir = above;
   }
 }
 
