@@ -36,8 +36,7 @@ export async function printPlan(
 async function makePlan(xml: string, options: RunOptions, report: RunReport, signal: AbortSignal): Promise<DomainPlan> {
   try {
     if (isContainer(xml)) {
-      const { planContainerXml } = await import('../driver/lxc/runtime/describe-plan.ts');
-      return planContainerXml(xml, { name: options.name, fileName: displayName(options.xmlPath) });
+      return await planOfContainer(xml, options, report);
     }
     const settings = await loadSettings({ root: options.root });
     for (const note of settings?.notes ?? []) report.note(note);
@@ -66,6 +65,15 @@ async function makePlan(xml: string, options: RunOptions, report: RunReport, sig
   } catch (error) {
     throw toVirtError(error, signal);
   }
+}
+
+async function planOfContainer(xml: string, options: RunOptions, report: RunReport): Promise<DomainPlan> {
+  const { loadLxcSettings } = await import('../driver/lxc/runtime/lxc-settings-files.ts');
+  const { planContainerXml } = await import('../driver/lxc/runtime/describe-plan.ts');
+  const { config, notes } = await loadLxcSettings({ root: options.root });
+  for (const note of notes) report.note(note);
+  const { name, xmlPath } = options;
+  return planContainerXml(xml, { name, fileName: displayName(xmlPath), runtime: config.runtime });
 }
 
 function layoutOf({ root }: RunOptions): Layout {

@@ -116,6 +116,15 @@ describe.skipIf(!canRunOnRunc())('a container on runc', () => {
     );
   });
 
+  it('is what --dry-run of the command shows, where lxc.conf says so', () => {
+    const file = join(folder, 'shown.xml');
+    writeFileSync(file, xml('shown', 'true'));
+    const shown = (...words: string[]): string =>
+      execFileSync(CLI, ['run', '--dry-run', ...words, file], { encoding: 'utf8' });
+    expect(shown('--root', state)).toMatch(/exec \S*\/conmon .*--runtime=\S*\/runc /);
+    if (lookUpProgram('crun') !== undefined) expect(shown()).toMatch(/exec \S*\/crun /);
+  });
+
   it.each([
     ['its root is the host’s', ''],
     ['its users are mapped', MAPPED],

@@ -23,12 +23,21 @@ const DEVICE_OF_IMAGE = '/dev/loopN';
 /** The same from XML, without a connection. @throws XmlSyntaxError, DefinitionError, VirtError */
 export function planContainerXml(
   xml: string,
-  { name, fileName }: { readonly name?: string | undefined; readonly fileName?: string | undefined },
+  {
+    name,
+    fileName,
+    runtime,
+  }: {
+    readonly name?: string | undefined;
+    readonly fileName?: string | undefined;
+    /** That containers are to run on. */
+    readonly runtime?: RuntimeName | undefined;
+  },
 ): DomainPlan {
   const { domain } = parseDomain(xml, fileName === undefined ? {} : { fileName });
   if (name !== undefined) domain.name = name;
   completeContainer(domain, { hostArch: hostArch(), uuid: randomUuid, randomBytes });
-  return describeContainerPlan(domain, () => undefined);
+  return describeContainerPlan(domain, () => undefined, runtime);
 }
 
 export function describeContainerPlan(
