@@ -72,9 +72,10 @@ const container = {
   plugins: [onlyRun(ONLY_CONTAINERS)],
 };
 
-// For the test of what is in it.
-if (process.argv.includes('--metafile-of-run')) {
-  const { metafile } = await build({ ...run, write: false });
+// For the test of what is in them.
+const asked = { '--metafile-of-run': run, '--metafile-of-container': container }[process.argv[2] ?? ''];
+if (asked !== undefined) {
+  const { metafile } = await build({ ...asked, write: false });
   await new Promise((resolve) => process.stdout.write(JSON.stringify(metafile), resolve));
   process.exit();
 }

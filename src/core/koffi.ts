@@ -4,7 +4,6 @@
  */
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import type koffi from 'koffi';
 
 export type Koffi = Pick<typeof koffi, 'load' | 'errno' | 'address' | 'struct' | 'pointer' | 'inout'>;
@@ -39,7 +38,9 @@ function loadBinary(): Koffi | undefined {
 /** In the folder of this code, or one above. */
 function findAbove(name: string): string | undefined {
   // Bundles are CommonJS or modules.
-  let dir = dirname(typeof __filename === 'string' ? __filename : fileURLToPath(import.meta.url));
+  const here =
+    typeof __filename === 'string' ? __filename : process.getBuiltinModule('node:url').fileURLToPath(import.meta.url);
+  let dir = dirname(here);
   for (;;) {
     const path = join(dir, name);
     if (existsSync(path)) return path;

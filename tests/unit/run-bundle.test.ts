@@ -23,7 +23,15 @@ const FOREIGN = ['rpc', 'protocol', 'xdr', 'daemon', 'doctor', 'ci', 'farm', 'we
 const MAX_BUNDLE_BYTES = 900_000;
 
 /** Loaded by every run: the program, and what it imports by name. */
-const ENTRIES = ['src/cli/main.ts', 'src/cli/run.ts', 'src/driver/qemu/runtime/qemu-driver.ts'];
+const ENTRIES = ['src/cli/main.ts', 'src/cli/run.ts'];
+const BUNDLES = [
+  { name: 'run', driver: 'src/driver/qemu/runtime/qemu-driver.ts', start: 'src/driver/qemu/runtime/start-guest.ts' },
+  {
+    name: 'container',
+    driver: 'src/driver/lxc/runtime/lxc-driver.ts',
+    start: 'src/driver/lxc/runtime/start-container.ts',
+  },
+] as const;
 /** Of Node's modules, what a run needs anyway: node:crypto would cost 5 ms, node:tls and node:http more. */
 const BUILTINS = [
   'node:buffer',
@@ -31,7 +39,6 @@ const BUILTINS = [
   'node:diagnostics_channel',
   'node:events',
   'node:fs',
-  'node:fs/promises',
   'node:net',
   'node:os',
   'node:path',
@@ -41,10 +48,10 @@ const BUILTINS = [
   'node:util',
 ];
 
-describe("the bundle of 'nestling run'", () => {
+describe.each(BUNDLES)("the bundle of 'nestling run' (cli-$name)", ({ name, driver, start }) => {
   let metafile: Metafile;
   beforeAll(() => {
-    const text = execFileSync(process.execPath, ['build.mjs', '--metafile-of-run'], {
+    const text = execFileSync(process.execPath, ['build.mjs', `--metafile-of-${name}`], {
       cwd: ROOT,
       encoding: 'utf8',
       maxBuffer: 64 << 20,
@@ -54,19 +61,19 @@ describe("the bundle of 'nestling run'", () => {
 
   it('has what runs a guest, and nothing of the programs beside it', () => {
     const folders = new Set(Object.keys(metafile.inputs).map((path) => path.split('/')[1] ?? ''));
-    expect([...folders]).toEqual(expect.arrayContaining(['cli', 'driver', 'model', 'qmp']));
+    expect([...folders]).toEqual(expect.arrayContaining(['cli', 'driver', 'model', 'guest']));
     expect(FOREIGN.filter((folder) => folders.has(folder))).toEqual([]);
   });
 
   it(`has at most ${MAX_BUNDLE_BYTES} bytes`, () => {
-    const bytes = metafile.outputs['dist/cli-run.cjs']?.bytes;
+    const bytes = metafile.outputs[`dist/cli-${name}.cjs`]?.bytes;
     expect(bytes).toBeGreaterThan(100_000);
     expect(bytes).toBeLessThan(MAX_BUNDLE_BYTES);
   });
 
   it("loads none of Node's dear modules before the guest runs", () => {
-    const loaded = closure(metafile, ENTRIES);
-    expect(loaded).toContain('src/driver/qemu/runtime/start-guest.ts');
+    const loaded = closure(metafile, [...ENTRIES, driver]);
+    expect(loaded).toContain(start);
     expect(loaded.filter((path) => path.startsWith('node:') && !BUILTINS.includes(path))).toEqual([]);
     expect(loaded).not.toContain('koffi');
   });
