@@ -88,8 +88,8 @@ async function runGuest(
   output: OutputWatch,
 ): Promise<number> {
   void followEvents(connection, report);
-  // To make it takes Node half a millisecond, which it has while the guest starts.
-  if (options.console) setImmediate(() => process.stdout);
+  // To open the streams takes Node a millisecond, which it has while the guest starts.
+  if (options.console) setImmediate(() => output.watch());
   await using guest = await connection.createDomain(xml, {
     console: options.console ? 'always' : 'auto',
     accel: options.accel,

@@ -32,12 +32,10 @@ function padded(text: Buffer): Buffer {
 function mix(state: Uint32Array, bytes: Buffer, at: number): void {
   const schedule = new Uint32Array(WORDS);
   const word = (index: number): number => schedule[index] ?? 0;
-  for (let index = 0; index < WORDS; index++) {
-    if (index < 16) {
-      schedule[index] = bytes.readUInt32BE(at + index * 4);
-      continue;
-    }
-    const [early, late] = [word(index - 15), word(index - 2)];
+  for (let index = 0; index < 16; index++) schedule[index] = bytes.readUInt32BE(at + index * 4);
+  for (let index = 16; index < WORDS; index++) {
+    const early = word(index - 15);
+    const late = word(index - 2);
     const spread0 = rotated(early, 7) ^ rotated(early, 18) ^ (early >>> 3);
     const spread1 = rotated(late, 17) ^ rotated(late, 19) ^ (late >>> 10);
     schedule[index] = word(index - 16) + spread0 + word(index - 7) + spread1;
@@ -49,7 +47,15 @@ function mix(state: Uint32Array, bytes: Buffer, at: number): void {
     const first = (h + sum1 + choice + (ROUND_CONSTANTS[index] ?? 0) + word(index)) | 0;
     const sum0 = rotated(a, 2) ^ rotated(a, 13) ^ rotated(a, 22);
     const majority = (a & b) ^ (a & c) ^ (b & c);
-    [h, g, f, e, d, c, b, a] = [g, f, e, (d + first) | 0, c, b, a, (first + sum0 + majority) | 0];
+    // One by one: a start has this run once, interpreted, and all at once would be an array for each round.
+    h = g;
+    g = f;
+    f = e;
+    e = (d + first) | 0;
+    d = c;
+    c = b;
+    b = a;
+    a = (first + sum0 + majority) | 0;
   }
   [a, b, c, d, e, f, g, h].forEach((value, index) => {
     state[index] = (state[index] ?? 0) + value;

@@ -3,11 +3,12 @@
  * parent-death signal, is around all of them: the kernel ends them with it, and with us; or they outlive both. It knows nothing of QEMU or
  * containers.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, readFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import type { Readable } from 'node:stream';
 import { raceSignal } from '../core/abort.ts';
 import { LogSource } from '../core/log-source.ts';
+import { openNamelessFile } from '../core/nameless-file.ts';
 import type { ChildHandle } from './child-handle.ts';
 import { findProgram, lookUpProgram } from './find-program.ts';
 import { Gate, NurseryChild, type NurserySpec } from './nursery-child.ts';
@@ -88,21 +89,29 @@ export class Nursery implements AsyncDisposable {
     const copied = program === undefined ? [] : [program];
     const perl = [findProgram('perl'), '-e', nurseryProgram(process.arch) ?? '', ...copied];
     const [command = '', ...args] = around === undefined ? perl : [around.command, ...around.args, ...perl];
+    // Its own last words, which are few: a pipe for them takes Node longer.
+    const words = openNamelessFile();
     const child = await spawnChild(
       {
         command,
         args,
         // Texts in other languages, and loading them, are of no use here.
         env: { ...process.env, LC_ALL: 'C' },
-        // One for both ways: each takes Node a third of a millisecond.
-        stdio: ['ignore', 'ignore', 'tail', introduce === undefined ? 'ignore' : 'pipe', 'pipe'],
+        stdio: [
+          'ignore',
+          'ignore',
+          words === undefined ? 'tail' : { fd: words },
+          introduce === undefined ? 'ignore' : 'pipe',
+          // One for both ways: each takes Node a third of a millisecond.
+          'pipe',
+        ],
         dieWithParent: !outlived,
         newSession: true,
         // It is asked before it is there, and what it cannot be is told to whoever asks.
         unreported: true,
       },
       { signal },
-    );
+    ).finally(() => words !== undefined && closeSync(words));
     try {
       // One that ends meanwhile has said why.
       if (introduce !== undefined) await Promise.race([introduce(child), child.exited]);
