@@ -40,9 +40,8 @@ export function attachTerminal(
   });
   const onOutputError = (): void => finish('output-gone');
   const copyInput = (): Disposable => copyTo(console, input(), raw, () => finish('detached'));
-  let copied: Disposable | undefined;
   // A terminal is to be raw from the first key on.
-  if (raw) copied = copyInput();
+  let copied = raw ? copyInput() : undefined;
   const timer = raw ? undefined : setTimeout(() => (copied = copyInput()), INPUT_AFTER_MS);
   output.on('error', onOutputError);
   console.pipe(output, { end: false });

@@ -65,7 +65,7 @@ async function takeFrom(socket: Socket, sign: Promise<unknown> | undefined): Pro
       const found = fds.receive(bytes);
       if (found?.fd !== undefined) return found.fd;
       if (found?.count === 0) throw noneCame();
-      // Not all the time: the sender needs the processor.
+      // Not all the time: the sender needs the processor. Why a sign never came is told to its owner.
       if (looks === 0 && sign !== undefined) await sign.catch(() => {});
       else await pause(POLL_MS);
     }

@@ -185,6 +185,16 @@ describe('failures to start', () => {
     expect(full.message).toContain('No space left on device');
   });
 
+  test('a setup that is not reported: its end tells the cause, and the program never ran', async () => {
+    const ran = join(root, 'ran');
+    const cgroupProcs = [join(root, 'none/cgroup.procs')];
+    await using child = await spawnChild({ ...shell('echo ran >"$1"', ran), cgroupProcs, unreported: true });
+    const { exitCode, stderrTail } = await child.exited;
+    expect(exitCode).toBe(125);
+    expect(stderrTail).toContain(`to ${cgroupProcs[0]}: `);
+    expect(() => readFileSync(ran)).toThrow('ENOENT');
+  });
+
   test('a limit that is refused is told in the words of the tool', async () => {
     const error = await failure(spawnChild({ command: 'true', limits: { nofile: { soft: 10, hard: 5 } } }));
     expect(error.operation).toBe('set up');

@@ -35,7 +35,7 @@ export interface SpawnSpec extends ChildSetup {
   stderrTailBytes?: number;
   /** A session and process group of its own: terminal signals to the caller do not reach it. */
   newSession?: boolean;
-  /** Nobody waits for its setup: one that fails is told by how the child ends, with its cause on fd 2. */
+  /** Nobody waits for its setup, unless there is a `beforeExec`: one that fails is told by how the child ends, with its cause on fd 2. */
   unreported?: boolean;
 }
 
