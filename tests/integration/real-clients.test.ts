@@ -110,6 +110,12 @@ describe.skipIf(!hasPython)('python3-libvirt', () => {
   });
 });
 
+describe.skipIf(!hasPython)('volumes of python3-libvirt', () => {
+  it('are nobody’s any more once a stream is ended or given up', async () => {
+    expect(await compareScript(PYTHON, 'volumes.py', join(dir, 'volumes'))).toBe('removed 40\n');
+  });
+});
+
 describe.skipIf(!hasPerl)('Sys::Virt', () => {
   it('defines, starts, watches, talks to and removes a guest', async () => {
     const said = await compareScript(PERL, 'session.pl', await xmlFile('echo', 'perl'));

@@ -263,6 +263,19 @@ describe.each(['embedded', 'daemon'])('streams, %s', (where) => {
     });
   });
 
+  it('are over when they have finished: the volume is nobody’s any more', async () => {
+    await withStorage(async (storage) => {
+      const uuid = await openPool(storage);
+      const volume = await storage.createVolume(uuid, volumeXml('v', '<capacity>4096</capacity>'));
+      const upload = await storage.uploadVolume(volume);
+      const deleted = new Promise((resolve, reject) => {
+        upload.once('finish', () => void storage.deleteVolume(volume).then(resolve, reject));
+      });
+      upload.end(Buffer.alloc(4096));
+      await deleted;
+    });
+  });
+
   it('end with an error where more comes than was announced, and stop when they are given up', async () => {
     await withStorage(async (storage) => {
       const uuid = await openPool(storage);

@@ -209,19 +209,22 @@ export class VolumeOperations {
     const { record, pool, backend, entry } = found;
     requireUsable(entry);
     backend.requireOwn?.(pool, entry.volume);
-    const stream = await writeVolume(entry.volume.path, {
+    const release = () => {
+      entry.users--;
+    };
+    entry.users++;
+    return await writeVolume(entry.volume.path, {
       ...range,
       onFinished: async () => {
         await this.#fresh(found);
         await this.#countAnew(record, pool, 0n);
         this.#init.onRefreshed(record);
       },
-      onClosed: () => {
-        entry.users--;
-      },
+      onClosed: release,
+    }).catch((error: unknown) => {
+      release();
+      throw error;
     });
-    entry.users++;
-    return stream;
   }
 
   /** Takes the name; nothing is made yet. */

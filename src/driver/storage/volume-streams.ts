@@ -35,7 +35,7 @@ export async function readVolume(
 export interface WriteOptions extends VolumeRange {
   /** All is written; what it does is done before the stream has finished. */
   readonly onFinished: () => Promise<void>;
-  /** The stream is over, one way or the other. */
+  /** The volume is written no more, and closed: before the stream has finished, or when it is destroyed. */
   readonly onClosed: () => void;
 }
 
@@ -145,6 +145,7 @@ class VolumeWriter extends Writable implements Forgetting {
   readonly #options: WriteOptions;
   readonly #end: bigint | undefined;
   #at: bigint;
+  #closing: Promise<void> | undefined;
 
   constructor(file: FileHandle, path: string, space: FileSpace | undefined, options: WriteOptions) {
     const isSparse = space !== undefined;
@@ -184,7 +185,10 @@ class VolumeWriter extends Writable implements Forgetting {
 
   override _final(callback: (error?: Error | null) => void): void {
     settle(
-      async () => await this.#options.onFinished(),
+      async () => {
+        await this.#options.onFinished();
+        await this.#close();
+      },
       callback,
       (error) => this.#failure(error),
     );
@@ -192,12 +196,15 @@ class VolumeWriter extends Writable implements Forgetting {
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
     settle(
-      async () => {
-        await this.#file.close();
-        this.#options.onClosed();
-      },
+      async () => await this.#close(),
       (problem) => callback(error ?? problem),
     );
+  }
+
+  /** Whoever hears that all is written may remove the volume at once. */
+  #close(): Promise<void> {
+    this.#closing ??= this.#file.close().finally(() => this.#options.onClosed());
+    return this.#closing;
   }
 
   async #all(chunks: readonly (Uint8Array | VolumeHole)[]): Promise<void> {

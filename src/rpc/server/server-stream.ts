@@ -134,9 +134,11 @@ export class ServerStream {
     this.close();
   }
 
-  /** What the client has not read is dropped; that is what it wanted, and no error. */
+  /** What the client has not read is dropped; that is what it wanted, and no error. Answered when our side is closed. */
   #abort(): void {
-    this.#init.send(MessageStatus.OK, NOTHING);
+    const answer = () => void this.#init.send(MessageStatus.OK, NOTHING);
+    if (this.#stream.closed) answer();
+    else this.#stream.once('close', answer);
     this.close();
   }
 
