@@ -13,7 +13,7 @@ import { killIdentity, terminate, untilGone } from './terminate.ts';
 
 const log = new LogSource('util.command');
 
-export interface NurserySpec extends Omit<NurseryRequest, 'id' | 'isSpare' | 'gate'> {
+export interface NurserySpec extends Omit<NurseryRequest, 'id' | 'gate'> {
   /** The program that the nursery is to have a copy of. */
   readonly program?: string | undefined;
   /** Path for a socket, which is its fd 3. */
@@ -81,7 +81,7 @@ export class NurseryChild implements AsyncDisposable {
 
   /** Lets it go on from its gate. */
   letOn(): void {
-    this.#gate?.write();
+    this.#gate?.send('go\n');
   }
 
   kill(signal: NodeJS.Signals): boolean {
@@ -162,15 +162,19 @@ export class NurseryChild implements AsyncDisposable {
 /** Where a child says that it waits, and is told to go on. */
 export class Gate implements Disposable {
   readonly #server: Server;
+  readonly #onGone: () => void;
   #socket: Socket | undefined;
   #text = '';
   #wake: () => void = () => {};
 
-  private constructor(server: Server) {
+  private constructor(server: Server, onGone: () => void) {
     this.#server = server;
+    this.#onGone = onGone;
     server.once('connection', (socket) => {
-      server.close();
       this.#socket = socket;
+      this.#close();
+      // Children keep us as long as they run, not their gates.
+      socket.unref();
       // A broken one is the end of the child, which its owner hears of.
       socket.on('error', () => {});
       socket.on('data', (chunk: Buffer) => {
@@ -180,15 +184,25 @@ export class Gate implements Disposable {
     });
   }
 
-  static async open(path: string | undefined): Promise<Gate | undefined> {
-    if (path === undefined) return undefined;
+  /** `onGone`: there is no socket at `path` any more, once it is reached or given up. @throws the system's error */
+  static async open(path: string, onGone: () => void = () => {}): Promise<Gate> {
     const server = createServer();
     await new Promise<void>((resolve, reject) => {
       server.once('error', reject);
       server.listen(path, resolve);
     });
     server.unref();
-    return new Gate(server);
+    return new Gate(server, onGone);
+  }
+
+  #close(): void {
+    if (!this.#server.listening) return;
+    this.#server.close();
+    this.#onGone();
+  }
+
+  get isReached(): boolean {
+    return this.#socket !== undefined;
   }
 
   /** Without its end. */
@@ -203,12 +217,12 @@ export class Gate implements Disposable {
     return line;
   }
 
-  write(): void {
-    this.#socket?.write('go\n');
+  send(data: string | Uint8Array): void {
+    this.#socket?.write(data);
   }
 
   [Symbol.dispose](): void {
-    this.#server.close();
+    this.#close();
     this.#socket?.destroy();
   }
 }

@@ -11,8 +11,6 @@ export const TALK_FD = 4;
 /** What a child does before its program runs, in this order. */
 export interface NurseryRequest {
   readonly id: number;
-  /** Whether it is the spare, which then has to be there; default: where there is one. */
-  readonly isSpare?: boolean | undefined;
   /** File for its standard error, made anew or, where it has been there before, written on. The other streams lead nowhere. */
   readonly stderr: string;
   readonly appends?: boolean | undefined;
@@ -106,12 +104,11 @@ const SETUP_FAILED = 125;
 /** Length of what follows, then the words, each with a zero behind it. */
 export function encodeRequest(request: NurseryRequest): Buffer {
   const { id, stderr, appends = false, cgroupProcs = [], gate = '', hold = false, keepsGate = false, link } = request;
-  const { namespaces, mounts, files = [], variables = {}, isSpare, cwd = '' } = request;
+  const { namespaces, mounts, files = [], variables = {}, cwd = '' } = request;
   const flags = namespaces.reduce((all, kind) => all | NAMESPACES[kind], SIGCHLD);
   const words = [
     String(id),
     String(flags),
-    isSpare === undefined ? '' : String(isSpare),
     stderr,
     appends ? '1' : '',
     gate,
@@ -142,9 +139,9 @@ export function encodeRequest(request: NurseryRequest): Buffer {
   return encodeWords(words);
 }
 
-/** Asks for a spare, where there is none. */
-export function encodeSpare(): Buffer {
-  return encodeWords([String(SPARE_ID)]);
+/** Asks for a spare, which waits for its request at its gate. */
+export function encodeSpare({ id, gate }: { readonly id: number; readonly gate: string }): Buffer {
+  return encodeWords([String(id), SPARE, gate]);
 }
 
 function encodeWords(words: readonly string[]): Buffer {
@@ -161,8 +158,8 @@ function wordsOfFile(file: NurseryFile): string[] {
   return ['node', path, source, String(mode), String(number)];
 }
 
-/** Whom events are about that is nobody yet. */
-export const SPARE_ID = 0;
+/** In the place of a request's flags. */
+const SPARE = 'spare';
 
 export type NurseryEvent =
   /** It has been made: `pid` as this host's /proc numbers it. */
@@ -185,7 +182,7 @@ export function parseEvent(line: string): NurseryEvent | undefined {
  * It ends when nobody speaks to it any more. Its /proc has to be the caller's, whatever namespace of processes it is in. Its first argument, if any, is a program
  * that copies itself to a sealed file in memory and executes that copy, as OCI runtimes do, lest what they run changes them (CVE-2019-5736): here the
  * copy is made once. Children execute it where they are to execute the program, and so does whoever is told the program's path in an option.
- * A spare is a child that was made in advance, with a namespace of processes; whatever else its request says it does then.
+ * A spare is a child that was made in advance, with a namespace of processes, and has reached its gate; whatever else its request says it does then.
  * Undefined for machines whose system calls are not known here.
  */
 export function nurseryProgram(arch: string): string | undefined {
@@ -248,29 +245,32 @@ sub copy {
   $copied = $program if $kept == ${COPY_FD};
 }
 
+sub reach {
+  my ($gate, $socket) = @_;
+  close $_ for $waking, $waker;
+  $^F = ${GATE_FD};
+  socket($socket, 1, 1, 0) && connect($socket, pack("S a*", 1, "$gate\\0")) or fail("cannot reach $gate: $!");
+  fileno $socket == ${GATE_FD} or fail("descriptor ${GATE_FD} is taken");
+  return $socket;
+}
+
 sub become {
-  my ($id, $namespaces, $is_spare, $stderr, $appends, $gate, $hold, $keeps_gate, $link, $why, $joins, @rest) = @_;
+  my ($socket, $id, $namespaces, $stderr, $appends, $gate, $hold, $keeps_gate, $link, $why, $joins, @rest) = @_;
   open STDERR, $appends ? ">>" : ">", $stderr or exit ${SETUP_FAILED};
   report($id, "runs", readlink "/proc/self");
   open STDIN, "<", "/dev/null";
   open STDOUT, ">", "/dev/null";
-  close $_ for $waking, $waker;
   $namespaces == 0 || syscall(${calls.unshare}, 0 + $namespaces) == 0 or fail("cannot have namespaces of its own: $!");
   for (1 .. $joins) {
     my $file = shift @rest;
     join_group($file) or fail("cannot write 0 to $file: $!");
   }
-  my $socket;
-  if ($gate ne "") {
-    $^F = ${GATE_FD};
-    socket($socket, 1, 1, 0) && connect($socket, pack("S a*", 1, "$gate\\0")) or fail("cannot reach $gate: $!");
-    fileno $socket == ${GATE_FD} or fail("descriptor ${GATE_FD} is taken");
-  }
+  $socket = reach($gate) if $gate ne "" && !defined $socket;
   if ($hold) {
     syswrite $socket, "ready\\n";
     sysread $socket, my $line, 64 or exit ${SETUP_FAILED};
   }
-  close $socket if $gate ne "" && !$keeps_gate;
+  close $socket if defined $socket && !$keeps_gate;
   attach("none", "/", "", ${PRIVATE_WITH_ALL_BELOW}, "") if shift @rest;
   for (1 .. shift @rest) {
     my ($name, $type, $target, $flags, $data) = splice @rest, 0, 5;
@@ -295,47 +295,44 @@ sub become {
   exec { $program } @rest or fail("cannot execute $rest[0]: $!");
 }
 
+sub words {
+  my @words = split /\\0/, shift, -1;
+  pop @words;
+  return @words;
+}
+
 sub take {
   my ($text) = @_;
   return unless $$text =~ /^(\\d+)\\n/;
   my ($size, $from) = ($1, length $&);
   return if length $$text < $from + $size;
-  my @request = split /\\0/, substr($$text, $from, $size), -1;
-  pop @request;
+  my @request = words(substr $$text, $from, $size);
   substr($$text, 0, $from + $size) = "";
   return @request;
 }
 
-my ($spare, $to_spare);
-sub make_spare {
-  pipe(my $from, $to_spare) or return;
-  $spare = syscall(${calls.clone}, ${NAMESPACES.pid | SIGCHLD}, 0, 0, 0, 0);
-  $id_of{$spare} = ${SPARE_ID} if $spare > 0;
-  undef $to_spare if $spare <= 0;
-  return if $spare != 0;
-  $SIG{CHLD} = "DEFAULT";
-  $0 = "nestling-nursery (spare)";
-  report(${SPARE_ID}, "runs", readlink "/proc/self");
-  my ($text, @request) = ("");
-  until (@request = take(\\$text)) { sysread $from, $text, 65536, length $text or exit }
-  close $from;
-  $request[1] &= ${NAMESPACES.mount | NAMESPACES.net};
-  become(@request);
+sub wait_for {
+  my ($socket) = @_;
+  my ($size, $text) = ("", "");
+  while ($size !~ /\\n/) { sysread $socket, $size, 1, length $size or exit }
+  while (length $text < $size) { sysread $socket, $text, $size - length $text, length $text or exit }
+  return words($text);
 }
 
-sub give {
-  my ($text) = "";
-  $text .= "$_\\0" for @_;
-  local $SIG{PIPE} = "IGNORE";
-  my $is_given = defined $to_spare && defined syswrite $to_spare, length($text) . "\\n$text";
-  undef $to_spare;
-  $id_of{$spare} = $_[0] if $is_given;
-  return $is_given;
+sub make_spare {
+  my ($id, $gate) = @_;
+  my $pid = syscall(${calls.clone}, ${NAMESPACES.pid | SIGCHLD}, 0, 0, 0, 0);
+  return $pid if $pid != 0;
+  $SIG{CHLD} = "DEFAULT";
+  $0 = "nestling-nursery (spare)";
+  my $socket = reach($gate);
+  report($id, "runs", readlink "/proc/self");
+  my ($own, $flags, @request) = wait_for($socket);
+  become($socket, $own, $flags & ${NAMESPACES.mount | NAMESPACES.net}, @request);
 }
 
 copy($ARGV[0]) if @ARGV;
 $0 = "nestling-nursery";
-make_spare();
 
 for (;;) {
   my $ready = "";
@@ -344,24 +341,14 @@ for (;;) {
   if (vec $ready, fileno $waking, 1) {
     sysread $waking, my $drop, 4096;
     while ((my $pid = waitpid -1, 1) > 0) {
-      undef $to_spare if defined $to_spare && $pid == $spare;
       report(delete $id_of{$pid}, "ended", $?) if exists $id_of{$pid};
     }
   }
   next unless vec $ready, 0, 1;
   sysread STDIN, $text, 65536, length $text or exit;
-  while (my ($id, $flags, $is_spare, @request) = take(\\$text)) {
-    if ($id == ${SPARE_ID}) {
-      make_spare() unless defined $to_spare;
-      next;
-    }
-    next if $is_spare ne "false" && $flags & ${NAMESPACES.pid} && give($id, $flags, $is_spare, @request);
-    if ($is_spare eq "true") {
-      report($id, "refused", "the spare has gone");
-      next;
-    }
-    my $pid = syscall(${calls.clone}, 0 + $flags, 0, 0, 0, 0);
-    become($id, 0, 0, @request) if $pid == 0;
+  while (my ($id, $flags, @request) = take(\\$text)) {
+    my $pid = $flags eq "${SPARE}" ? make_spare($id, @request) : syscall(${calls.clone}, 0 + $flags, 0, 0, 0, 0);
+    become(undef, $id, 0, @request) if $pid == 0;
     $pid > 0 ? $id_of{$pid} = $id : report($id, "refused", $!);
   }
 }

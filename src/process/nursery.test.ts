@@ -4,6 +4,7 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
   readFileSync,
   realpathSync,
   symlinkSync,
@@ -15,7 +16,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { pollUntil } from '../../tests/support/poll.ts';
 import { removeTree } from '../core/fs.ts';
 import { findProgram } from './find-program.ts';
-import { inheritedContext, Nursery } from './nursery.ts';
+import { inheritedContext, Nursery, type SparePlace } from './nursery.ts';
 import type { NurserySpec } from './nursery-child.ts';
 import { encodeRequest, nurseryProgram, parseEvent } from './nursery-program.ts';
 import { isAlive, listChildren, readProcStat } from './proc.ts';
@@ -239,14 +240,23 @@ describe.runIf(Nursery.isPossible() && process.getuid?.() === 0)('a spare of a n
   const inside = (script: string, ...args: string[]): NurserySpec => {
     return { ...shell(script, ...args), namespaces: ['pid', 'mount'], gate: join(dir, 'gate') };
   };
+  let places = 0;
+  const placeOf = (): SparePlace => ({ path: join(dir, `spare${places++}`), onGone: () => {} });
   const parentOf = (pid: number): number => readProcStat(pid)?.parentPid ?? 0;
   const childrenOf = (pid: number): number[] => listChildren(pid).map((child) => child.pid);
-  /** Once it is there. `former`: which was one, and may be on its way to its program still. */
-  const spareOf = async (nursery: number, ...former: number[]): Promise<number> => {
-    const isSpare = (pid: number): boolean =>
-      !former.includes(pid) && readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('(spare)');
+  const isSpare = (pid: number): boolean => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('(spare)');
+  const sparesOf = (nursery: number): number[] => childrenOf(nursery).filter(isSpare);
+  /** Once it can be had. `former`: which was one, and may be on its way to its program still. */
+  const keepSpare = async (nursery: Nursery, maker: number, ...former: number[]): Promise<number> => {
+    let isGone = false;
+    await nursery.keepSpare(() => ({ path: placeOf().path, onGone: () => (isGone = true) }));
     let found: number | undefined;
-    await pollUntil(() => (found = childrenOf(nursery).find(isSpare)) !== undefined, 'there is no spare');
+    await pollUntil(() => {
+      found = sparesOf(maker).find((pid) => !former.includes(pid));
+      return found !== undefined && isGone;
+    }, 'there is no spare');
+    // What it has heard of it comes with what is said next.
+    await (await nursery.start(shell('true'))).exited;
     return found ?? 0;
   };
 
@@ -259,10 +269,7 @@ describe.runIf(Nursery.isPossible() && process.getuid?.() === 0)('a spare of a n
       announced.push(pid);
     };
     const first = await nursery.start(inside('exec sleep 1000'), undefined, announce);
-    nursery.keepSpare();
-    const spare = await spareOf(parentOf(first.pid), first.pid);
-    // What it has heard of it comes with what is said next.
-    await (await nursery.start(shell('true'))).exited;
+    const spare = await keepSpare(nursery, parentOf(first.pid), first.pid);
     mkdirSync(join(dir, 'late'));
     execFileSync('mount', ['-t', 'tmpfs', 'late', join(dir, 'late')]);
     try {
@@ -290,7 +297,7 @@ describe.runIf(Nursery.isPossible() && process.getuid?.() === 0)('a spare of a n
     };
     for (let round = 0; round < 10; round++) {
       await Promise.all([0, 1, 2].map(start));
-      nursery.keepSpare();
+      await nursery.keepSpare(placeOf);
       if (round % 2 === 0) await new Promise((resolve) => setTimeout(resolve, 2));
     }
   });
@@ -299,9 +306,7 @@ describe.runIf(Nursery.isPossible() && process.getuid?.() === 0)('a spare of a n
     const nursery = await Nursery.open({});
     const first = await nursery.start(inside('exec sleep 1000'), undefined, () => {});
     const maker = parentOf(first.pid);
-    nursery.keepSpare();
-    const spare = await spareOf(maker, first.pid);
-    await (await nursery.start(shell('true'))).exited;
+    const spare = await keepSpare(nursery, maker, first.pid);
     const announced: number[] = [];
     const child = await nursery.start(inside('exit 5'), undefined, (pid) => {
       if (announced.length === 0) process.kill(pid, 'SIGKILL');
@@ -309,25 +314,47 @@ describe.runIf(Nursery.isPossible() && process.getuid?.() === 0)('a spare of a n
     });
     expect(announced).toEqual([spare, child.pid]);
     expect(await child.exited).toMatchObject({ exitCode: 5 });
-    nursery.keepSpare();
-    const last = await spareOf(maker, first.pid, child.pid);
+    const last = await keepSpare(nursery, maker, first.pid, child.pid);
     await nursery[Symbol.asyncDispose]();
     await pollUntil(() => !existsSync(`/proc/${last}`) || childrenOf(maker).length === 0, 'the spare stays');
     process.kill(first.pid, 'SIGKILL');
   });
 
-  it('stays for others where its announcement fails', async () => {
+  it('is no longer there where its announcement fails, which stops nobody else', async () => {
     await using nursery = await Nursery.open({ around: ENDING });
-    const first = await nursery.start(inside('exit 0'), undefined, () => {});
-    await first.exited;
-    nursery.keepSpare();
-    await (await nursery.start(shell('true'))).exited;
+    const first = await nursery.start(inside('exec sleep 1000'), undefined, () => {});
+    await keepSpare(nursery, parentOf(first.pid), first.pid);
     const refuse = (): never => {
       throw new Error('not this one');
     };
     await expect(nursery.start(inside('exit 0'), undefined, refuse)).rejects.toThrow('not this one');
     const child = await nursery.start(inside('exit 3'), undefined, () => {});
     expect(await child.exited).toMatchObject({ exitCode: 3 });
+    await pollUntil(() => sparesOf(parentOf(first.pid)).length === 0, 'the spare stays');
+  });
+
+  it('has the gate that it was made with, by which it is held, and which its program may have', async () => {
+    await using nursery = await Nursery.open({ around: ENDING });
+    const first = await nursery.start(inside('exec sleep 1000'), undefined, () => {});
+    const spare = await keepSpare(nursery, parentOf(first.pid), first.pid);
+    const child = await nursery.start({ ...inside('echo program >&3'), hold: true, keepsGate: true });
+    expect(child.pid).toBe(spare);
+    child.letOn();
+    expect(await child.line()).toBe('program');
+    expect(await child.exited).toMatchObject({ exitCode: 0 });
+    expect(readdirSync(dir).filter((name) => name.startsWith('spare'))).toEqual([]);
+    await keepSpare(nursery, parentOf(first.pid), first.pid, spare);
+    const other = await nursery.start(inside('[ ! -e /proc/self/fd/3 ]'));
+    expect(await other.exited).toMatchObject({ exitCode: 0 });
+  });
+
+  it('is not made where its gate cannot be, and told nothing of', async () => {
+    await using nursery = await Nursery.open({ around: ENDING });
+    let isGone = false;
+    const place = { path: join(dir, 'none/spare'), onGone: () => (isGone = true) };
+    await expect(nursery.keepSpare(() => place)).rejects.toThrow(/^listen /);
+    expect(isGone).toBe(true);
+    expect(await (await nursery.start(inside('exit 4'))).exited).toMatchObject({ exitCode: 4 });
   });
 });
 

@@ -16,10 +16,8 @@ import {
   encodeRequest,
   encodeSpare,
   type NurseryEvent,
-  type NurseryRequest,
   nurseryProgram,
   parseEvent,
-  SPARE_ID,
   TALK_FD,
 } from './nursery-program.ts';
 import { isAlive, type ProcessIdentity, readProcStat } from './proc.ts';
@@ -41,18 +39,26 @@ export interface NurseryInit {
 
 export type Announce = (pid: number) => void | Promise<void>;
 
+/** For a spare's gate: a socket that is there until it is reached. */
+export interface SparePlace {
+  readonly path: string;
+  /** It is no more. */
+  readonly onGone: () => void;
+}
+
+/** A child that nobody has asked for yet. */
+interface Spare {
+  readonly id: number;
+  gate?: Gate;
+  identity?: ProcessIdentity;
+}
+
 export class Nursery implements AsyncDisposable {
   readonly #process: ChildHandle;
   readonly #outlived: boolean;
   readonly #children = new Map<number, NurseryChild>();
-  #nextId = SPARE_ID + 1;
-  #spare: ProcessIdentity | undefined;
-  /** Somebody is being told of it, and nobody else may get it. */
-  #reserved = 0;
-  /** Which may get it, or have got it, and have not said so yet. */
-  readonly #guessing = new Set<number>();
-  /** Those that are the spare, and have not said so yet. */
-  readonly #known = new Map<number, ProcessIdentity>();
+  #nextId = 1;
+  #spare: Spare | undefined;
   #starting = 0;
   #isRetired = false;
   #isLeaving = false;
@@ -142,9 +148,25 @@ export class Nursery implements AsyncDisposable {
     this.#rest();
   }
 
-  /** Makes a child in advance, which costs the next start less time. */
-  keepSpare(): void {
-    if (this.#spare === undefined && !this.isLeaving) this.#process.duplex(TALK_FD).write(encodeSpare());
+  /**
+   * Makes a child in advance, which costs the next start less time.
+   * @throws what `placeOf` throws, or the system's error where there can be no socket
+   */
+  async keepSpare(placeOf: () => SparePlace): Promise<void> {
+    if (this.#spare !== undefined || this.isLeaving) return;
+    const spare: Spare = { id: this.#nextId++ };
+    this.#spare = spare;
+    let place: SparePlace | undefined;
+    try {
+      place = placeOf();
+      spare.gate = await Gate.open(place.path, place.onGone);
+    } catch (error) {
+      place?.onGone();
+      if (this.#spare === spare) this.#spare = undefined;
+      throw error;
+    }
+    if (this.#spare !== spare) return spare.gate[Symbol.dispose]();
+    this.#process.duplex(TALK_FD).write(encodeSpare({ id: spare.id, gate: place.path }));
   }
 
   /**
@@ -154,39 +176,48 @@ export class Nursery implements AsyncDisposable {
    */
   async start(spec: NurserySpec, signal?: AbortSignal, announce?: Announce): Promise<NurseryChild> {
     signal?.throwIfAborted();
-    const spare = announce !== undefined && spec.namespaces.includes('pid') ? this.#takeSpare() : undefined;
-    if (spare === undefined || announce === undefined) return await this.#make(spec, signal, announce);
-    this.#reserved++;
+    // From here on it stays, whoever wants it to end.
+    this.#starting++;
+    this.#process.keepAlive(true);
     try {
-      await announce(spare.pid);
-      return await this.#ask(spec, { isSpare: true }, signal, spare);
-    } catch (error) {
-      signal?.throwIfAborted();
-      // It was killed by somebody.
-      if (this.hasEnded || isAlive(spare)) throw error;
-      return await this.#make(spec, signal, announce);
+      return (await this.#startSpare(spec, signal, announce)) ?? (await this.#make(spec, signal, announce));
     } finally {
-      this.#reserved--;
+      this.#starting--;
+      this.#rest();
     }
   }
 
-  /** The spare that is known, where nobody else may have got it by now. */
-  #takeSpare(): ProcessIdentity | undefined {
-    if (this.#guessing.size > 0) return undefined;
-    const spare = this.#spare;
+  /** Undefined where there is none that would do. */
+  async #startSpare(
+    spec: NurserySpec,
+    signal: AbortSignal | undefined,
+    announce: Announce | undefined,
+  ): Promise<NurseryChild | undefined> {
+    const { id = 0, gate, identity } = this.#spare ?? {};
+    if (identity === undefined || gate?.isReached !== true || !spec.namespaces.includes('pid')) return undefined;
     this.#spare = undefined;
-    return spare;
+    try {
+      await announce?.(identity.pid);
+      if (this.hasEnded) return undefined;
+      const child = this.#add(id, spec, gate);
+      gate.send(encodeRequest({ ...spec, id }));
+      return await this.#held(child, spec, signal);
+    } catch (error) {
+      gate[Symbol.dispose]();
+      signal?.throwIfAborted();
+      // It was killed by somebody.
+      if (this.hasEnded || isAlive(identity)) throw error;
+      return undefined;
+    }
   }
 
-  /** With the spare, if there is one that nobody knows of. */
   async #make(
     spec: NurserySpec,
     signal: AbortSignal | undefined,
     announce: Announce | undefined,
   ): Promise<NurseryChild> {
-    const isSpare = this.#reserved > 0 || !spec.namespaces.includes('pid') ? false : undefined;
-    if (announce === undefined) return await this.#ask(spec, { isSpare }, signal);
-    const child = await this.#ask({ ...spec, hold: true }, { isSpare }, signal);
+    if (announce === undefined) return await this.#ask(spec, signal);
+    const child = await this.#ask({ ...spec, hold: true }, signal);
     try {
       await announce(child.pid);
       if (spec.hold !== true) child.letOn();
@@ -197,23 +228,21 @@ export class Nursery implements AsyncDisposable {
     }
   }
 
-  async #ask(
-    { gate, ...spec }: NurserySpec,
-    { isSpare }: Pick<NurseryRequest, 'isSpare'>,
-    signal: AbortSignal | undefined,
-    spare?: ProcessIdentity,
-  ): Promise<NurseryChild> {
+  async #ask({ gate, ...spec }: NurserySpec, signal: AbortSignal | undefined): Promise<NurseryChild> {
     const needed = { ...spec, gate: spec.hold === true || spec.keepsGate === true ? gate : undefined };
-    const { id, child } = await this.#enter(needed);
-    if (isSpare === undefined) this.#guessing.add(id);
-    if (spare !== undefined) this.#known.set(id, spare);
-    if (isSpare !== false) this.#spare = undefined;
-    this.#process.duplex(TALK_FD).write(encodeRequest({ ...needed, id, isSpare }));
-    log.debug('start', () => `nursery ${this.#process.pid}: ${[spec.command, ...spec.args].join(' ')}`);
+    if (this.hasEnded) throw endedError(spec.command, this.#process);
+    const id = this.#nextId++;
+    const child = this.#add(id, needed, needed.gate === undefined ? undefined : await Gate.open(needed.gate));
+    if (this.hasEnded) this.#end();
+    this.#process.duplex(TALK_FD).write(encodeRequest({ ...needed, id }));
+    return await this.#held(child, spec, signal);
+  }
+
+  async #held(child: NurseryChild, { hold }: NurserySpec, signal: AbortSignal | undefined): Promise<NurseryChild> {
     try {
       await raceSignal(child.made, signal);
       // One that ends meanwhile has its reason told otherwise.
-      if (spec.hold === true) await Promise.race([child.line(signal), child.exited]);
+      if (hold === true) await Promise.race([child.line(signal), child.exited]);
       return child;
     } catch (error) {
       await child[Symbol.asyncDispose]();
@@ -221,48 +250,34 @@ export class Nursery implements AsyncDisposable {
     }
   }
 
-  /** From here on it stays, whoever wants it to end. */
-  async #enter(spec: NurserySpec): Promise<{ id: number; child: NurseryChild }> {
-    if (this.hasEnded) throw endedError(spec.command, this.#process);
-    const id = this.#nextId++;
-    this.#starting++;
-    this.#process.keepAlive(true);
-    try {
-      const child = new NurseryChild(
-        spec,
-        await Gate.open(spec.gate),
-        this.#outlived ? () => this.#forget(id) : undefined,
-      );
-      this.#children.set(id, child);
-      if (this.hasEnded) this.#end();
-      return { id, child };
-    } finally {
-      this.#starting--;
-      this.#rest();
-    }
+  #add(id: number, spec: NurserySpec, gate: Gate | undefined): NurseryChild {
+    const child = new NurseryChild(spec, gate, this.#outlived ? () => this.#forget(id) : undefined);
+    this.#children.set(id, child);
+    log.debug('start', () => `nursery ${this.#process.pid}: ${[spec.command, ...spec.args].join(' ')}`);
+    return child;
   }
 
   #hear(line: string): void {
     const event = parseEvent(line);
     if (event === undefined) return log.warn('hear', () => `nursery ${this.#process.pid}: ${line}`);
     this.#hasWorked = true;
-    if (event.id === SPARE_ID) return this.#hearOfSpare(event);
+    if (event.id === this.#spare?.id) return this.#hearOfSpare(this.#spare, event);
     const child = this.#children.get(event.id);
-    this.#guessing.delete(event.id);
-    const known = this.#known.get(event.id);
-    this.#known.delete(event.id);
-    if (event.type === 'runs') {
-      if (this.#spare?.pid === event.pid) this.#spare = undefined;
-      return child?.begin(known ?? identityOf(event.pid));
-    }
+    if (event.type === 'runs') return child?.begin(identityOf(event.pid));
     this.#forget(event.id);
     if (event.type === 'refused') child?.refuse(event.why);
     else child?.finish(event.status);
   }
 
-  #hearOfSpare(event: NurseryEvent): void {
+  #hearOfSpare(spare: Spare, event: NurseryEvent): void {
+    if (event.type === 'runs') spare.identity = identityOf(event.pid);
+    else this.#dropSpare();
+  }
+
+  /** It ends, if it has not. */
+  #dropSpare(): void {
+    this.#spare?.gate?.[Symbol.dispose]();
     this.#spare = undefined;
-    if (event.type === 'runs') this.#spare = identityOf(event.pid);
   }
 
   #forget(id: number): void {
@@ -275,11 +290,14 @@ export class Nursery implements AsyncDisposable {
     this.#process.keepAlive(false);
     // It ends when there is nobody to speak to.
     if (this.#isRetired) this.#isLeaving = true;
-    if (this.#isLeaving) this.#process.duplex(TALK_FD).end();
+    if (!this.#isLeaving) return;
+    this.#dropSpare();
+    this.#process.duplex(TALK_FD).end();
   }
 
   /** The kernel has ended all of its children, or is about to, where they do not outlive it. */
   #end(): void {
+    this.#dropSpare();
     for (const child of this.#children.values()) {
       if (!this.#outlived || !child.watch()) child.lose(endedError(child.command, this.#process));
     }

@@ -60,7 +60,10 @@ export async function startBox(init: {
   );
   if (init.init === undefined) domain.os?.initargs.push(line);
   const dir = mkdtempSync(join(folder, 'c'));
-  const nurseries = new ContainerNurseries({ outlived: false });
+  const nurseries = new ContainerNurseries({
+    outlived: false,
+    placeOfSpare: () => ({ path: join(dir, 'spare'), onGone: () => {} }),
+  });
   try {
     const mapped = domain.idmap !== undefined;
     const foreign = init.arch === undefined ? undefined : planForeignRun(init.arch, readForeignFacts());

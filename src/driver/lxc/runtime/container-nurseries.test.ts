@@ -4,12 +4,14 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { pollUntil } from '../../../../tests/support/poll.ts';
 import { removeTree } from '../../../core/fs.ts';
+import type { SparePlace } from '../../../process/nursery.ts';
 import { isAlive, readProcStat } from '../../../process/proc.ts';
 import { ContainerNurseries } from './container-nurseries.ts';
 
 let dir = '';
 
-const EMBEDDED = (): ContainerNurseries => new ContainerNurseries({ outlived: false });
+const placeOfSpare = (): SparePlace => ({ path: join(dir, 'spare'), onGone: () => {} });
+const EMBEDDED = (): ContainerNurseries => new ContainerNurseries({ outlived: false, placeOfSpare });
 
 beforeEach(() => {
   dir = mkdtempSync(join(tmpdir(), 'nurseries-'));
@@ -63,7 +65,7 @@ describe.runIf(process.getuid?.() === 0 && EMBEDDED().arePossible)('nurseries of
   });
 
   it('of a daemon leave their children alone when they end, and watch them when they are killed', async () => {
-    const nurseries = new ContainerNurseries({ outlived: true });
+    const nurseries = new ContainerNurseries({ outlived: true, placeOfSpare });
     const [first, second] = [
       await nurseries.start(spec('exec sleep 1000'), undefined),
       await nurseries.start(spec('exec sleep 1000'), undefined),

@@ -1,12 +1,15 @@
 /** Where a driver's containers come from: the kernel ends them with it, and it with us, or they outlive both. */
 import { statSync } from 'node:fs';
+import { LogSource } from '../../../core/log-source.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
-import { type Announce, inheritedContext, Nursery } from '../../../process/nursery.ts';
+import { type Announce, inheritedContext, Nursery, type SparePlace } from '../../../process/nursery.ts';
 import type { NurseryChild, NurserySpec } from '../../../process/nursery-child.ts';
 import type { RuntimeName } from '../plan/oci-runtime.ts';
 import { planNursery } from '../plan/outer-command.ts';
 import { lookUpRuntime } from './host-facts.ts';
 import { letBeRoot, readPerson } from './start-person.ts';
+
+const log = new LogSource('lxc.lxc_process');
 
 /** How long nobody starts anything before the next start is thought of. */
 const REST_MS = 2;
@@ -17,17 +20,26 @@ interface Latest {
   nursery?: Nursery;
 }
 
+export interface ContainerNurseriesInit {
+  readonly outlived: boolean;
+  /** That containers are to run on. */
+  readonly runtime?: RuntimeName | undefined;
+  /** Another one each time. */
+  readonly placeOfSpare: () => SparePlace;
+}
+
 export class ContainerNurseries implements AsyncDisposable {
   readonly #outlived: boolean;
   readonly #runtime: RuntimeName | undefined;
+  readonly #placeOfSpare: () => SparePlace;
   #latest: Latest | undefined;
   #starts = 0;
   #timer: NodeJS.Timeout | undefined;
 
-  /** `runtime`: that containers are to run on. */
-  constructor({ outlived, runtime }: { readonly outlived: boolean; readonly runtime?: RuntimeName | undefined }) {
+  constructor({ outlived, runtime, placeOfSpare }: ContainerNurseriesInit) {
     this.#outlived = outlived;
     this.#runtime = runtime;
+    this.#placeOfSpare = placeOfSpare;
   }
 
   /** Whether there can be any. */
@@ -71,8 +83,17 @@ export class ContainerNurseries implements AsyncDisposable {
     if (!this.#outlived && this.#starts < 2) return;
     clearTimeout(this.#timer);
     // Whoever waits for what was started is told first.
-    this.#timer = setTimeout(() => this.#latest?.nursery?.keepSpare(), REST_MS);
+    this.#timer = setTimeout(() => void this.#keepSpare(this.#latest?.nursery), REST_MS);
     this.#timer.unref();
+  }
+
+  async #keepSpare(nursery: Nursery | undefined): Promise<void> {
+    try {
+      await nursery?.keepSpare(this.#placeOfSpare);
+    } catch (error) {
+      // A start takes longer without one.
+      log.warn('keepSpare', () => (error instanceof Error ? error.message : String(error)));
+    }
   }
 
   /** Makes it before it is needed. */

@@ -63,6 +63,7 @@ export class ContainerStarter implements AsyncDisposable {
     this.#nurseries = new ContainerNurseries({
       outlived: init.root.placement === 'daemon',
       runtime: init.config.runtime,
+      placeOfSpare: () => init.root.placeOfSpare(),
     });
   }
 

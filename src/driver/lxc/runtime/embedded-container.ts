@@ -88,7 +88,11 @@ export class EmbeddedContainer implements Container {
     begun.catch(() => {});
     // It comes a moment before: what belongs to it is made while the runtime goes on.
     const fd = await Promise.race([
-      receiver.receive(signal, begun).catch(async (error: unknown) => await lastOf(failed, error)),
+      receiver.receive(signal, begun).catch(async (error: unknown) => {
+        // Without it nothing can be received, which the runtime knows as a broken pipe.
+        await loadSocketMessages();
+        return await lastOf(failed, error);
+      }),
       failed,
     ]);
     // Init systems open their console and close it again, many times: that is not its end, the container's end is.

@@ -1,6 +1,8 @@
 /** A connection's root as the LXC driver uses it: its names on disk (docs/state-layout.md), and what is kept of running containers. */
+import { randomHex } from '../../../core/random.ts';
 import type { DriverRoot, Placement } from '../../../guest/driver-root.ts';
 import { formatStatus, type GuestStatus, readStatuses } from '../../../guest/guest-status.ts';
+import type { SparePlace } from '../../../process/nursery.ts';
 import type { ObjectLedger } from '../../siblings.ts';
 
 export class LxcRoot {
@@ -47,6 +49,19 @@ export class LxcRoot {
 
   ledgerOf(shortName: string): ObjectLedger {
     return this.#root.ledgerOf(shortName);
+  }
+
+  /** For a socket that is there for a moment; whoever comes after a kill removes it. @throws LedgerError */
+  placeOfSpare(): SparePlace {
+    const name = `spare-${randomHex(4)}`;
+    const path = `${this.runDir}/${name}`;
+    const own = this.#root.ledgerOf(`lxc-${name}`);
+    const entry = own.ledger.record('socket', { path });
+    const onGone = (): void => {
+      entry.done();
+      own.done();
+    };
+    return { path, onGone };
   }
 
   ledgers(): string[] {
