@@ -17,7 +17,14 @@ export async function loadKoffi(): Promise<Koffi> {
 }
 
 async function load(): Promise<Koffi> {
-  return loadBinary() ?? (await import('koffi')).default;
+  const found = loadBinary();
+  if (found !== undefined) return found;
+  try {
+    return (await import('koffi')).default;
+  } catch (cause) {
+    const [why = ''] = String(cause instanceof Error ? cause.message : cause).split('\n');
+    throw new Error(`${why}: koffi, which calls functions of C libraries, is missing; run npm install`, { cause });
+  }
 }
 
 /** Undefined where it lies elsewhere, or is for another C library. */

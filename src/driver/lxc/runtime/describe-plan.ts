@@ -8,12 +8,12 @@ import { completeContainer } from '../plan/complete-definition.ts';
 import type { ContainerFacts } from '../plan/container-context.ts';
 import { planContainer } from '../plan/container-plan.ts';
 import { imagePlaces, planImageExport } from '../plan/image-export.ts';
+import { planMonitor } from '../plan/monitor.ts';
 import { type RuntimeName, staysWithContainer } from '../plan/oci-runtime.ts';
 import { planOuterCommand, quoteWord } from '../plan/outer-command.ts';
 import { mapLines, type Person } from '../plan/person.ts';
 import { containerPlaces } from './container-places.ts';
 import { findMonitor, hiddenCgroup, readContainerFacts } from './host-facts.ts';
-import { planMonitor } from './kept-container.ts';
 
 /** Stands for the folder that a start makes. */
 const FOLDER = '/run/nestling/XXXXXXXX/lxc/1';

@@ -9,7 +9,7 @@ import { DisposalStack } from '../../../core/dispose.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
-import type { ContainerMonitor } from '../plan/outer-command.ts';
+import { consoleLogOf, exitDirOf, planMonitor } from '../plan/monitor.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import {
@@ -22,9 +22,6 @@ import {
 import { containerPlaces } from './container-places.ts';
 import { type Nurseries, NurseryStart, SpawnedStart } from './outer-start.ts';
 import { innerPid, namespacePids } from './start-gate.ts';
-
-/** How much of what a container prints is kept for those who open its console late. */
-const CONSOLE_LOG_BYTES = 4 * 1024 * 1024;
 
 const log = new LogSource('lxc.lxc_process');
 
@@ -139,25 +136,6 @@ export class KeptContainer implements Container {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.destroy();
   }
-}
-
-/** conmon (`program`) of the container with that folder. */
-export function planMonitor(program: string, dir: string): ContainerMonitor {
-  return {
-    program,
-    socketDir: dir,
-    exitDir: exitDirOf(dir),
-    consoleLog: consoleLogOf(dir),
-    consoleLogBytes: CONSOLE_LOG_BYTES,
-  };
-}
-
-function consoleLogOf(dir: string): string {
-  return join(dir, 'console.log');
-}
-
-function exitDirOf(dir: string): string {
-  return join(dir, 'exit');
 }
 
 /** @returns the first program's pid as conmon's namespace numbers it @throws VirtError with the runtime's words */
