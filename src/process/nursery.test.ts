@@ -348,6 +348,23 @@ describe.runIf(Nursery.isPossible() && process.getuid?.() === 0)('a spare of a n
     expect(await other.exited).toMatchObject({ exitCode: 0 });
   });
 
+  it('goes with its nursery that is killed while somebody is told of it', async () => {
+    const nursery = await Nursery.open({ outlived: true });
+    const first = await nursery.start(inside('exec sleep 1000'), undefined, () => {});
+    const maker = parentOf(first.pid);
+    const pid = await keepSpare(nursery, maker, first.pid);
+    const spare = { pid, startTime: readProcStat(pid)?.startTime ?? '' };
+    const announce = async (): Promise<void> => {
+      process.kill(maker, 'SIGKILL');
+      await pollUntil(() => nursery.hasEnded, 'it does not end');
+    };
+    const starting = nursery.start(inside('exit 0'), undefined, announce);
+    await expect(starting).rejects.toThrow('what was to start it has ended: SIGKILL');
+    await pollUntil(() => !isAlive(spare), 'the spare stays');
+    process.kill(first.pid, 'SIGKILL');
+    await nursery[Symbol.asyncDispose]();
+  });
+
   it('is not made where its gate cannot be, and told nothing of', async () => {
     await using nursery = await Nursery.open({ around: ENDING });
     let isGone = false;

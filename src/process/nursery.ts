@@ -198,7 +198,7 @@ export class Nursery implements AsyncDisposable {
     this.#spare = undefined;
     try {
       await announce?.(identity.pid);
-      if (this.hasEnded) return undefined;
+      if (this.hasEnded) throw endedError(spec.command, this.#process);
       const child = this.#add(id, spec, gate);
       gate.send(encodeRequest({ ...spec, id }));
       return await this.#held(child, spec, signal);

@@ -63,11 +63,11 @@ describe.skipIf(!isAble)('a container', () => {
     ['out of a nursery', false],
     ['forked where there is none', true],
   ])('has its console, its status, its own processes and devices, %s', async (_, forked) => {
-    const { exitCode, output } = await run('tty; ps | wc -l; ls /dev; exit 7', { forked });
+    const { exitCode, output } = await run('tty; ps >/dev/shm/ps; wc -l </dev/shm/ps; ls /dev; exit 7', { forked });
     expect(exitCode).toBe(7);
     expect(output).toMatch(/^\/dev\/pts\/0\n/);
-    // The heading, the shell, ps and wc.
-    expect(output).toMatch(/\n4\n/);
+    // The heading, the shell and ps.
+    expect(output).toMatch(/\n3\n/);
     for (const node of ['null', 'zero', 'random', 'console', 'tty1', 'pts', 'ptmx']) {
       expect(output.split(/\s+/)).toContain(node);
     }

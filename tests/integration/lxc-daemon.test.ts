@@ -114,9 +114,25 @@ describe.skipIf(!canRunContainers())('virsh on containers of the daemon', () => 
     }
     virsh(`create ${join(folder, 'ttys.xml')}`);
     expect(inside('ttys', '/bin/ls', '/dev/tty2')).toContain('/dev/tty2');
-    // What waits on it does not lose it with the daemon.
+    // What waits on it does not lose it with the daemon, and the next one has it.
     await daemon.crash();
     expect(virsh('domstate ttys')).toBe('running');
+    const again = await connect(`lxc+unix:///system?socket=${daemon.socket}`);
+    try {
+      const container = await again.lookupDomainByName('ttys');
+      const stream = container.console('console1').stream();
+      let printed = '';
+      stream.on('data', (bytes) => {
+        printed += String(bytes);
+      });
+      stream.write('once more\n');
+      await pollUntil(
+        () => printed.includes('got once more'),
+        () => `only ${JSON.stringify(printed)} was printed`,
+      );
+    } finally {
+      await again.close();
+    }
     virsh('destroy ttys');
   });
 

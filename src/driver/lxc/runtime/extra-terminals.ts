@@ -4,12 +4,19 @@
  */
 import { chownSync, closeSync, constants, openSync, readlinkSync } from 'node:fs';
 import { ReadStream } from 'node:tty';
+import type { Domain } from '../../../model/domain/domain.ts';
+import { copyForeignFd } from '../../../process/foreign-fd.ts';
 import { openPtyPeer, unlockPty } from '../../../process/pty-peer.ts';
 import type { ConsoleStream } from '../../driver.ts';
 import { GuestConsole } from '../../guest-console.ts';
 
 /** Group of terminals (`tty`), on every Linux. */
 const TTY_GROUP = 5;
+
+/** Numbers of `/dev/ttyN` beside the console. */
+export function extraTerminalsOf({ devices }: Domain): number[] {
+  return (devices?.consoles ?? []).slice(1).map((_, index) => index + 2);
+}
 
 interface Terminal {
   readonly number: number;
@@ -30,16 +37,29 @@ export class ExtraTerminals implements Disposable {
 
   /** `numbers`: of `/dev/ttyN`; `owner`: the container's root on the host, where that is not ourselves. @throws ProcessError, or the system's error; then none is left */
   static async open(numbers: readonly number[], owner: number | undefined): Promise<ExtraTerminals> {
+    return await ExtraTerminals.#make(numbers, () => openSync('/dev/ptmx', constants.O_RDWR | constants.O_NOCTTY), {
+      prepare: unlockPty,
+      finish: (path) => {
+        if (owner !== undefined) chownSync(path, owner, owner + TTY_GROUP);
+      },
+    });
+  }
+
+  static async #make(
+    numbers: readonly number[],
+    masterOf: (index: number) => number | Promise<number>,
+    steps: { readonly prepare?: (master: number) => Promise<void>; readonly finish?: (path: string) => void } = {},
+  ): Promise<ExtraTerminals> {
     const opened: Terminal[] = [];
     try {
-      for (const number of numbers) {
-        const master = openSync('/dev/ptmx', constants.O_RDWR | constants.O_NOCTTY);
+      for (const [index, number] of numbers.entries()) {
+        const master = await masterOf(index);
         try {
-          await unlockPty(master);
+          await steps.prepare?.(master);
           const peer = await openPtyPeer(master);
           const path = readlinkSync(`/proc/self/fd/${peer}`);
           opened.push({ number, master, peer, path });
-          if (owner !== undefined) chownSync(path, owner, owner + TTY_GROUP);
+          steps.finish?.(path);
         } catch (error) {
           if (!opened.some((terminal) => terminal.master === master)) closeSync(master);
           throw error;
@@ -50,6 +70,17 @@ export class ExtraTerminals implements Disposable {
       for (const { master, peer } of opened) for (const fd of [master, peer]) closeSync(fd);
       throw error;
     }
+  }
+
+  /**
+   * Of a container that runs already. `holder`: who holds them from `firstFd` on, in this order.
+   * @throws ProcessError where they cannot be had; then none is left open
+   */
+  static async takeOver(
+    numbers: readonly number[],
+    { holder, firstFd }: { readonly holder: number; readonly firstFd: number },
+  ): Promise<ExtraTerminals> {
+    return await ExtraTerminals.#make(numbers, async (index) => await copyForeignFd(holder, firstFd + index));
   }
 
   /** For those who are to hold them besides. */

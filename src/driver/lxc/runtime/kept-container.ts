@@ -10,6 +10,7 @@ import { LogSource } from '../../../core/log-source.ts';
 import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ContainerPlan } from '../plan/container-plan.ts';
 import { consoleLogOf, exitDirOf, planMonitor } from '../plan/monitor.ts';
+import { SYNC_FD } from '../plan/outer-command.ts';
 import { type LogPosition, openConmonConsole } from './conmon-console.ts';
 import type { Container, ContainerEnd } from './container.ts';
 import {
@@ -20,8 +21,12 @@ import {
   type LaunchOptions,
 } from './container-launch.ts';
 import { containerPlaces } from './container-places.ts';
+import { ExtraTerminals } from './extra-terminals.ts';
 import { type Nurseries, NurseryStart, SpawnedStart } from './outer-start.ts';
 import { innerPid, namespacePids } from './start-gate.ts';
+
+/** First of the descriptors that conmon holds for others: its streams, its gate and where it answers come before. */
+const HELD_FD = SYNC_FD + 1;
 
 const log = new LogSource('lxc.lxc_process');
 
@@ -99,6 +104,15 @@ export class KeptContainer implements Container {
     log.debug('start', () => `container ${id} runs as ${initPid ?? 'nobody any more'}`);
     undo.move();
     return new KeptContainer({ process: child, id, dir, initPid, mapped: plan.mapped, isNew: true });
+  }
+
+  /**
+   * The terminals beside its console, which conmon holds.
+   * @throws ProcessError, the system's error
+   */
+  async takeTerminals(numbers: readonly number[]): Promise<ExtraTerminals> {
+    const holder = Number(monitorOf(this.process.pid));
+    return await ExtraTerminals.takeOver(numbers, { holder, firstFd: HELD_FD });
   }
 
   /** As with a terminal, what nobody has read yet comes first, whoever opens it. */

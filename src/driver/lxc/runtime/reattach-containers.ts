@@ -19,6 +19,7 @@ import { StateReason } from '../../domain-state.ts';
 import { ContainerLinks } from '../host/container-links.ts';
 import { ImageExports } from '../host/image-exports.ts';
 import { placeOfRunning } from './container-groups.ts';
+import { type ExtraTerminals, extraTerminalsOf } from './extra-terminals.ts';
 import { exitCodeIn, KeptContainer } from './kept-container.ts';
 import type { LxcParts } from './lxc-parts.ts';
 import { callsForReboot, RunningContainer } from './running-container.ts';
@@ -134,12 +135,14 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
   cleanup.use(cgroups);
   cleanup.defer(() => hooks.tell('stopped'));
   cleanup.use(guestLog);
+  const terminals = await terminalsOf(parts, domain, container);
   const record = store.claim(name, domain.uuid ?? '');
   const guest = new RunningContainer({
     number: id,
     domain,
     container,
-    consoles: [consoleOf(domain, container, true)],
+    consoles: [consoleOf(domain, container, true), ...(terminals?.listen() ?? [])],
+    terminals,
     links: linksOf(parts, domain, initPid, ledger),
     // Those that it was started with are on their own.
     images: new ImageExports({ dir, ledger }),
@@ -159,6 +162,25 @@ async function takeOver(parts: LxcParts, status: GuestStatus): Promise<void> {
   starter.adopt(record, guest);
   // Its client went with the daemon before us.
   if (status.autodestroy) await guest.destroy('the client that started it is gone');
+}
+
+/** Undefined where it has none, or they cannot be had; then they are as they were, and nobody reads them. */
+async function terminalsOf(
+  { onNote }: LxcParts,
+  domain: Domain,
+  container: KeptContainer,
+): Promise<ExtraTerminals | undefined> {
+  const numbers = extraTerminalsOf(domain);
+  if (numbers.length === 0) return undefined;
+  try {
+    return await container.takeTerminals(numbers);
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    onNote?.(
+      `container '${domain.name ?? ''}': its terminals beside the console are not reached until it is restarted: ${why}`,
+    );
+    return undefined;
+  }
 }
 
 /** Undefined for one that has the host's network. */

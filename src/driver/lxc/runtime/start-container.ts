@@ -37,7 +37,7 @@ import { type InPlace, makeGroups } from './container-groups.ts';
 import type { ContainerNurseries } from './container-nurseries.ts';
 import { containerPlaces } from './container-places.ts';
 import { EmbeddedContainer } from './embedded-container.ts';
-import { ExtraTerminals } from './extra-terminals.ts';
+import { ExtraTerminals, extraTerminalsOf } from './extra-terminals.ts';
 import { findMonitor, hiddenCgroup, readContainerFacts, requireSources } from './host-facts.ts';
 import { KeptContainer } from './kept-container.ts';
 import type { LxcRoot } from './lxc-root.ts';
@@ -192,9 +192,10 @@ export async function runContainer(
   const dir = root.containerDir(id);
   const mapped = domain.idmap !== undefined;
   const isKept = root.placement === 'daemon';
-  const numbers = (domain.devices?.consoles ?? []).slice(1).map((_, index) => index + 2);
   const { person } = host.facts;
-  using undo = new TerminalsOfStart(await ExtraTerminals.open(numbers, ownerOfTerminals(domain, person)));
+  using undo = new TerminalsOfStart(
+    await ExtraTerminals.open(extraTerminalsOf(domain), ownerOfTerminals(domain, person)),
+  );
   const { terminals } = undo;
   const held = isKept ? terminals.masters : [];
   // What conmon holds is this process's, which a nursery's children have nothing of.
