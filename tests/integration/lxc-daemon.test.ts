@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { connect } from '../../src/index.ts';
+import { connect, type Domain } from '../../src/index.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { pollUntil } from '../support/poll.ts';
@@ -96,19 +96,26 @@ describe.skipIf(!canRunContainers())('virsh on containers of the daemon', () => 
     expect(readdirSync(join(daemon.stateDir, 'run/lxc'))).toEqual([]);
   });
 
+  /** Resolves when the container has answered on its second console. */
+  async function typeOnSecond(container: Domain, word: string): Promise<void> {
+    const stream = container.console('console1').stream();
+    let printed = '';
+    stream.on('data', (bytes) => {
+      printed += String(bytes);
+    });
+    stream.write(`${word}\n`);
+    await pollUntil(
+      () => printed.includes(`got ${word}`),
+      () => `only ${JSON.stringify(printed)} was printed`,
+    );
+  }
+
   it('has the terminals of its other consoles', async () => {
     const line = 'read -r word </dev/tty2; echo "got $word" >/dev/tty2; while :; do sleep 1; done';
     const xml = readFileSync(box('ttys', line, { devices: "<console type='pty'/>" }), 'utf8');
     const connection = await connect('lxc:///embed');
     try {
-      const container = await connection.createDomain(xml);
-      const stream = container.console('console1').stream();
-      let printed = '';
-      stream.on('data', (bytes) => {
-        printed += String(bytes);
-      });
-      stream.write('typed\n');
-      await pollUntil(() => printed.includes('got typed'), `only ${JSON.stringify(printed)} was printed`);
+      await typeOnSecond(await connection.createDomain(xml), 'typed');
     } finally {
       await connection.close();
     }
@@ -119,17 +126,7 @@ describe.skipIf(!canRunContainers())('virsh on containers of the daemon', () => 
     expect(virsh('domstate ttys')).toBe('running');
     const again = await connect(`lxc+unix:///system?socket=${daemon.socket}`);
     try {
-      const container = await again.lookupDomainByName('ttys');
-      const stream = container.console('console1').stream();
-      let printed = '';
-      stream.on('data', (bytes) => {
-        printed += String(bytes);
-      });
-      stream.write('once more\n');
-      await pollUntil(
-        () => printed.includes('got once more'),
-        () => `only ${JSON.stringify(printed)} was printed`,
-      );
+      await typeOnSecond(await again.lookupDomainByName('ttys'), 'once more');
     } finally {
       await again.close();
     }

@@ -1,9 +1,12 @@
 /** A connection's root as the LXC driver uses it: its names on disk (docs/state-layout.md), and what is kept of running containers. */
+import { LogSource } from '../../../core/log-source.ts';
 import { randomHex } from '../../../core/random.ts';
 import type { DriverRoot, Placement } from '../../../guest/driver-root.ts';
 import { formatStatus, type GuestStatus, readStatuses } from '../../../guest/guest-status.ts';
 import type { SparePlace } from '../../../process/nursery.ts';
 import type { ObjectLedger } from '../../siblings.ts';
+
+const log = new LogSource('lxc.lxc_process');
 
 export class LxcRoot {
   readonly #root: DriverRoot;
@@ -58,8 +61,13 @@ export class LxcRoot {
     const own = this.#root.ledgerOf(`lxc-${name}`);
     const entry = own.ledger.record('socket', { path });
     const onGone = (): void => {
-      entry.done();
-      own.done();
+      try {
+        entry.done();
+        own.done();
+      } catch (error) {
+        // Called where nobody waits; whoever comes after us finds that it is gone.
+        log.warn('placeOfSpare', () => (error instanceof Error ? error.message : String(error)));
+      }
     };
     return { path, onGone };
   }
