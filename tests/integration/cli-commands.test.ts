@@ -1,7 +1,9 @@
 /** The commands beside `run`: help, version, capabilities, domcapabilities, domxml-to-native, gc. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { nestling, writeGuest } from './cli-session.ts';
 
@@ -25,6 +27,31 @@ const COMMANDS = [
   'ci',
   'gc',
 ];
+
+describe('the executable', () => {
+  const cli = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
+
+  it.each([
+    ['run', ['--random-seed=154']],
+    ['daemon', []],
+    ['--version', []],
+    ['*', []],
+  ])('starts Node for %s without the extra certificates of the environment, and with %j', (subcommand, options) => {
+    const bin = join(scratch, `bin ${subcommand.length}`);
+    mkdirSync(bin);
+    writeFileSync(join(bin, 'node'), '#!/bin/sh\nprintf "%s\\n" "${NODE_EXTRA_CA_CERTS-none}" "$@"\n', { mode: 0o755 });
+    const link = join(bin, 'nestling');
+    symlinkSync(cli, link);
+    const env = { PATH: `${bin}:${process.env['PATH']}`, NODE_EXTRA_CA_CERTS: '/nonexistent' };
+    const words = execFileSync(link, [subcommand, 'a  b', ''], { env, encoding: 'utf8' });
+    expect(words.split('\n')).toEqual(['none', ...options, link, subcommand, 'a  b', '', '']);
+  });
+
+  it('is a script of Node’s too', () => {
+    expect(execFileSync(process.execPath, [cli, '--version'], { encoding: 'utf8' })).toMatch(/^nestling \d/);
+    expect(execFileSync(cli, ['run', '--version'], { encoding: 'utf8' })).toMatch(/^nestling \d/);
+  });
+});
 
 describe('help and version', () => {
   it('without arguments the help goes to standard error: 2', async () => {
