@@ -24,8 +24,11 @@ const script = new Script(readFileSync(file, 'utf8'), {
   ...(cachedData === undefined ? {} : { cachedData }),
 });
 if (cachedData === undefined || script.cachedDataRejected === true) {
-  // At the end, when the functions that this subcommand needs have been compiled.
-  process.once('exit', () => writeCodeCache(key, script.createCachedData()));
+  // At the end, when the functions that this subcommand needs have been compiled: what only says how it is used, or failed, needs few of them.
+  const isWork = !['-h', '--help', '-V', '--version'].some((word) => process.argv.includes(word));
+  process.once('exit', (status) => {
+    if (isWork && status !== 1 && status !== 2) writeCodeCache(key, script.createCachedData());
+  });
 }
 const main = script.runInThisContext() as (...args: unknown[]) => void;
 const module_ = { exports: {} };

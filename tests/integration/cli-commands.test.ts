@@ -1,6 +1,15 @@
 /** The commands beside `run`: help, version, capabilities, domcapabilities, domxml-to-native, gc. */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { execFileSync, spawnSync } from 'node:child_process';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -45,6 +54,17 @@ describe('the executable', () => {
     const env = { PATH: `${bin}:${process.env['PATH']}`, NODE_EXTRA_CA_CERTS: '/nonexistent' };
     const words = execFileSync(link, [subcommand, 'a  b', ''], { env, encoding: 'utf8' });
     expect(words.split('\n')).toEqual(['none', ...options, link, subcommand, 'a  b', '', '']);
+  });
+
+  it('keeps compiled code of what does its work, not of what only tells its usage or fails', () => {
+    const cache = join(scratch, 'cache');
+    const env = { ...process.env, NESTLING_CACHE_DIR: cache };
+    const keptAfter = (...args: string[]): string[] => {
+      spawnSync(cli, args, { env });
+      return existsSync(cache) ? readdirSync(cache).filter((name) => name.endsWith('.v8cache')) : [];
+    };
+    for (const args of [['--help'], ['-V'], ['/nonexistent.xml']]) expect(keptAfter('gc', ...args)).toEqual([]);
+    expect(keptAfter('gc')).toHaveLength(1);
   });
 
   it('is a script of Node’s too', () => {
