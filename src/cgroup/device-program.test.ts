@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { DeviceRule } from './action.ts';
-import { type BpfInstruction, deviceProgram, encodeProgram } from './device-program.ts';
+import { type BpfInstruction, encodeProgram } from './bpf.ts';
+import { deviceProgram } from './device-program.ts';
 
 const ACCESS = { m: 1, r: 2, w: 4 } as const;
 const rule = fc.record({

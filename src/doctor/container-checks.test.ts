@@ -118,6 +118,39 @@ describe('a container', () => {
   });
 });
 
+describe("the host's kernel settings", () => {
+  const unified = (writable: boolean) => ({
+    version: 2 as const,
+    controllers: [],
+    mountPoint: '/sys/fs/cgroup/unified',
+    mountRoot: '/',
+    ownPath: '/',
+    ownDirectory: '/sys/fs/cgroup/unified',
+    readOnly: !writable,
+    writable,
+  });
+  const of = (rest: string, hierarchies: CgroupHost['hierarchies'] = []): string | undefined => {
+    const { domain } = parseDomain(`<domain type='lxc'><name>x</name>${rest}</domain>`);
+    const findings = checkContainerGuest(domain, { ...host('hybrid'), hierarchies }, undefined);
+    return named(findings, 'guest-settings')?.verdict;
+  };
+  const capabilities = (rest: string): string => `<features><capabilities ${rest}</capabilities></features>`;
+
+  it('are told where nothing keeps a root that may mount from them', () => {
+    expect(of('')).toBe('warn');
+    expect(of('', [unified(false)])).toBe('warn');
+    expect(of('', [unified(true)])).toBe('pass');
+  });
+
+  it.each([
+    ["<idmap><uid start='0' target='1000' count='10'/><gid start='0' target='1000' count='10'/></idmap>"],
+    [capabilities("policy='default'><sys_admin state='off'/>")],
+    [capabilities("policy='allow'>")],
+  ])('are not, where root may not mount, is another, or is to have them: %s', (rest) => {
+    expect(of(rest)).toBeUndefined();
+  });
+});
+
 it('says what a user who is not root may not have', () => {
   const ann = planPerson({ uid: 1000, gid: 1000, name: 'ann', uids: [], gids: [] });
   const of = (devices: string): Finding | undefined => {

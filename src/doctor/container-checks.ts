@@ -4,7 +4,8 @@
  */
 import { lstatSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import type { CgroupHost } from '../cgroup/host.ts';
+import { type CgroupHost, v2Hierarchy } from '../cgroup/host.ts';
+import { networkToGuard } from '../driver/lxc/plan/kernel-settings.ts';
 import { type Person, refuseRootsOwn, withinPerson } from '../driver/lxc/plan/person.ts';
 import { planUserNetwork } from '../driver/lxc/plan/user-network.ts';
 import { readPerson } from '../driver/lxc/runtime/start-person.ts';
@@ -30,6 +31,7 @@ export function checkContainerGuest(
     ...checkRoot(domain, root),
     ...checkSystemd(root, systemd, cgroups),
     ...checkMemory(domain, systemd),
+    ...checkSettings(domain, cgroups, person),
   ];
 }
 
@@ -116,6 +118,24 @@ function checkMemory({ memory }: Domain, systemd: GuestSystemd | undefined): Fin
       `${fact}, which is little for a whole system`,
       `${who} more: programs in the container are killed. A definition converted from LXC's own has 64 MiB where that had no limit`,
       "<memory unit='MiB'>512</memory>",
+    ),
+  ];
+}
+
+/** Whether its root, where that is the host's, is kept from the host's kernel settings by more than what it may mount anew. */
+function checkSettings(domain: Domain, cgroups: CgroupHost, person: Person | undefined): Finding[] {
+  const mayMount = domain.features?.capabilities?.sysAdmin?.state !== false;
+  if (networkToGuard(domain, person) === undefined || !mayMount) return [];
+  if (v2Hierarchy(cgroups)?.writable === true) {
+    return [pass('guest-settings', 'kernel settings', "a program on its group keeps its root from the host's")];
+  }
+  return [
+    warn(
+      'guest-settings',
+      'kernel settings',
+      'there is no cgroup v2 here to guard them with',
+      "root in the container is the host's, and can mount another /proc in which it writes the host's settings",
+      'mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified   # or <idmap> in the definition',
     ),
   ];
 }

@@ -5,7 +5,7 @@ import { raceSignal } from '../core/abort.ts';
 import { monotonicMs } from '../core/clock.ts';
 import { LogSource } from '../core/log-source.ts';
 import type { ExitResult, TerminateOptions } from './child-handle.ts';
-import type { NurseryRequest } from './nursery-program.ts';
+import type { NurseryRequest } from './nursery-words.ts';
 import type { ProcessIdentity } from './proc.ts';
 import { ProcessError } from './process-error.ts';
 import { DEFAULT_TAIL_BYTES, readTail } from './stderr-tail.ts';

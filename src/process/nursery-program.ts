@@ -1,79 +1,10 @@
 /**
- * The program of a nursery, and how it is spoken to. It is Perl's without any module, as a process that shall fork in a fraction of a millisecond has
- * to be small, and a shell's children in the background would ignore SIGINT and SIGQUIT for good. Pure: data in, text out.
+ * The program of a nursery. It is Perl's without any module, as a process that shall fork in a fraction of a millisecond has to be small, and a shell's
+ * children in the background would ignore SIGINT and SIGQUIT for good. Pure: data in, text out.
  */
+import { GATE_FD, NAMESPACES, SIGCHLD, SPARE, TALK_FD } from './nursery-words.ts';
 
-/** Where a child finds its gate: a stream on which it says that it waits, and is let on. */
-export const GATE_FD = 3;
-/** Where a nursery is asked, and answers. */
-export const TALK_FD = 4;
-
-/** What a child does before its program runs, in this order. */
-export interface NurseryRequest {
-  readonly id: number;
-  /** File for its standard error, made anew or, where it has been there before, written on. The other streams lead nowhere. */
-  readonly stderr: string;
-  readonly appends?: boolean | undefined;
-  /** `cgroup.procs` files of the groups that it joins, or any file that takes a pid; as a thread where that will do, see `group-join.ts`. */
-  readonly cgroupProcs?: readonly string[] | undefined;
-  /** Socket that it connects GATE_FD with. */
-  readonly gate?: string | undefined;
-  /** It says `ready` at its gate and waits for a line there. */
-  readonly hold?: boolean | undefined;
-  /** Its program has the gate as well. */
-  readonly keepsGate?: boolean | undefined;
-  /** Has to be none. */
-  readonly link?: { readonly path: string; readonly why: string } | undefined;
-  /** That are made with it, all in one: a child with its own mounts has them private. */
-  readonly namespaces: readonly NamespaceKind[];
-  readonly mounts: readonly NurseryMount[];
-  /** In what has been mounted, in this order. */
-  readonly files?: readonly NurseryFile[] | undefined;
-  /** Folder that it works in; default: the nursery's, which is its maker's. */
-  readonly cwd?: string | undefined;
-  /** Added to the environment that it has from the nursery. */
-  readonly variables?: Readonly<Record<string, string>> | undefined;
-  readonly command: string;
-  readonly args: readonly string[];
-  /** Path of a link that is made where it executes a copy of the program, or tells somebody of it: lists of processes show that name. */
-  readonly copyAt?: string | undefined;
-}
-
-/** A file system of its own. */
-export interface NurseryMount {
-  readonly type: string;
-  /** What it calls itself where mounts are listed; default: its type. */
-  readonly name?: string | undefined;
-  readonly target: string;
-  /** Options of the file system itself, as mount(2) takes them. */
-  readonly data?: string | undefined;
-  /** With device nodes and programs; never with programs of other users. */
-  readonly withNodes?: boolean | undefined;
-}
-
-export type NurseryFile =
-  /** A device of the host's: a character node, or the host's own bound there where the kernel lets nobody make nodes. */
-  | {
-      readonly kind: 'node';
-      readonly path: string;
-      readonly mode: number;
-      readonly major: number;
-      readonly minor: number;
-      readonly source: string;
-    }
-  | { readonly kind: 'link'; readonly path: string; readonly target: string }
-  /** Empty: something is to be mounted on it. */
-  | { readonly kind: 'file'; readonly path: string };
-
-export type NamespaceKind = keyof typeof NAMESPACES;
-
-/** Flags of clone(2). */
-const NAMESPACES = { mount: 0x2_0000, pid: 0x2000_0000, net: 0x4000_0000 };
-/** Of clone(2): what the parent is told by when it ends. */
-const SIGCHLD = 17;
 /** Flags of mount(2). */
-const NOSUID = 2;
-const NODEV_NOEXEC = 4 | 8;
 const BIND = 0x1000;
 const PRIVATE_WITH_ALL_BELOW = 0x4_4000;
 /** Of mknod(2): a character device. */
@@ -87,13 +18,21 @@ const FCNTL = { setFd: 2, dupCloexec: 1030, addSeals: 1033 };
 const ALL_SEALS = 0xf;
 
 /** Numbers of system calls, where clone(2) takes its flags first. */
-const COMMON_CALLS = { clone: 220, unshare: 97, mount: 40, mknodat: 33, memfdCreate: 279 };
+const COMMON_CALLS = { clone: 220, unshare: 97, mount: 40, mknodat: 33, memfdCreate: 279, bpf: 280 };
 const CALLS: ReadonlyMap<string, typeof COMMON_CALLS> = new Map([
-  ['x64', { clone: 56, unshare: 272, mount: 165, mknodat: 259, memfdCreate: 319 }],
+  ['x64', { clone: 56, unshare: 272, mount: 165, mknodat: 259, memfdCreate: 319, bpf: 321 }],
   ['arm64', COMMON_CALLS],
   ['riscv64', COMMON_CALLS],
   ['loong64', COMMON_CALLS],
 ]);
+
+/**
+ * Commands of bpf(2), the size of what it is told, and that others' programs stay beside ours. The kernel gives up to load one when a signal comes meanwhile:
+ * then it is asked again.
+ */
+const BPF = { load: 5, attach: 8, bytes: 128, multi: 2, tries: 5 };
+/** Of errno(3), as Perl's names of them are a module. */
+const EAGAIN = 11;
 
 /** Where a nursery has the copy of its program. */
 const COPY_FD = 10;
@@ -101,87 +40,11 @@ const COPY_FD = 10;
 /** Exit status of a child that could not do its part. */
 const SETUP_FAILED = 125;
 
-/** Length of what follows, then the words, each with a zero behind it. */
-export function encodeRequest(request: NurseryRequest): Buffer {
-  const { id, stderr, appends = false, cgroupProcs = [], gate = '', hold = false, keepsGate = false, link } = request;
-  const { namespaces, mounts, files = [], variables = {}, cwd = '' } = request;
-  const flags = namespaces.reduce((all, kind) => all | NAMESPACES[kind], SIGCHLD);
-  const words = [
-    String(id),
-    String(flags),
-    stderr,
-    appends ? '1' : '',
-    gate,
-    hold ? '1' : '',
-    keepsGate ? '1' : '',
-    link?.path ?? '',
-    link?.why ?? '',
-    String(cgroupProcs.length),
-    ...cgroupProcs,
-    namespaces.includes('mount') ? '1' : '',
-    String(mounts.length),
-    ...mounts.flatMap(({ type, name = type, target, data = '', withNodes = false }) => [
-      name,
-      type,
-      target,
-      String(withNodes ? NOSUID : NOSUID | NODEV_NOEXEC),
-      data,
-    ]),
-    String(files.length),
-    ...files.flatMap(wordsOfFile),
-    String(Object.keys(variables).length),
-    ...Object.entries(variables).flat(),
-    cwd,
-    request.copyAt ?? '',
-    request.command,
-    ...request.args,
-  ];
-  return encodeWords(words);
-}
-
-/** Asks for a spare, which waits for its request at its gate. */
-export function encodeSpare({ id, gate }: { readonly id: number; readonly gate: string }): Buffer {
-  return encodeWords([String(id), SPARE, gate]);
-}
-
-function encodeWords(words: readonly string[]): Buffer {
-  const body = Buffer.from(words.map((word) => `${word}\0`).join(''));
-  return Buffer.concat([Buffer.from(`${body.length}\n`), body]);
-}
-
-function wordsOfFile(file: NurseryFile): string[] {
-  if (file.kind === 'file') return ['file', file.path, '', '', ''];
-  if (file.kind === 'link') return ['link', file.path, file.target, '', ''];
-  const { path, source, mode, major, minor } = file;
-  // As the kernel has device numbers in 32 bits.
-  const number = ((minor >> 8) * 2 ** 20) | (major << 8) | (minor & 0xff);
-  return ['node', path, source, String(mode), String(number)];
-}
-
-/** In the place of a request's flags. */
-const SPARE = 'spare';
-
-export type NurseryEvent =
-  /** It has been made: `pid` as this host's /proc numbers it. */
-  | { readonly id: number; readonly type: 'runs'; readonly pid: number }
-  | { readonly id: number; readonly type: 'refused'; readonly why: string }
-  /** As waitpid(2) says: exit status above, signal below. */
-  | { readonly id: number; readonly type: 'ended'; readonly status: number };
-
-/** Undefined for a line that is none of its. */
-export function parseEvent(line: string): NurseryEvent | undefined {
-  const [, number, type, rest = ''] = /^(\d+) (runs|refused|ended) (.*)$/.exec(line) ?? [];
-  const id = Number(number);
-  if (type === 'runs') return { id, type, pid: Number(rest) };
-  if (type === 'refused') return { id, type, why: rest };
-  if (type === 'ended') return { id, type, status: Number(rest) };
-  return undefined;
-}
-
 /**
  * It ends when nobody speaks to it any more. Its /proc has to be the caller's, whatever namespace of processes it is in. Its first argument, if any, is a program
  * that copies itself to a sealed file in memory and executes that copy, as OCI runtimes do, lest what they run changes them (CVE-2019-5736): here the
- * copy is made once. Children execute it where they are to execute the program, and so does whoever is told the program's path in an option.
+ * copy is made once. Children execute it where they are to execute the program, and so does whoever is told the program's path in an option. BPF programs
+ * come after it, see `nurseryArguments`: they are loaded for the first spare, or by a child that needs one before there is any.
  * A spare is a child that was made in advance, with a namespace of processes, and has reached its gate; whatever else its request says it does then.
  * Undefined for machines whose system calls are not known here.
  */
@@ -245,6 +108,34 @@ sub copy {
   $copied = $program if $kept == ${COPY_FD};
 }
 
+my ($license, @programs) = ("Apache-2.0\\0", @ARGV[1 .. $#ARGV]);
+sub bpf {
+  my ($command, $attribute) = @_;
+  return syscall(${calls.bpf}, $command, $attribute . "\\0" x (${BPF.bytes} - length $attribute), ${BPF.bytes});
+}
+
+sub load_program {
+  my ($place) = @_;
+  return if ref $programs[$place];
+  my ($type, $as, $name, $hex) = split /:/, $programs[$place];
+  my $code = pack "H*", $hex;
+  my $load = pack("L L p p x24 a16", $type, length($code) / 8, $code, $license, $name);
+  my $fd = -1;
+  for (1 .. ${BPF.tries}) {
+    $fd = bpf(${BPF.load}, $load);
+    last unless $fd < 0 && $! == ${EAGAIN};
+  }
+  $programs[$place] = [$fd, $as];
+}
+
+sub attach_program {
+  my ($place, $group) = @_;
+  load_program($place);
+  my ($fd, $as) = @{$programs[$place]};
+  sysopen my $directory, $group, 0 or return;
+  bpf(${BPF.attach}, pack("L L L L", fileno $directory, $fd, $as, ${BPF.multi})) if $fd >= 0;
+}
+
 sub reach {
   my ($gate, $socket) = @_;
   close $_ for $waking, $waker;
@@ -265,6 +156,7 @@ sub become {
     my $file = shift @rest;
     join_group($file) or fail("cannot write 0 to $file: $!");
   }
+  attach_program(splice @rest, 0, 2) for 1 .. shift @rest;
   $socket = reach($gate) if $gate ne "" && !defined $socket;
   if ($hold) {
     syswrite $socket, "ready\\n";
@@ -321,6 +213,7 @@ sub wait_for {
 
 sub make_spare {
   my ($id, $gate) = @_;
+  load_program($_) for 0 .. $#programs;
   my $pid = syscall(${calls.clone}, ${NAMESPACES.pid | SIGCHLD}, 0, 0, 0, 0);
   return $pid if $pid != 0;
   $SIG{CHLD} = "DEFAULT";
@@ -331,7 +224,7 @@ sub make_spare {
   become($socket, $own, $flags & ${NAMESPACES.mount | NAMESPACES.net}, @request);
 }
 
-copy($ARGV[0]) if @ARGV;
+copy($ARGV[0]) if @ARGV && $ARGV[0] ne "";
 $0 = "nestling-nursery";
 
 for (;;) {

@@ -18,7 +18,8 @@ import { removeTree } from '../core/fs.ts';
 import { findProgram } from './find-program.ts';
 import { inheritedContext, Nursery, type SparePlace } from './nursery.ts';
 import type { NurserySpec } from './nursery-child.ts';
-import { encodeRequest, nurseryProgram, parseEvent } from './nursery-program.ts';
+import { nurseryProgram } from './nursery-program.ts';
+import { encodeRequest, parseEvent } from './nursery-words.ts';
 import { isAlive, listChildren, readProcStat } from './proc.ts';
 
 const AROUND = { command: 'env', args: [] };
@@ -174,6 +175,18 @@ describe.runIf(Nursery.isPossible())('a child of a nursery', () => {
       copyAt: join(dir, 'x'),
     });
     expect(await other.exited).toMatchObject({ exitCode: 0 });
+  });
+
+  it('runs all the same where the kernel takes none of its programs for groups', async () => {
+    const refused = { programType: 23, attachType: 18, name: 'refused', code: '00'.repeat(8) };
+    await using nursery = await Nursery.open({ around: AROUND, programs: [refused] });
+    const programs = [{ place: 0, directory: dir }];
+    const out = join(dir, 'out');
+    for (const _ of [1, 2]) {
+      const child = await nursery.start({ ...shell('echo here >>"$1"', out), programs });
+      expect(await child.exited).toMatchObject({ exitCode: 0, stderrTail: '' });
+    }
+    expect(readFileSync(out, 'utf8')).toBe('here\nhere\n');
   });
 
   it('executes a script as it is', async () => {

@@ -12,14 +12,16 @@ import { openNamelessFile } from '../core/nameless-file.ts';
 import type { ChildHandle } from './child-handle.ts';
 import { findProgram, lookUpProgram } from './find-program.ts';
 import { Gate, NurseryChild, type NurserySpec } from './nursery-child.ts';
+import { nurseryProgram } from './nursery-program.ts';
 import {
   encodeRequest,
   encodeSpare,
   type NurseryEvent,
-  nurseryProgram,
+  type NurseryProgram,
+  nurseryArguments,
   parseEvent,
   TALK_FD,
-} from './nursery-program.ts';
+} from './nursery-words.ts';
 import { isAlive, type ProcessIdentity, readProcStat } from './proc.ts';
 import { ProcessError } from './process-error.ts';
 import { spawnChild } from './spawn.ts';
@@ -33,6 +35,8 @@ export interface NurseryInit {
   readonly outlived?: boolean | undefined;
   /** Path of what many of its children execute, and which would copy itself first: it has a copy. */
   readonly program?: string | undefined;
+  /** That its children attach to groups. */
+  readonly programs?: readonly NurseryProgram[] | undefined;
   /** A pipe at fd 3 of what is around it, and what is to be said there. */
   readonly introduce?: ((child: ChildHandle) => Promise<void>) | undefined;
 }
@@ -89,11 +93,11 @@ export class Nursery implements AsyncDisposable {
 
   /** @throws ProcessError, or what `introduce` throws */
   static async open(
-    { around, introduce, program, outlived = false }: NurseryInit,
+    { around, introduce, program, programs = [], outlived = false }: NurseryInit,
     signal?: AbortSignal,
   ): Promise<Nursery> {
-    const copied = program === undefined ? [] : [program];
-    const perl = [findProgram('perl'), '-e', nurseryProgram(process.arch) ?? '', ...copied];
+    const script = nurseryProgram(process.arch) ?? '';
+    const perl = [findProgram('perl'), '-e', script, ...nurseryArguments(program, programs)];
     const [command = '', ...args] = around === undefined ? perl : [around.command, ...around.args, ...perl];
     // Its own last words, which are few: a pipe for them takes Node longer.
     const words = openNamelessFile();

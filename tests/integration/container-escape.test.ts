@@ -18,14 +18,20 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { detectCgroups } from '../../src/cgroup/detect.ts';
+import { v2Hierarchy } from '../../src/cgroup/host.ts';
 import { connect, type Domain, VirtError } from '../../src/index.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
+import { allWritten, HOST_SETTINGS, writeSettings } from '../support/kernel-settings.ts';
+import { pollUntil } from '../support/poll.ts';
 import { startBox } from './container-box.ts';
 
 const MAPPED =
   "<idmap><uid start='0' target='100000' count='65536'/><gid start='0' target='100000' count='65536'/></idmap>";
 const TAME = "<features><capabilities policy='default'><sys_admin state='off'/></capabilities></features>";
 const SWAPS = 8;
+const hasV2 = v2Hierarchy(detectCgroups())?.writable === true;
+if (!hasV2) process.stderr.write('\nSKIPPED: settings of the kernel: this host has no cgroup v2 to write in\n\n');
 /** So many where none has met the directory yet. */
 const MOST_SWAPS = 600;
 
@@ -170,6 +176,25 @@ describe.skipIf(!canRunContainers())('a container', () => {
     });
     await box.ended;
     expect(box.output().trim()).toBe('done');
+  });
+
+  it.skipIf(!hasV2).each([
+    ['whose root is the host’s', '', []],
+    ['with a network of its own', '<features><privnet/></features>', ['net/ipv4/ip_forward']],
+    ['that has all capabilities', "<features><capabilities policy='allow'/></features>", HOST_SETTINGS],
+  ])('%s writes settings of its own network alone, from its first moment on', async (_, rest, own) => {
+    const rootfs = newRoot(`s${rest.length}`);
+    const line = `all=$(${writeSettings(HOST_SETTINGS)}); echo "$all" >/tmp/wrote; mv /tmp/wrote /tmp/done; sleep 1000`;
+    await using connection = await connect('lxc:///embed');
+    const domain = await connection.createDomain(
+      `<domain type='lxc'><name>settings-${process.pid}</name><memory unit='MiB'>64</memory>${rest}
+       <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg><![CDATA[${line}]]></initarg></os>
+       <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem></devices></domain>`,
+    );
+    await pollUntil(() => existsSync(join(rootfs, 'tmp/done')), 'it does nothing');
+    const wrote = readFileSync(join(rootfs, 'tmp/done'), 'utf8').split('\n').filter(Boolean);
+    expect(wrote).toEqual(allWritten(own));
+    await domain.destroy();
   });
 
   it('has shared memory, message queues and semaphores of its own', async () => {

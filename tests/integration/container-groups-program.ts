@@ -11,6 +11,7 @@ import { detectCgroups, planPrepare, prepare } from '../../src/cgroup/index.ts';
 import { type Connection, connect, type Domain, STATE_NAMES } from '../../src/index.ts';
 import { listProcesses } from '../../src/process/proc.ts';
 import { makeBusyboxRoot } from '../support/busybox-root.ts';
+import { HOST_SETTINGS, writeSettings } from '../support/kernel-settings.ts';
 import { pollUntil } from '../support/poll.ts';
 import { runScenario } from './cgroup-v2-groups.ts';
 
@@ -109,8 +110,12 @@ async function look(connection: Connection, root: string): Promise<Record<string
   const held: Record<string, unknown> = {};
   for (const [how, rest] of Object.entries(HOLDS)) {
     const domain = await connection.createDomain(definition(how, root, rest));
-    const { stdout } = await domain.exec(['sh', '-c', ESCAPE]);
-    held[how] = { ...limitsOf(how), opened: String(stdout).trim() };
+    const said = async (line: string): Promise<string> => String((await domain.exec(['sh', '-c', line])).stdout).trim();
+    held[how] = {
+      ...limitsOf(how),
+      opened: await said(ESCAPE),
+      wrote: (await said(writeSettings(HOST_SETTINGS))).split('\n').filter(Boolean),
+    };
     await domain.destroy();
     await untilGone(how);
   }

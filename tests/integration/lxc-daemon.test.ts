@@ -4,9 +4,12 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { detectCgroups } from '../../src/cgroup/detect.ts';
+import { v2Hierarchy } from '../../src/cgroup/host.ts';
 import { connect, type Domain } from '../../src/index.ts';
 import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
+import { HOST_SETTINGS, writeSettings } from '../support/kernel-settings.ts';
 import { pollUntil } from '../support/poll.ts';
 
 const WAITING = 'while :; do sleep 0.1; done';
@@ -131,6 +134,20 @@ describe.skipIf(!canRunContainers())('virsh on containers of the daemon', () => 
       await again.close();
     }
     virsh('destroy ttys');
+  });
+
+  it.skipIf(v2Hierarchy(detectCgroups())?.writable !== true).each([
+    ['', 'one'],
+    ["<console type='pty'/>", 'two'],
+  ])('writes no settings of the kernel, whoever makes it (%s)', async (devices, name) => {
+    const done = join(rootfs, 'tmp/done');
+    virsh(
+      `create ${box(name, `(${writeSettings(HOST_SETTINGS)}) >/tmp/wrote; mv /tmp/wrote /tmp/done; ${WAITING}`, { devices })}`,
+    );
+    await pollUntil(() => existsSync(done), 'it does nothing');
+    expect(readFileSync(done, 'utf8')).toBe('');
+    rmSync(done);
+    virsh(`destroy ${name}`);
   });
 
   it('is asked to end by a signal, or says why it cannot', async () => {

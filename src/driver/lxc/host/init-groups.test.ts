@@ -37,6 +37,7 @@ describe('groups for a container init', () => {
         '/cg/unified/job/lxc-1-box/cgroup.procs',
       ],
       initGroup: { at: '/cg/systemd', directory: '/cg/systemd/job/lxc-1-box' },
+      v2Group: '/cg/unified/job/lxc-1-box',
     });
   });
 
@@ -81,6 +82,7 @@ describe('groups for a container init', () => {
       threaded: [],
       joins: [`${directory}/init/cgroup.procs`],
       initGroup: { at: '/cg', directory: `${directory}/init` },
+      v2Group: directory,
     });
   });
 
@@ -110,6 +112,7 @@ describe('groups for a container init', () => {
           '/cg/unified/job/lxc-1-box/cgroup.procs',
         ],
         initGroup: { at: '/cg/systemd', directory: '/cg/systemd/job/lxc-1-box/init' },
+        v2Group: '/cg/unified/job/lxc-1-box',
         cgroupsPath: 'init',
       });
     });
@@ -124,6 +127,7 @@ describe('groups for a container init', () => {
         threaded: [],
         joins: [`${directory}/runtime/cgroup.procs`],
         initGroup: { at: '/cg', directory: `${directory}/init` },
+        v2Group: directory,
         cgroupsPath: '/job/lxc-1-box/init',
       });
     });

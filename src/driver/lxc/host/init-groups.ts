@@ -33,6 +33,8 @@ export interface InitGroupsPlan {
   readonly joins: readonly string[];
   /** Undefined where init cannot have one: it sees its groups and changes none. */
   readonly initGroup: InitGroup | undefined;
+  /** Group of cgroup v2 that all of the container's processes are in or below; undefined where there is none. */
+  readonly v2Group?: string | undefined;
   /** Where a runtime that puts the container into groups itself is to put it: those that it would be in otherwise, and init's. */
   readonly cgroupsPath?: string | undefined;
 }
@@ -59,7 +61,7 @@ export function planInitGroups(
     const own = groupBelow(directory);
     const mountPoint = hierarchies.find(({ version }) => version === 2)?.mountPoint ?? '/sys/fs/cgroup';
     const others = joins.filter((file) => file !== `${directory}/cgroup.procs`);
-    const common = { threaded: [], initGroup: { at: mountPoint, directory: own } };
+    const common = { threaded: [], initGroup: { at: mountPoint, directory: own }, v2Group: directory };
     if (!isPlaced) return { ...common, directories: [own], joins: [...others, `${own}/cgroup.procs`] };
     // Groups with processes of their own, as the runtime is one, have no groups with limits below them.
     const beside = `${directory}/runtime`;
@@ -84,8 +86,10 @@ export function planInitGroups(
   }));
   const systemd = made.find(({ tree }) => tree === 'systemd');
   const limits = guardedDirectories(place, guarded);
+  const v2Group = place?.v2?.directory ?? made.find(({ version }) => version === 2)?.directory;
   if (isPlaced) {
     return {
+      v2Group,
       directories: [...made.map(({ directory }) => directory), ...limits.map(groupBelow)],
       threaded: [],
       joins: [...joins, ...made.map(({ directory }) => `${directory}/cgroup.procs`)],
@@ -94,6 +98,7 @@ export function planInitGroups(
     };
   }
   return {
+    v2Group,
     directories: [...made.map(({ directory }) => directory), ...limits.map(groupBelow)],
     threaded: made.flatMap(({ version, directory }) => (version === 2 && unified?.type === 'root' ? [directory] : [])),
     joins: [

@@ -2,6 +2,7 @@
  * From a completed definition to what runs it: the OCI configuration and what the host does besides. `config.json` is to a container what the
  * argument list is to QEMU; the planner is pure.
  */
+import type { NetworkOwner } from '../../../cgroup/settings-program.ts';
 import type { Domain } from '../../../model/domain/domain.ts';
 import type { Idmap, IdRange } from '../../../model/domain/idmap.ts';
 import type { SharedNamespace } from '../../../model/domain/lxc-namespace.ts';
@@ -9,6 +10,7 @@ import { planCapabilities } from './capabilities.ts';
 import { type ContainerFacts, type DeviceNumbers, refuse } from './container-context.ts';
 import { boundDev, type DevFolder, FIRST_TERMINAL, planDevFolder } from './dev-folder.ts';
 import { registeringHook, SAME_USERS } from './foreign.ts';
+import { networkToGuard } from './kernel-settings.ts';
 import { hasPrivateNetwork, type PreparedMount, planMounts } from './mounts.ts';
 import { ociDeviceRules } from './oci-runtime.ts';
 import type {
@@ -39,6 +41,8 @@ export interface ContainerPlan {
   readonly extraTerminals: readonly number[];
   /** Made before the runtime, which has it in its configuration. */
   readonly dev?: DevFolder | undefined;
+  /** The kernel's settings are to be guarded from its root: those of every network, or of all but its own. */
+  readonly guarded?: NetworkOwner | undefined;
 }
 
 export interface ContainerPlaces {
@@ -131,6 +135,7 @@ export function planContainer(given: Domain, facts: ContainerFacts, places: Cont
       path !== undefined && isOfProcess(path) ? [{ source: path, at: places.namespace(type) }] : [],
     ),
     extraTerminals,
+    guarded: networkToGuard(given, person),
     ...(dev === undefined ? {} : { dev: planDevFolder(dev) }),
   };
 }

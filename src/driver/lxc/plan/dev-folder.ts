@@ -2,7 +2,7 @@
  * The /dev of a container that is made before its runtime, which then only binds it: with the link for login programs, which the runtimes can make by
  * a hook alone, at the cost of two programs. They leave a bound /dev as it is, so that all that they would put there is made here.
  */
-import type { NurseryFile, NurseryMount } from '../../../process/nursery-program.ts';
+import type { NurseryFile, NurseryMount } from '../../../process/nursery-words.ts';
 import type { OciMount } from './oci-spec.ts';
 
 export interface DevFolder {

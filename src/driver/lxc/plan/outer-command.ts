@@ -3,7 +3,7 @@
  * them. Pure: data in, a command line out.
  */
 import { basename, dirname, join } from 'node:path';
-import { GATE_FD, type NurseryRequest } from '../../../process/nursery-program.ts';
+import { GATE_FD, type NurseryRequest } from '../../../process/nursery-words.ts';
 import type { DevFolder } from './dev-folder.ts';
 import type { PreparedMount } from './mounts.ts';
 import { runtimeWords } from './oci-runtime.ts';

@@ -22,6 +22,8 @@ import type { ContainerStart, StartFacts } from './start-container.ts';
 export interface InPlace extends Pick<ContainerFacts, 'initGroup' | 'placement'> {
   /** `cgroup.procs` files that its outermost process joins. */
   readonly joins: readonly string[];
+  /** Group of cgroup v2 that all of its processes are in or below. */
+  readonly v2Group: string | undefined;
 }
 
 /**
@@ -89,14 +91,14 @@ function initGroupsOf({ id, domain, root }: ContainerStart, { place, joins }: Gu
 }
 
 function inPlace(
-  { joins, initGroup, cgroupsPath }: InitGroupsPlan,
+  { joins, initGroup, cgroupsPath, v2Group }: InitGroupsPlan,
   { place }: GuestCgroups,
   { tuning }: ContainerCgroup,
 ): InPlace {
-  if (cgroupsPath === undefined) return { joins, initGroup };
+  if (cgroupsPath === undefined) return { joins, initGroup, v2Group };
   // Where v2 limits, or nothing does, that is done above.
   const devices = place?.v1['devices'] === undefined ? undefined : tuning.devices;
-  return { joins, initGroup, placement: { cgroupsPath, devices } };
+  return { joins, initGroup, v2Group, placement: { cgroupsPath, devices } };
 }
 
 /** Of a container that runs already. */

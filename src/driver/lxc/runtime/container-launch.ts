@@ -29,6 +29,8 @@ export interface LaunchOptions {
   readonly person?: Person | undefined;
   /** `cgroup.procs` files that the outer process joins first. */
   readonly cgroupProcs?: readonly string[] | undefined;
+  /** Group of cgroup v2 that all of its processes are in. */
+  readonly v2Group?: string | undefined;
   /** Fills the network namespace of that process before the container's first program runs. */
   readonly setUpNetwork?: SetUpNetwork;
   /** Called with the pid of the outer process before it does anything. */
@@ -52,7 +54,9 @@ export class ContainerLaunch<P extends GuestProcess> implements AsyncDisposable 
     this.places = containerPlaces(options.dir, { mapped: plan.mapped });
     this.#plan = plan;
     this.#options = options;
-    const { runtime, id, hiddenCgroup, person, createOnly, cgroupProcs, beforeExec, signal } = options;
+    const { runtime, id, hiddenCgroup, person, createOnly, cgroupProcs, v2Group, beforeExec, signal } = options;
+    const { guarded } = plan;
+    const guard = guarded === undefined || v2Group === undefined ? undefined : { directory: v2Group, network: guarded };
     const input = {
       ...this.places,
       root: plan.spec.root.path,
@@ -68,7 +72,7 @@ export class ContainerLaunch<P extends GuestProcess> implements AsyncDisposable 
       monitor,
       dev: plan.dev,
     };
-    this.#outer = begin({ input, person, cgroupProcs, beforeExec, signal }, this.places);
+    this.#outer = begin({ input, person, cgroupProcs, guard, beforeExec, signal }, this.places);
   }
 
   /** Folders and gates; `folders`: the keeper's own. @throws VirtError, the file system's error */

@@ -4,6 +4,7 @@ import { LogSource } from '../../../core/log-source.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import { type Announce, inheritedContext, Nursery, type SparePlace } from '../../../process/nursery.ts';
 import type { NurseryChild, NurserySpec } from '../../../process/nursery-child.ts';
+import { settingsPrograms } from '../plan/kernel-settings.ts';
 import type { RuntimeName } from '../plan/oci-runtime.ts';
 import { planNursery } from '../plan/outer-command.ts';
 import { lookUpRuntime } from './host-facts.ts';
@@ -115,7 +116,9 @@ export class ContainerNurseries implements AsyncDisposable {
       person === undefined
         ? {}
         : { introduce: async (child: ChildHandle) => await letBeRoot(child, person, undefined) };
-    const opened = Nursery.open({ around, outlived: this.#outlived, program, ...introduce });
+    // Users load none.
+    const programs = person === undefined ? settingsPrograms() : [];
+    const opened = Nursery.open({ around, outlived: this.#outlived, program, programs, ...introduce });
     // Each start that waits for it is told.
     opened.catch(() => {});
     this.#latest = { context, opened };

@@ -9,8 +9,10 @@ import type { GuestProcess } from '../../../guest/guest-process.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
 import type { Announce } from '../../../process/nursery.ts';
 import type { NurseryChild, NurserySpec } from '../../../process/nursery-child.ts';
-import { GATE_FD } from '../../../process/nursery-program.ts';
+import { GATE_FD } from '../../../process/nursery-words.ts';
 import { type ChildStdio, spawnChild } from '../../../process/spawn.ts';
+import { guardSettings } from '../host/guard-settings.ts';
+import { programsOf, type SettingsGuard } from '../plan/kernel-settings.ts';
 import { type OuterCommandInput, planNurseryCommand, planOuterCommand, SYNC_FD } from '../plan/outer-command.ts';
 import type { Person } from '../plan/person.ts';
 import { letBeRoot } from './start-person.ts';
@@ -21,6 +23,8 @@ export interface OuterStartInit {
   readonly person?: Person | undefined;
   /** `cgroup.procs` files that it joins first. */
   readonly cgroupProcs?: readonly string[] | undefined;
+  /** Of the kernel's settings, from what comes of it. */
+  readonly guard?: SettingsGuard | undefined;
   /** Called with its pid before it does anything. */
   readonly beforeExec?: ((pid: number) => void | Promise<void>) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -67,10 +71,11 @@ export class SpawnedStart implements OuterStart<ChildHandle> {
   }
 
   async letGo(finish: () => void): Promise<ChildHandle> {
-    const { input, person, signal } = this.#init;
+    const { input, person, guard, signal } = this.#init;
     writeFileSync(input.stepsFile, this.#steps, { mode: 0o600 });
     const child = await this.#spawned;
     this.#child = child;
+    if (guard !== undefined) await guardSettings(guard);
     finish();
     // One that ends meanwhile has said why.
     if (person !== undefined) await Promise.race([letBeRoot(child, person, signal), child.exited]);
@@ -145,10 +150,11 @@ export class NurseryStart implements OuterStart<NurseryChild> {
   }
 
   async letGo(finish: () => void): Promise<NurseryChild> {
-    const { input, cgroupProcs, beforeExec, signal } = this.#init;
+    const { input, cgroupProcs, guard, beforeExec, signal } = this.#init;
     const hold = input.privateNetwork;
     const { runtime: program } = input;
-    const spec = { ...planNurseryCommand(input), ...this.#spec, program, cgroupProcs, gate: this.#gate, hold };
+    const groups = { cgroupProcs, programs: programsOf(guard) };
+    const spec = { ...planNurseryCommand(input), ...this.#spec, ...groups, program, gate: this.#gate, hold };
     const announce = async (pid: number): Promise<void> => {
       await beforeExec?.(pid);
       finish();

@@ -221,6 +221,7 @@ export async function runContainer(
     dir,
     hiddenCgroup: hiddenCgroup(host.cgroups),
     cgroupProcs: place.joins,
+    v2Group: place.v2Group,
     person,
     createOnly: start.createOnly,
     setUpNetwork: async (pid: number, outer: number): Promise<void> => {

@@ -6,7 +6,7 @@ import { ErrorCode, ErrorDomain, VirtError } from '../../../core/errors.ts';
 import { LogSource } from '../../../core/log-source.ts';
 import { findIdMappers, readSubordinateIds } from '../../../host/user-namespaces.ts';
 import type { ChildHandle } from '../../../process/child-handle.ts';
-import { GATE_FD } from '../../../process/nursery-program.ts';
+import { GATE_FD } from '../../../process/nursery-words.ts';
 import { runCommand } from '../../../process/run-command.ts';
 import { mapLines, type Person, planPerson } from '../plan/person.ts';
 
