@@ -114,10 +114,11 @@ async function doCommand(
     command === 'mount' ? ledger.record('mount', { path: args.at(-1) ?? '', source: args.at(-2) ?? '' }) : undefined;
   if (entry !== undefined) entries.push(entry);
   const { status, stderr, error } = await runCommand(findProgram(command), args, { signal });
-  if (status !== 0)
-    throw failed(
-      `${command} ${args[0] ?? ''} failed: ${stderr.trim().split('\n').join('; ') || (error?.message ?? '')}`,
-    );
+  if (status !== 0) {
+    // Subcommands say what was to be done, options do not.
+    const name = [command, ...args.slice(0, args[0]?.startsWith('-') === true ? 0 : 1)].join(' ');
+    throw failed(`${name} failed: ${stderr.trim().split('\n').join('; ') || (error?.message ?? '')}`);
+  }
   if (back === undefined) return;
   undo.defer(async () => {
     const [program = 'true', ...words] = back;

@@ -17,6 +17,8 @@ import { GUEST_TIMEOUTS, type ProgramGuest } from '../support/guests/program-gue
 import { allWritten, HOST_SETTINGS } from '../support/kernel-settings.ts';
 
 const PROGRAM = new URL('container-groups-program.ts', import.meta.url);
+const LABELS = new URL('container-labels-program.ts', import.meta.url);
+const NBD = new URL('container-nbd-program.ts', import.meta.url);
 const CLI = fileURLToPath(new URL('../../dist/cli.cjs', import.meta.url));
 const V1_LIMITS = { 'memory.limit_in_bytes': String(64 * 1024 * 1024), 'cpu.cfs_quota_us': '50000' };
 const V2_LIMITS = { 'memory.max': String(64 * 1024 * 1024), 'cpu.max': '50000 100000' };
@@ -101,7 +103,7 @@ describe.skipIf(why !== undefined)('on a host with cgroup v2 alone', () => {
     guest = await startContainerGuest({
       name: 'v2c',
       directory,
-      programs: [PROGRAM, new URL('../../src/cli/main.ts', import.meta.url)],
+      programs: [PROGRAM, LABELS, NBD, new URL('../../src/cli/main.ts', import.meta.url)],
     });
   });
   afterAll(async () => {
@@ -135,6 +137,30 @@ describe.skipIf(why !== undefined)('on a host with cgroup v2 alone', () => {
       expect(await inGuest('crash', prefix)).toEqual({ hadGroups: true });
     },
   );
+
+  it.each(['', 'without crun'])(
+    'and AppArmor: they are below the profile that they name, also what is executed in them (%s)',
+    async (prefix) => {
+      const seen = "nestling-boxes (enforce)\nhello\ncat: can't open '/etc/secret': Permission denied\n";
+      expect(await guest?.runProgram('container-labels-program', [], prefix)).toEqual({
+        model: 'apparmor',
+        first: seen,
+        executed: seen,
+        labels: [{ model: 'apparmor', label: 'nestling-boxes', enforcing: true }],
+        unconfined: 'unconfined\nhello\ntold\nmounted\n',
+        unknown: expect.stringContaining("AppArmor has no profile 'nobodys': load it with apparmor_parser"),
+      });
+    },
+  );
+
+  it('and nbd: images that the kernel cannot mount are served by it', async () => {
+    expect(await guest?.runProgram('container-nbd-program', [])).toEqual({
+      during: ['nbd0'],
+      read: 'hello',
+      again: 'written',
+      isWhole: true,
+    });
+  });
 
   it.each(['', 'without crun'])('a daemon’s outlive it (%s)', async (prefix) => {
     expect(await inGuest('daemon', prefix)).toEqual({

@@ -114,7 +114,9 @@ describe.skipIf(noLvm !== undefined)('a logical pool, in a guest whose kernel ha
   it('makes a group, its volumes, snapshots and copies, and removes them', {
     timeout: GUEST_TIMEOUTS.hookTimeout,
   }, async () => {
-    const programs = [new URL('storage-logical-program.ts', import.meta.url)];
+    const programs = ['storage-logical-program.ts', 'image-volume-program.ts'].map(
+      (name) => new URL(name, import.meta.url),
+    );
     await using guest = await startLvmGuest({ name: 'lvm', directory: dir, programs });
     const made = await guest.run('truncate -s 64M /tmp/pv && losetup /dev/loop0 /tmp/pv');
     expect(made).toMatchObject({ status: 0, stderr: '' });
@@ -129,6 +131,19 @@ describe.skipIf(noLvm !== undefined)('a logical pool, in a guest whose kernel ha
       isStopped: true,
       names: ['c', 'v'],
       gone: ErrorCode.CONFIG_UNSUPPORTED,
+    });
+    expect(await guest.run('truncate -s 64M /tmp/pv2 && losetup /dev/loop1 /tmp/pv2')).toMatchObject({ status: 0 });
+    expect(await guest.runProgram('image-volume-program', ['/dev/loop1'])).toEqual({
+      tooSmall: expect.stringContaining('No space left on device'),
+      afterFailure: { volumes: [], folder: false },
+      mounted: true,
+      mode: 0o600,
+      size: 6,
+      made: ['root-1'],
+      again: expect.stringMatching(/^lvcreate failed: .*root-1" already exists in volume group "vg"/),
+      tooLarge: expect.stringMatching(/^lvcreate failed: .*insufficient free space/),
+      left: { volumes: ['root-1'], folders: [] },
+      end: [],
     });
   });
 });

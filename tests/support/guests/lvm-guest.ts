@@ -24,13 +24,13 @@ export function whyNoLvmGuest(): string | undefined {
 
 /** Boots it; dispose of it afterwards. */
 export async function startLvmGuest(options: ProgramGuestOptions): Promise<ProgramGuest> {
-  // Nobody makes device nodes there but LVM itself.
+  // Nobody makes device nodes there but LVM itself. busybox's shell would take its own tar, whatever is found first.
   const commands = LVM_COMMANDS.map(
     (name) => [`sbin/${name}`, `#!/bin/sh\nDM_DISABLE_UDEV=1 exec lvm ${name} "$@"\n`] as const,
   );
   return await ProgramGuest.start(
     {
-      images: [await nodeImage(['lvm', 'wipefs', 'blkid', 'qemu-img'])],
+      images: [await nodeImage(['lvm', 'wipefs', 'blkid', 'qemu-img', 'mkfs.ext4', 'mount', 'unshare', 'tar', 'sh'])],
       modules: ['loop', 'dm_mod', 'dm_snapshot'],
       files: {
         'etc/guest.sh': guestScript('v2-guest.sh'),

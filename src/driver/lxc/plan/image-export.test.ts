@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { imageFormat, planImageExport } from './image-export.ts';
 
 const PLACES = { place: '/run/c/image-1', lock: '/run/c/image-1.lock' };
+const SOCKET = `--socket=${PLACES.place}.nbd`;
 const IMAGE = { file: '/srv/a, b".qcow2', format: 'qcow2', readonly: false };
 
 /** What the script is called with. */
@@ -26,12 +27,13 @@ describe('an image of a container', () => {
     expect(words[1]).toBe('ro');
     expect(words.filter((word) => /"read-only":true|"writable":false/.test(word))).toHaveLength(3);
     const byNbd = wordsOf(planImageExport({ ...IMAGE, readonly: true }, { nbd: '/n' }, PLACES));
-    expect(byNbd).toEqual([PLACES.lock, 'ro', '/n', '--format=qcow2', '--read-only', IMAGE.file]);
+    expect(byNbd).toEqual([PLACES.lock, 'ro', '/n', SOCKET, '--format=qcow2', '--read-only', IMAGE.file]);
   });
 
   it("is the kernel's nbd where there is no FUSE, and refused where there is neither", () => {
     expect(wordsOf(planImageExport(IMAGE, { nbd: '/n' }, PLACES)).slice(2)).toEqual([
       '/n',
+      SOCKET,
       '--format=qcow2',
       IMAGE.file,
     ]);

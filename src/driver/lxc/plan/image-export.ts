@@ -90,7 +90,9 @@ export function planImageExport(
   }
   if (servers.nbd !== undefined) {
     const readOnly = image.readonly ? ['--read-only'] : [];
-    return { command, args: script(BY_NBD, servers.nbd, `--format=${image.format}`, ...readOnly, image.file) };
+    // Its own place for that is /var/lock, which containers of CI may lack.
+    const socket = `--socket=${place}.nbd`;
+    return { command, args: script(BY_NBD, servers.nbd, socket, `--format=${image.format}`, ...readOnly, image.file) };
   }
   return refuse(
     `images of format '${image.format}' are served by qemu-storage-daemon and /dev/fuse, or by qemu-nbd and the kernel's nbd; ` +
