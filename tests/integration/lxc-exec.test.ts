@@ -114,7 +114,8 @@ describe.skipIf(missing.length > 0)('programs in a container of a daemon', () =>
 
   it('a terminal is one of the container', async () => {
     const { stdout } = await run('script', ['-qec', `${CLI} exec --connect '${uri()}' -t ${NAME} -- tty`, '/dev/null']);
-    expect(stdout.replaceAll('^@', '')).toMatch(/^\/dev\/pts\/\d+\r?$/m);
+    // With the machine busy crun 1.8 now and then begins an error of its own there, a time without words.
+    expect(stdout.replaceAll('^@', '')).toMatch(/(^|Z: )\/dev\/pts\/\d+\r?$/m);
   });
 
   it('the library has the output, and ends the program with the wait', async () => {
