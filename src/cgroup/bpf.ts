@@ -5,6 +5,7 @@
 
 import { closeSync, openSync } from 'node:fs';
 import { getSystemErrorName } from 'node:util';
+import { BPF, BPF_CALLS, type BpfKind } from '../core/bpf-call.ts';
 import { loadKoffi } from '../core/koffi.ts';
 import { CgroupError } from './action.ts';
 
@@ -34,37 +35,18 @@ export function encodeProgram(program: readonly BpfInstruction[]): Buffer {
   return bytes;
 }
 
-/** Numbers of bpf(2), on machines that write the low byte first, as the encoding does. */
-const SYSCALL_NUMBERS: Readonly<Record<string, number>> = {
-  x64: 321,
-  arm64: 280,
-  ppc64: 361,
-  riscv64: 280,
-};
-const BPF_PROG_LOAD = 5;
-const BPF_PROG_ATTACH = 8;
 const BPF_PROG_DETACH = 9;
 const BPF_PROG_GET_FD_BY_ID = 13;
 const BPF_OBJ_GET_INFO_BY_FD = 15;
 const BPF_PROG_QUERY = 16;
-/** Others' programs, systemd's among them, stay beside ours: all of them must allow it. */
-const BPF_F_ALLOW_MULTI = 2;
 /** Since Linux 5.6: in the place of one that is attached, with no moment between. */
 const BPF_F_REPLACE = 4;
 const MAX_PROGRAMS = 64;
 /** Offset and size of the name in `struct bpf_prog_info`. */
 const INFO_NAME = { at: 64, bytes: 16 } as const;
-const ATTRIBUTE_BYTES = 128;
 const LOG_BYTES = 65_536;
-const MAX_TRIES = 5;
 
-/** What a program is asked about. */
-export interface BpfHook {
-  /** `BPF_PROG_TYPE_…` and the `BPF_CGROUP_…` that it is attached as (linux/bpf.h). */
-  readonly programType: number;
-  readonly attachType: number;
-  /** By which ours are known again; 15 letters at most. */
-  readonly name: string;
+export interface BpfHook extends BpfKind {
   /** For errors: what it is called, what it is for, and what to do where it cannot be attached. */
   readonly program: string;
   readonly what: string;
@@ -79,7 +61,7 @@ export type AttachProgram = (directory: string, program: Buffer) => void;
  * this user has no way to do it.
  */
 export async function loadPrograms(hook: BpfHook): Promise<AttachProgram> {
-  const number = SYSCALL_NUMBERS[process.arch];
+  const number = BPF_CALLS[process.arch];
   if (number === undefined) return refusingPrograms(hook, `no number of bpf(2) is known for ${process.arch}`);
   try {
     const koffi = await loadKoffi();
@@ -136,17 +118,17 @@ function attachTo(
   bpf: Bpf,
   { group, loaded, replaced }: { group: number; loaded: number; replaced?: number },
 ): boolean {
-  const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+  const attribute = Buffer.alloc(BPF.attributeBytes);
   attribute.writeUInt32LE(group, 0);
   attribute.writeUInt32LE(loaded, 4);
   attribute.writeUInt32LE(bpf.hook.attachType, 8);
-  attribute.writeUInt32LE(BPF_F_ALLOW_MULTI | (replaced === undefined ? 0 : BPF_F_REPLACE), 12);
+  attribute.writeUInt32LE(BPF.allowMulti | (replaced === undefined ? 0 : BPF_F_REPLACE), 12);
   attribute.writeUInt32LE(replaced ?? 0, 16);
-  return bpf.call(BPF_PROG_ATTACH, attribute) >= 0;
+  return bpf.call(BPF.attach, attribute) >= 0;
 }
 
 function detachFrom(bpf: Bpf, group: number, program: number): void {
-  const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+  const attribute = Buffer.alloc(BPF.attributeBytes);
   attribute.writeUInt32LE(group, 0);
   attribute.writeUInt32LE(program, 4);
   attribute.writeUInt32LE(bpf.hook.attachType, 8);
@@ -159,7 +141,7 @@ function detachFrom(bpf: Bpf, group: number, program: number): void {
  */
 function formerPrograms(bpf: Bpf, group: number): number[] {
   const ids = Buffer.alloc(MAX_PROGRAMS * 4);
-  const query = Buffer.alloc(ATTRIBUTE_BYTES);
+  const query = Buffer.alloc(BPF.attributeBytes);
   query.writeUInt32LE(group, 0);
   query.writeUInt32LE(bpf.hook.attachType, 4);
   query.writeBigUInt64LE(bpf.addressOf(ids), 16);
@@ -167,7 +149,7 @@ function formerPrograms(bpf: Bpf, group: number): number[] {
   if (bpf.call(BPF_PROG_QUERY, query) < 0) return [];
   const count = query.readUInt32LE(24);
   return Array.from({ length: count }, (_, index) => ids.readUInt32LE(index * 4)).flatMap((id) => {
-    const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+    const attribute = Buffer.alloc(BPF.attributeBytes);
     attribute.writeUInt32LE(id, 0);
     const program = bpf.call(BPF_PROG_GET_FD_BY_ID, attribute);
     if (program < 0) return [];
@@ -179,7 +161,7 @@ function formerPrograms(bpf: Bpf, group: number): number[] {
 
 function programName(bpf: Bpf, program: number): string {
   const info = Buffer.alloc(INFO_NAME.at + INFO_NAME.bytes);
-  const attribute = Buffer.alloc(ATTRIBUTE_BYTES);
+  const attribute = Buffer.alloc(BPF.attributeBytes);
   attribute.writeUInt32LE(program, 0);
   attribute.writeUInt32LE(info.length, 4);
   attribute.writeBigUInt64LE(bpf.addressOf(info), 8);
@@ -190,13 +172,13 @@ function programName(bpf: Bpf, program: number): string {
 /** @returns the program's descriptor */
 function loadProgram(bpf: Bpf, directory: string, program: Buffer): number {
   const license = Buffer.from('Apache-2.0\0');
-  const load = Buffer.alloc(ATTRIBUTE_BYTES);
+  const load = Buffer.alloc(BPF.attributeBytes);
   load.writeUInt32LE(bpf.hook.programType, 0);
   load.writeUInt32LE(program.length / 8, 4);
   load.writeBigUInt64LE(bpf.addressOf(program), 8);
   load.writeBigUInt64LE(bpf.addressOf(license), 16);
   load.write(bpf.hook.name, 48, 'latin1');
-  const loaded = callThroughSignals(bpf, BPF_PROG_LOAD, load);
+  const loaded = callThroughSignals(bpf, BPF.load, load);
   if (loaded >= 0) return loaded;
   const errno = bpf.errno();
   // Only a failure is worth the verifier's words: it writes out every instruction, and fails itself when they do not fit.
@@ -204,16 +186,15 @@ function loadProgram(bpf: Bpf, directory: string, program: Buffer): number {
   load.writeUInt32LE(1, 24);
   load.writeUInt32LE(LOG_BYTES, 28);
   load.writeBigUInt64LE(bpf.addressOf(verifier), 32);
-  const again = callThroughSignals(bpf, BPF_PROG_LOAD, load);
+  const again = callThroughSignals(bpf, BPF.load, load);
   if (again >= 0) return again;
   throw notAvailable(bpf.hook, directory, errno, verifier.toString('latin1').split('\0')[0] ?? '');
 }
 
-/** The verifier gives up with EAGAIN when a signal comes meanwhile (a child that ends, a profiler's clock): asked again, as libbpf does. */
 function callThroughSignals(bpf: Bpf, command: number, attribute: Buffer): number {
   for (let tries = 1; ; tries++) {
     const result = bpf.call(command, attribute);
-    if (result >= 0 || tries === MAX_TRIES || bpf.errno() !== 'EAGAIN') return result;
+    if (result >= 0 || tries === BPF.maxTries || bpf.errno() !== 'EAGAIN') return result;
   }
 }
 

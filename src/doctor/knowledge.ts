@@ -1,6 +1,7 @@
 /**
  * A long table of messages that people meet when a guest does not start, each with its cause and what to do: libvirt's, QEMU's, LXC's, the
- * helpers'. Texts only, loaded when something has gone wrong.
+ * helpers'. Texts only, loaded when something has gone wrong. One file, however long: it is one table, every row
+ * of which is looked at, and whose rows have no order that would make parts of it.
  */
 
 export interface Symptom {

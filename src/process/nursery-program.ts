@@ -2,6 +2,7 @@
  * The program of a nursery. It is Perl's without any module, as a process that shall fork in a fraction of a millisecond has to be small, and a shell's
  * children in the background would ignore SIGINT and SIGQUIT for good. Pure: data in, text out.
  */
+import { BPF, BPF_CALLS } from '../core/bpf-call.ts';
 import { GATE_FD, NAMESPACES, SIGCHLD, SPARE, TALK_FD } from './nursery-words.ts';
 
 /** Flags of mount(2). */
@@ -18,19 +19,14 @@ const FCNTL = { setFd: 2, dupCloexec: 1030, addSeals: 1033 };
 const ALL_SEALS = 0xf;
 
 /** Numbers of system calls, where clone(2) takes its flags first. */
-const COMMON_CALLS = { clone: 220, unshare: 97, mount: 40, mknodat: 33, memfdCreate: 279, bpf: 280 };
+const COMMON_CALLS = { clone: 220, unshare: 97, mount: 40, mknodat: 33, memfdCreate: 279 };
 const CALLS: ReadonlyMap<string, typeof COMMON_CALLS> = new Map([
-  ['x64', { clone: 56, unshare: 272, mount: 165, mknodat: 259, memfdCreate: 319, bpf: 321 }],
+  ['x64', { clone: 56, unshare: 272, mount: 165, mknodat: 259, memfdCreate: 319 }],
   ['arm64', COMMON_CALLS],
   ['riscv64', COMMON_CALLS],
   ['loong64', COMMON_CALLS],
 ]);
 
-/**
- * Commands of bpf(2), the size of what it is told, and that others' programs stay beside ours. The kernel gives up to load one when a signal comes meanwhile:
- * then it is asked again.
- */
-const BPF = { load: 5, attach: 8, bytes: 128, multi: 2, tries: 5 };
 /** Of errno(3), as Perl's names of them are a module. */
 const EAGAIN = 11;
 
@@ -50,7 +46,8 @@ const SETUP_FAILED = 125;
  */
 export function nurseryProgram(arch: string): string | undefined {
   const calls = CALLS.get(arch);
-  if (calls === undefined) return undefined;
+  const bpf = BPF_CALLS[arch];
+  if (calls === undefined || bpf === undefined) return undefined;
   return `
 open my $talk, "+<&=", ${TALK_FD} or die "descriptor ${TALK_FD}: $!";
 open STDIN, "<&", $talk and open STDOUT, ">&", $talk or die "descriptor ${TALK_FD}: $!";
@@ -111,7 +108,7 @@ sub copy {
 my ($license, @programs) = ("Apache-2.0\\0", @ARGV[1 .. $#ARGV]);
 sub bpf {
   my ($command, $attribute) = @_;
-  return syscall(${calls.bpf}, $command, $attribute . "\\0" x (${BPF.bytes} - length $attribute), ${BPF.bytes});
+  return syscall(${bpf}, $command, $attribute . "\\0" x (${BPF.attributeBytes} - length $attribute), ${BPF.attributeBytes});
 }
 
 sub load_program {
@@ -121,7 +118,7 @@ sub load_program {
   my $code = pack "H*", $hex;
   my $load = pack("L L p p x24 a16", $type, length($code) / 8, $code, $license, $name);
   my $fd = -1;
-  for (1 .. ${BPF.tries}) {
+  for (1 .. ${BPF.maxTries}) {
     $fd = bpf(${BPF.load}, $load);
     last unless $fd < 0 && $! == ${EAGAIN};
   }
@@ -133,7 +130,7 @@ sub attach_program {
   load_program($place);
   my ($fd, $as) = @{$programs[$place]};
   sysopen my $directory, $group, 0 or return;
-  bpf(${BPF.attach}, pack("L L L L", fileno $directory, $fd, $as, ${BPF.multi})) if $fd >= 0;
+  bpf(${BPF.attach}, pack("L L L L", fileno $directory, $fd, $as, ${BPF.allowMulti})) if $fd >= 0;
 }
 
 sub reach {

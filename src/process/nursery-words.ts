@@ -1,4 +1,5 @@
 /** How a nursery is asked, in words, and how it answers, in lines. Pure. */
+import type { BpfKind } from '../core/bpf-call.ts';
 
 /** Where a child finds its gate: a stream on which it says that it waits, and is let on. */
 export const GATE_FD = 3;
@@ -115,12 +116,7 @@ export function encodeRequest(request: NurseryRequest): Buffer {
 }
 
 /** A BPF program that children attach to groups. */
-export interface NurseryProgram {
-  /** `BPF_PROG_TYPE_…` and `BPF_CGROUP_…` (linux/bpf.h). */
-  readonly programType: number;
-  readonly attachType: number;
-  /** 15 letters at most. */
-  readonly name: string;
+export interface NurseryProgram extends BpfKind {
   /** The kernel's form of it, in hexadecimal digits. */
   readonly code: string;
 }

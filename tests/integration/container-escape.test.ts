@@ -21,13 +21,14 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { detectCgroups } from '../../src/cgroup/detect.ts';
 import { v2Hierarchy } from '../../src/cgroup/host.ts';
 import { connect, type Domain, VirtError } from '../../src/index.ts';
-import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
+import { canRunContainers, makeBusyboxRoot, shellContainer } from '../support/busybox-root.ts';
 import { allWritten, HOST_SETTINGS, writeSettings } from '../support/kernel-settings.ts';
 import { pollUntil } from '../support/poll.ts';
 import { startBox } from './container-box.ts';
 
 const MAPPED =
   "<idmap><uid start='0' target='100000' count='65536'/><gid start='0' target='100000' count='65536'/></idmap>";
+const UNMAPPED = "<idmap><uid start='0' target='0' count='65536'/><gid start='0' target='0' count='65536'/></idmap>";
 const TAME = "<features><capabilities policy='default'><sys_admin state='off'/></capabilities></features>";
 const SWAPS = 8;
 const hasV2 = v2Hierarchy(detectCgroups())?.writable === true;
@@ -125,9 +126,7 @@ describe.skipIf(!canRunContainers())('a container', () => {
     // The way to the folder outside exists in the container's root too, so that the link leads somewhere.
     mkdirSync(join(rootfs, outside), { recursive: true });
     const line = `while :; do mv /x/d /x/e 2>/dev/null; ln -s ${outside} /x/d; rm /x/d; mv /x/e /x/d 2>/dev/null || mkdir -p /x/d; done`;
-    const xml = `<domain type='lxc'><name>swap-${process.pid}</name><memory unit='MiB'>64</memory>
-      <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg><![CDATA[${line}]]></initarg></os>
-      <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem><console type='pty'/></devices></domain>`;
+    const xml = shellContainer(`swap-${process.pid}`, { root: rootfs, line, devices: "<console type='pty'/>" });
     const mounts = readFileSync('/proc/self/mountinfo', 'utf8');
     await using connection = await connect('lxc:///embed');
     const domain = await connection.createDomain(xml);
@@ -180,6 +179,7 @@ describe.skipIf(!canRunContainers())('a container', () => {
 
   it.skipIf(!hasV2).each([
     ['whose root is the host’s', '', []],
+    ['whose users are the host’s', UNMAPPED, []],
     ['with a network of its own', '<features><privnet/></features>', ['net/ipv4/ip_forward']],
     ['that has all capabilities', "<features><capabilities policy='allow'/></features>", HOST_SETTINGS],
   ])('%s writes settings of its own network alone, from its first moment on', async (_, rest, own) => {
@@ -187,9 +187,7 @@ describe.skipIf(!canRunContainers())('a container', () => {
     const line = `all=$(${writeSettings(HOST_SETTINGS)}); echo "$all" >/tmp/wrote; mv /tmp/wrote /tmp/done; sleep 1000`;
     await using connection = await connect('lxc:///embed');
     const domain = await connection.createDomain(
-      `<domain type='lxc'><name>settings-${process.pid}</name><memory unit='MiB'>64</memory>${rest}
-       <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg><![CDATA[${line}]]></initarg></os>
-       <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem></devices></domain>`,
+      shellContainer(`settings-${process.pid}`, { root: rootfs, line, rest }),
     );
     await pollUntil(() => existsSync(join(rootfs, 'tmp/done')), 'it does nothing');
     const wrote = readFileSync(join(rootfs, 'tmp/done'), 'utf8').split('\n').filter(Boolean);

@@ -1,10 +1,11 @@
 /** Runs in a guest whose kernel has AppArmor: containers below a profile, without one, and with one that nobody has loaded. */
 import { execFileSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect } from '../../src/index.ts';
-import { makeBusyboxRoot } from '../support/busybox-root.ts';
+import { makeBusyboxRoot, shellContainer } from '../support/busybox-root.ts';
+import { pollUntil } from '../support/poll.ts';
 
 /** All but one file, and mounts. */
 const PROFILE = `profile nestling-boxes flags=(attach_disconnected,mediate_deleted) {
@@ -38,13 +39,10 @@ try {
   const label = (name: string): string =>
     `<seclabel type='static' model='apparmor' relabel='no'><label>${name}</label></seclabel>`;
   const start = async (name: string, rest: string, line: string) =>
-    await connection.createDomain(
-      `<domain type='lxc'><name>${name}</name><memory unit='MiB'>64</memory>${rest}
-       <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg><![CDATA[${line}]]></initarg></os>
-       <devices><filesystem type='mount'><source dir='${root}'/><target dir='/'/></filesystem></devices></domain>`,
-    );
-  const confined = await start('confined', label('nestling-boxes'), `(${LOOK}) >/seen; ${WAITING}`);
+    await connection.createDomain(shellContainer(name, { root, line, rest }));
+  const confined = await start('confined', label('nestling-boxes'), `(${LOOK}) >/seen; touch /done; ${WAITING}`);
   const executed = String((await confined.exec(['sh', '-c', LOOK])).stdout);
+  await pollUntil(() => existsSync(join(root, 'done')), 'its first program does nothing');
   const first = readFileSync(join(root, 'seen'), 'utf8');
   const labels = await confined.securityLabels();
   await confined.destroy();

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { connect, type Domain } from '../../src/index.ts';
-import { makeBusyboxRoot } from '../support/busybox-root.ts';
+import { makeBusyboxRoot, shellContainer } from '../support/busybox-root.ts';
 import { pollUntil } from '../support/poll.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'nt-nbd-'));
@@ -34,11 +34,7 @@ try {
   const root = makeBusyboxRoot(folder);
   await using connection = await connect('lxc:///embed');
   const start = async (devices: string): Promise<Domain> =>
-    await connection.createDomain(
-      `<domain type='lxc'><name>boxed</name><memory unit='MiB'>64</memory>
-       <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg>while :; do sleep 1; done</initarg></os>
-       <devices><filesystem type='mount'><source dir='${root}'/><target dir='/'/></filesystem>${devices}</devices></domain>`,
-    );
+    await connection.createDomain(shellContainer('boxed', { root, line: 'while :; do sleep 1; done', devices }));
   const first = await start(disk('/data'));
   const during = served();
   const read = await said(first, 'cat /data/greeting; echo written >/data/more');

@@ -7,7 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { detectCgroups } from '../../src/cgroup/detect.ts';
 import { v2Hierarchy } from '../../src/cgroup/host.ts';
 import { connect, type Domain } from '../../src/index.ts';
-import { canRunContainers, makeBusyboxRoot } from '../support/busybox-root.ts';
+import { canRunContainers, makeBusyboxRoot, shellContainer } from '../support/busybox-root.ts';
 import { startDaemon, type TestDaemon } from '../support/daemon.ts';
 import { HOST_SETTINGS, writeSettings } from '../support/kernel-settings.ts';
 import { pollUntil } from '../support/poll.ts';
@@ -54,12 +54,8 @@ describe.skipIf(!canRunContainers())('virsh on containers of the daemon', () => 
   }
 
   function box(name: string, line = WAITING, { rest = '', devices = '' } = {}): string {
-    return write(
-      `${name}.xml`,
-      `<domain type='lxc'><name>${name}</name><memory unit='MiB'>64</memory>${rest}
-       <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg><![CDATA[${line}]]></initarg></os>
-       <devices><filesystem type='mount'><source dir='${rootfs}'/><target dir='/'/></filesystem>${devices}<console type='pty'/></devices></domain>`,
-    );
+    const all = `${devices}<console type='pty'/>`;
+    return write(`${name}.xml`, shellContainer(name, { root: rootfs, line, rest, devices: all }));
   }
 
   function initOf(name: string): number {

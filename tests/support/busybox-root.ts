@@ -35,3 +35,13 @@ export function makeBusyboxRoot(folder: string): string {
   symlinkSync('../bin/busybox', join(rootfs, 'sbin/init'));
   return rootfs;
 }
+
+/** A container of that root, whose first program is a shell with that line. */
+export function shellContainer(
+  name: string,
+  { root, line, rest = '', devices = '' }: { root: string; line: string; rest?: string; devices?: string },
+): string {
+  return `<domain type='lxc'><name>${name}</name><memory unit='MiB'>64</memory>${rest}
+    <os><type>exe</type><init>/bin/sh</init><initarg>-c</initarg><initarg><![CDATA[${line}]]></initarg></os>
+    <devices><filesystem type='mount'><source dir='${root}'/><target dir='/'/></filesystem>${devices}</devices></domain>`;
+}

@@ -19,12 +19,13 @@ export interface SettingsGuard {
 const NETWORKS: readonly NetworkOwner[] = ['own', 'host'];
 
 /**
- * Undefined: nobody has to guard them, as its root is another user whom the kernel lets write none but its own, or its definition asks for all
+ * Undefined: nobody has to guard them, as its users are others than the host's root, whom alone the kernel lets write them, or its definition asks for all
  * capabilities.
  */
 export function networkToGuard(domain: Domain, person: Person | undefined): NetworkOwner | undefined {
   const { features, idmap, lxcNamespace } = domain;
-  if (person !== undefined || idmap !== undefined || features?.capabilities?.policy === 'allow') return undefined;
+  const hasHostRoot = person === undefined && (idmap === undefined || idmap.uids.some(({ target }) => target === 0));
+  if (!hasHostRoot || features?.capabilities?.policy === 'allow') return undefined;
   return hasPrivateNetwork(domain) || lxcNamespace?.sharenet !== undefined ? 'own' : 'host';
 }
 
